@@ -1,0 +1,286 @@
+"""The appliance as a whole: its supervisord, started, asked and stopped from outside."""
+
+import configparser
+import io
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from recorder.errors import ConfigError, RecorderError
+from recorder.health import read_all
+from recorder.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
+
+
+class Process(NamedTuple):
+    """A program as supervisord sees it."""
+
+    name: str
+    state: str  # RUNNING, STARTING, BACKOFF, STOPPED, EXITED, FATAL, ...
+    pid: int  # 0: none
+    exit_status: int
+    uptime_s: float
+
+
+def programs(settings: Settings) -> list[str]:
+    """Names of the programs these settings ask for, in the order of their start."""
+    return [
+        *(["postgres"] if settings.database.url is None else []),
+        *(["simulator"] if settings.simulator.enabled else []),
+        *(f"recorder-{name}" for name, venue in settings.venues.items() if venue.enabled),
+        "writer",
+    ]
+
+
+def render(template: str, settings: Settings, cwd: Path, root_user: bool) -> str:
+    """The supervisord.conf of these settings.
+
+    Args:
+        template: The process list, supervisord.conf of the project.
+        settings: Which programs, and where their state is.
+        cwd: Working directory of the programs: where `.env` and relative paths are looked for.
+        root_user: Says explicitly that root is meant, or supervisord warns at every start.
+    """
+    source = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
+    source.read_string(template)
+    result = configparser.RawConfigParser()
+    for section in source.sections():
+        if not section.startswith("program:"):
+            result[section] = dict(source[section])
+    result["supervisorctl"]["serverurl"] = f"unix://{_escape(settings.home)}/supervisor.sock"
+    if root_user:
+        result["supervisord"]["user"] = "root"
+    for program in programs(settings):
+        kind, _, venue = program.partition("-")
+        options = dict(source[f"program:{kind}"])
+        script, *arguments = options["command"].removeprefix("python ").split()
+        words = [sys.executable, str(ROOT / script), *(venue if word == "VENUE" else word for word in arguments)]
+        options["command"] = _escape(shlex.join(words))
+        options["directory"] = _escape(cwd)
+        result[f"program:{program}"] = options
+    text = io.StringIO()
+    result.write(text)
+    return text.getvalue()
+
+
+def _escape(value: object) -> str:
+    return str(value).replace("%", "%%")
+
+
+class Supervisor:
+    """A running supervisord, over its Unix socket."""
+
+    def __init__(self, home: Path) -> None:
+        self._socket = home / "supervisor.sock"
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        self._rpc = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+
+    def pid(self) -> int | None:
+        """Its process id; None when none answers."""
+        if not self._socket.exists():
+            return None
+        try:
+            return int(cast(int, self._rpc.supervisor.getPID()))
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return None
+
+    def processes(self) -> list[Process]:
+        """All programs; empty when no supervisord answers."""
+        if not self._socket.exists():
+            return []
+        try:
+            infos = cast(list[dict[str, Any]], self._rpc.supervisor.getAllProcessInfo())
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return []
+        return [
+            Process(
+                i["name"], i["statename"], i["pid"], i["exitstatus"], float(i["now"] - i["start"]) if i["pid"] else 0.0
+            )
+            for i in infos
+        ]
+
+    def shutdown(self) -> None:
+        """Ask it to stop all programs, then itself; returns at once."""
+        try:
+            self._rpc.supervisor.shutdown()
+        except (OSError, HTTPException, xmlrpc.client.Error) as error:
+            raise RecorderError(f"supervisord does not take the request to stop: {error}") from None
+
+
+def start(settings: Settings) -> None:
+    """Start supervisord and with it every program; returns before they are ready.
+
+    Raises:
+        ConfigError: one runs already, a port is taken, or the home cannot be written.
+    """
+    home = settings.home
+    _prepare_home(home)
+    if (pid := Supervisor(home).pid()) is not None:
+        raise ConfigError(
+            f"the appliance in {home} runs already (pid {pid}); `make status` shows it, `make stop` ends it"
+        )
+    for port, owner, key in _ports(settings):
+        _require_free(port, owner, key)
+    config = home / "supervisord.conf"
+    config.write_text(render((ROOT / "supervisord.conf").read_text(), settings, Path.cwd(), os.geteuid() == 0))
+    (home / "running").write_text(f"{settings.file}\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
+        env=settings.environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if result.returncode:
+        raise ConfigError(f"supervisord does not start: {(result.stderr or result.stdout).strip().splitlines()[-1]}")
+
+
+def stop(home: Path, deadline_s: float, tell: Callable[[list[str]], None]) -> list[str]:
+    """Stop every program and supervisord itself.
+
+    Args:
+        home: The appliance's state directory.
+        deadline_s: Longest wait.
+        tell: Called with the names still running, now and then.
+
+    Returns:
+        Names of what still runs at the deadline; empty after a clean stop.
+    """
+    supervisor = Supervisor(home)
+    pid = supervisor.pid()
+    watched = {process.name: process.pid for process in supervisor.processes() if process.pid}
+    if pid is not None:
+        watched["supervisord"] = pid
+        supervisor.shutdown()
+    else:  # supervisord was killed: its programs went on, and nobody restarts them
+        watched = orphans(home)
+        for name, number in watched.items():
+            os.kill(number, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+
+    def running() -> list[str]:
+        return [name for name, number in watched.items() if _alive(number)]
+
+    def stopped() -> bool:
+        tell(running())
+        return not running()
+
+    if not wait_until(stopped, deadline_s):
+        return running()
+    (home / "running").unlink(missing_ok=True)
+    return []
+
+
+def orphans(home: Path) -> dict[str, int]:
+    """Programs of this home that run although no supervisord answers, by name."""
+    found = {}
+    for name, report in read_all(home).items():
+        script = str(ROOT / "bin" / name.partition("-")[0])
+        if _alive(report.pid) and script in _command(report.pid):
+            found[name] = report.pid
+    leader = _postgres_leader(home)
+    if leader is not None:
+        found["postgres"] = leader
+    return found
+
+
+def _postgres_leader(home: Path) -> int | None:
+    """The process of the embedded server, by the file Postgres keeps of it."""
+    data = home / "postgres" / "data"
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+    return pid if _alive(pid) and str(data) in _command(pid) else None
+
+
+def last_lines(home: Path, program: str, count: int = 5) -> list[str]:
+    """The end of a program's log."""
+    try:
+        with (home / "log" / f"{program}.log").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def wait_until(condition: Callable[[], bool], deadline_s: float, pause_s: float = 0.1) -> bool:
+    """Ask again and again; False when it does not hold by the deadline. Other processes give no event to wait on."""
+    limit = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(pause_s)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not collected yet (a zombie) does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:  # it ended this moment, or there is no /proc, as on macOS
+        return not Path("/proc/self").exists()
+
+
+def _command(pid: int) -> str:
+    """The command line of a process; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    ps = ["ps", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, text=True, timeout=10, check=False).stdout
+
+
+def _prepare_home(home: Path) -> None:
+    if len(os.fsencode(home / "supervisor.sock")) > SOCKET_PATH_MAX:
+        raise ConfigError(f"the path {home} is too long for a Unix socket; set TAPEDECK_HOME to a shorter one")
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "log").mkdir(exist_ok=True)
+        probe = home / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{home} cannot be written ({error.strerror}); make it writable or set TAPEDECK_HOME"
+        ) from None
+
+
+def _ports(settings: Settings) -> list[tuple[int, str, str]]:
+    """(port, who listens on it, its setting) of everything that will listen on loopback."""
+    wanted = []
+    if settings.database.url is None:
+        wanted.append((settings.database.port, "the embedded Postgres", "database.port"))
+    if settings.simulator.enabled:
+        wanted.append((settings.simulator.control_port, "the simulator", "simulator.control_port"))
+        wanted += [(p, "the simulator", f"simulator.ports.{name}") for name, p in settings.simulator.ports.items()]
+    return wanted
+
+
+def _require_free(port: int, owner: str, key: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} on 127.0.0.1, wanted by {owner}, cannot be had ({error.strerror}); "
+                f"stop what uses it, or set {key} to another"
+            ) from None

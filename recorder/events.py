@@ -1,0 +1,180 @@
+"""What a venue's session tells: events, in the column order of their tables.
+
+Prices are float64 in quote units per base unit, sizes float64 in base units (design: any decimal of up
+to 15 significant digits is recovered exactly). Times are integer nanoseconds since 1970, UTC.
+`gc=False`: an event holds no cycle, and the collector costs more than the decoder otherwise.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Channel = Literal["trade", "quote", "book"]
+CHANNELS: tuple[Channel, ...] = ("trade", "quote", "book")
+
+Levels = list[tuple[float, float]]
+"""Price levels of one side as (price, size), in the order of the wire; in a delta size 0 removes."""
+
+
+class Stream(msgspec.Struct, frozen=True, gc=False):
+    """One channel of one symbol: the unit of subscription, of continuity and of gaps."""
+
+    channel: Channel
+    symbol: str
+
+
+class Trade(msgspec.Struct, gc=False):
+    """One print."""
+
+    symbol: str
+    trade_id: int
+    ts_event_ns: int
+    ts_recv_ns: int
+    price: float
+    size: float
+    aggressor: Literal["b", "s"] | None = None  # side of the taker; None where the venue does not say
+    venue_trade_id: str | None = None  # the venue's own text where trade_id is a hash of it
+
+
+class Quote(msgspec.Struct, gc=False):
+    """Best bid and ask as the venue published them; a side or a size it did not give is None."""
+
+    symbol: str
+    ts_event_ns: int | None
+    ts_recv_ns: int
+    sequence: int | None
+    bid: float | None
+    bid_size: float | None
+    ask: float | None
+    ask_size: float | None
+    frame_seq: int = 0  # number of the frame in its session; the link sets it
+
+
+class Book(msgspec.Struct, gc=False):
+    """One book message: a snapshot replaces the book, a delta sets absolute sizes."""
+
+    symbol: str
+    ts_event_ns: int | None
+    ts_recv_ns: int
+    snapshot: bool
+    sequence: int | None
+    bids: Levels
+    asks: Levels
+    frame_seq: int = 0  # number of the frame in its session; the link sets it
+
+
+GapState = Literal["open", "healed", "unhealable"]
+GapCause = Literal[
+    "disconnect",
+    "restart",
+    "sequence",
+    "sequence_reset",
+    "checksum",
+    "crossed",
+    "no_snapshot",
+    "refused",
+    "overflow",
+    "disk_full",
+    "unreadable",
+    "journal_damage",
+    "unsubscribed",
+]
+
+
+class Gap(msgspec.Struct, gc=False):
+    """A range of a stream that may be incomplete. A later Gap of one `gap_id` replaces the earlier."""
+
+    gap_id: int
+    symbol: str
+    channel: Channel
+    session_id: int | None  # the session in which it was noticed
+    cause: GapCause
+    state: GapState
+    reason: str | None  # why healed or unhealable; a person reads it
+    last_id: int | None  # last trade id or sequence known good
+    first_id: int | None  # first one after the hole
+    started_ns: int  # receipt time of the last frame known good
+    ended_ns: int | None  # receipt time of the first frame that is good again; None while it lasts
+    last_ts_event_ns: int | None  # the same two points by the venue's clock
+    first_ts_event_ns: int | None
+    revision: int  # 1, 2, ...: the highest is the truth
+
+
+class Session(msgspec.Struct, gc=False):
+    """One connection, from handshake to its end. A later one of the same id replaces the earlier."""
+
+    session_id: int
+    venue: str
+    recorder: str
+    link: int
+    url: str
+    started_ns: int
+    ended_ns: int | None
+    end_reason: str | None
+    last_frame_ns: int | None
+    frames: int
+    bytes: int
+    trades: int
+    quotes: int
+    books: int
+    quarantined: int
+    revision: int
+
+
+class BookAudit(msgspec.Struct, gc=False):
+    """Verdicts on one symbol's book over a span of one session."""
+
+    session_id: int
+    symbol: str
+    started_ns: int
+    ended_ns: int
+    checksums_passed: int
+    checksums_failed: int
+    crossed: int
+    resyncs: int
+
+
+# ---- what is not data: answers and requests of a session ------------------------------------------
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """The venue confirmed a subscription."""
+
+    stream: Stream
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The venue refused a subscription; `stream` is None where it does not say which."""
+
+    stream: Stream | None
+    reason: str
+
+
+class Alive(msgspec.Struct, frozen=True, gc=False):
+    """A heartbeat or status: the socket works. It is no data."""
+
+
+class Witness(msgspec.Struct, frozen=True, gc=False):
+    """The venue named its latest trade of a symbol outside the trade stream (heartbeat)."""
+
+    symbol: str
+    trade_id: int
+    ts_event_ns: int
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """The link shall send this text frame."""
+
+    frame: str
+
+
+class Resync(msgspec.Struct, frozen=True, gc=False):
+    """The session's book of a symbol is not to be trusted: ask for a fresh snapshot, declare a gap."""
+
+    symbol: str
+    cause: GapCause
+    reason: str
+
+
+Event = Trade | Quote | Book
+Output = Trade | Quote | Book | Accepted | Refused | Alive | Witness | Reply | Resync

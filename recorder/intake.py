@@ -1,0 +1,216 @@
+"""The hot path: messages of one session in, decoded and accounted for, onto the tape. No socket inside."""
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from recorder.errors import DecodeError
+from recorder.events import (
+    Accepted,
+    Book,
+    BookAudit,
+    GapCause,
+    Quote,
+    Refused,
+    Reply,
+    Resync,
+    Session,
+    Stream,
+    Trade,
+    Witness,
+)
+from recorder.frames import Oversized
+from recorder.log import get_logger
+from recorder.tape import Batch, Tape, quarantined
+from recorder.timestamps import plausible
+from recorder.venues.base import Audit
+from recorder.venues.base import Session as Decoder
+
+Said = Accepted | Refused | Reply | Resync
+"""What a session says besides data: the link acts on it."""
+
+_log = get_logger(__name__)
+
+
+class Intake:
+    """Takes in what one session receives.
+
+    Attributes:
+        session: Its row, kept up to date.
+        streams: What it carries.
+        last_frame_ns: Receipt of the last message; what came before it is whole.
+    """
+
+    def __init__(self, session: Session, decoder: Decoder, tape: Tape) -> None:
+        self.session = session
+        self.streams: set[Stream] = set()
+        self.last_frame_ns = session.started_ns
+        self._decoder = decoder
+        self._tape = tape
+        self._audit_from_ns = session.started_ns
+        self._shedding = False
+
+    def take(self, messages: Sequence[bytes | Oversized], ts_ns: int) -> tuple[Batch, list[Said]]:
+        """Decode and account for messages that arrived together, and hand them to the tape.
+
+        Args:
+            messages: In the order of the wire.
+            ts_ns: Their time of receipt.
+
+        Returns:
+            What they held (the tape has it already), and what the session said besides.
+        """
+        tape, session = self._tape, self.session
+        seq = session.frames
+        batch = Batch(session.session_id, seq + 1)
+        said: list[Said] = []
+        if not tape.room():
+            self._shed(len(messages))
+            return batch, said
+        self._shedding = False
+        batch.last_ns = ts_ns
+        frames, trades, quotes, books = batch.frames, batch.trades, batch.quotes, batch.books
+        decode = self._decoder.decode
+        continuity = tape.continuity
+        trade_states = continuity.trades
+        size = 0
+        with tape.lock:
+            for frame in messages:
+                seq += 1
+                if isinstance(frame, Oversized):
+                    frames.append(frame.sample)
+                    self._oversized(batch, frame, ts_ns)
+                    continue
+                frames.append(frame)
+                size += len(frame)
+                try:
+                    outputs = decode(frame, ts_ns)
+                except DecodeError as error:
+                    self._unreadable(batch, frame, ts_ns, str(error))
+                    continue
+                except Exception as error:  # a fault of the adapter: it costs this frame, never the connection
+                    _log.exception("session.fault", venue=session.venue, link=session.link, frame=frame[:200])
+                    self._unreadable(batch, frame, ts_ns, f"fault in the adapter: {error!r}")
+                    continue
+                for output in outputs:
+                    if isinstance(output, Book):
+                        output.frame_seq = seq
+                        books.append(output)
+                        continuity.book(output)
+                    elif isinstance(output, Quote):
+                        output.frame_seq = seq
+                        quotes.append(output)
+                        continuity.quote(output)
+                    elif isinstance(output, Trade):
+                        if not plausible(output.ts_event_ns, ts_ns):
+                            reason = "event time out of range"
+                            batch.quarantined.append(quarantined(len(frames) - 1, output.symbol, ts_ns, reason, frame))
+                            continue
+                        trades.append(output)
+                        state = trade_states.get(output.symbol)
+                        if state is not None and state.gap is None and state.last_id == output.trade_id - 1:
+                            continuity.advance(state, output.trade_id, output.ts_event_ns)
+                        else:
+                            continuity.trade(output)
+                    elif isinstance(output, Witness):
+                        continuity.witness(output, ts_ns)
+                    elif isinstance(output, Resync):
+                        stream = Stream("book", output.symbol)
+                        continuity.lost((stream,), output.cause, self.last_frame_ns, session.session_id)
+                        said.append(output)
+                    elif isinstance(output, Accepted | Refused | Reply):
+                        said.append(output)
+                self.last_frame_ns = ts_ns
+            batch.receipts = [ts_ns] * len(frames)
+            batch.size = size
+            tape.add(batch)
+        session.frames = seq
+        session.bytes += size
+        session.trades += len(trades)
+        session.quotes += len(quotes)
+        session.books += len(books)
+        session.quarantined += len(batch.quarantined)
+        return batch, said
+
+    def report(self, *, ended_ns: int | None = None, reason: str | None = None, lost: GapCause | None = None) -> None:
+        """Put the session's figures and its verdicts on books on the tape.
+
+        Args:
+            ended_ns: When it ended; None while it lives.
+            reason: Why it ended.
+            lost: The cause of the gap its end opens for each of its streams.
+        """
+        session = self.session
+        session.ended_ns, session.end_reason = ended_ns, reason
+        session.last_frame_ns = self.last_frame_ns
+        session.revision += 1
+        batch = Batch(session.session_id, session.frames + 1)
+        batch.last_ns = self.last_frame_ns
+        batch.sessions = [msgspec.structs.replace(session)]
+        batch.audits = self._audits()
+        with self._tape.lock:
+            if lost is not None:
+                self._tape.continuity.lost(self.streams, lost, self.last_frame_ns, session.session_id)
+            self._tape.add(batch)
+
+    def lose(self, streams: Sequence[Stream], cause: GapCause) -> None:
+        """Declare that these streams may be missing data from now on."""
+        with self._tape.lock:
+            self._tape.continuity.lost(streams, cause, self.last_frame_ns, self.session.session_id)
+        self._tape.touch()
+
+    def resynced(self, symbol: str) -> None:
+        """A fresh book is being asked for."""
+        self._decoder.audits.setdefault(symbol, Audit()).resyncs += 1
+
+    def _audits(self) -> list[BookAudit]:
+        ended_ns = max(self.last_frame_ns, self._audit_from_ns + 1000)
+        rows = [
+            BookAudit(
+                self.session.session_id, symbol, self._audit_from_ns, ended_ns,
+                audit.checksums_passed, audit.checksums_failed, audit.crossed, audit.resyncs,
+            )
+            for symbol, audit in self._decoder.audits.items()
+        ]  # fmt: skip
+        self._decoder.audits.clear()
+        self._audit_from_ns = ended_ns
+        return rows
+
+    # ---- what cannot be read, what cannot be kept ---------------------------------------------------------
+
+    def _unreadable(self, batch: Batch, frame: bytes, ts_ns: int, reason: str) -> None:
+        """Quarantine a frame, and declare a gap for the streams whose data it may have carried."""
+        symbols = {stream.symbol for stream in self.streams if stream.symbol.encode() in frame}
+        named = min(symbols, default=None)
+        batch.quarantined.append(quarantined(len(batch.frames) - 1, named, ts_ns, reason[:500], frame))
+        if symbols:
+            streams = [stream for stream in self.streams if stream.symbol in symbols]
+        elif _is_json(frame):
+            return  # whole, and of none of our symbols: an unknown notice
+        else:
+            streams = list(self.streams)
+        self._tape.continuity.lost(streams, "unreadable", self.last_frame_ns, self.session.session_id)
+
+    def _oversized(self, batch: Batch, frame: Oversized, ts_ns: int) -> None:
+        reason = f"message of {frame.length} bytes, above the limit: only its beginning was kept"
+        batch.quarantined.append(quarantined(len(batch.frames) - 1, None, ts_ns, reason, frame.sample))
+        self._tape.continuity.lost(self.streams, "unreadable", self.last_frame_ns, self.session.session_id)
+
+    def _shed(self, count: int) -> None:
+        """The journal cannot take more: let these go, and say so."""
+        cause: GapCause = "disk_full" if self._tape.full else "overflow"
+        self.lose(list(self.streams), cause)
+        self._tape.shed_frames += count
+        self.session.frames += count
+        if not self._shedding:
+            self._shedding = True
+            _log.error("link.shedding", venue=self.session.venue, link=self.session.link, cause=cause)
+
+
+def _is_json(frame: bytes) -> bool:
+    try:
+        json.loads(frame)
+    except (ValueError, RecursionError):
+        return False
+    return True

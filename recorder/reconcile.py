@@ -1,0 +1,365 @@
+"""Is what was stored plus what was declared missing what the simulator sent? Pure; verify.py brings the rows.
+
+Trades are compared by (id, event time), since a venue may begin its ids anew. Quotes and book messages have
+no identity, so they are compared as multisets of (event time, values). Values are exact: the float64 of the
+text on the wire against the float64 stored; event times are truncated to microseconds, as they are stored.
+"""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from recorder.errors import ConfigError
+from recorder.events import Channel
+from recorder.simulator.truth import (
+    BookItem,
+    Closed,
+    Item,
+    JunkItem,
+    Opened,
+    QuoteItem,
+    RawItem,
+    Reset,
+    Sent,
+    Started,
+    Subscribed,
+    TradeItem,
+    read_truth,
+)
+
+_EXAMPLES = 5
+_FOREVER = 1 << 62
+
+Values = tuple[object, ...]
+
+
+class DeclaredGap(msgspec.Struct, frozen=True):
+    """A row of `gap` that is not healed; instants in microseconds since 1970."""
+
+    cause: str
+    last_id: int | None
+    first_id: int | None
+    started_us: int
+    ended_us: int | None
+    last_ts_us: int | None
+    first_ts_us: int | None
+
+
+class StreamCheck(msgspec.Struct):
+    """The verdict on one stream."""
+
+    venue: str
+    symbol: str
+    channel: Channel
+    sent: int = 0  # items wholly written to a connection (trades: each once)
+    stored: int = 0
+    declared: int = 0  # not stored, inside a declared gap
+    missing: int = 0  # not stored, not declared
+    duplicates: int = 0  # stored more often than sent
+    wrong: int = 0  # stored, but never published like that
+    examples: list[str] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether stored + declared = sent, and nothing is doubled or wrong."""
+        return not (self.missing or self.duplicates or self.wrong)
+
+    def note(self, what: str, key: object) -> None:
+        """Keep a few examples for a person."""
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(f"{what}: {key}")
+
+
+class Published(msgspec.Struct, gc=False):
+    """One item of the truth."""
+
+    at_us: int  # event time, or when it was made where the venue prints none
+    ts_us: int | None
+    values: Values
+    id: int = 0
+    sent: int = 0  # connections it was wholly written to
+    maybe: int = 0  # connections of which the log does not say
+
+
+class StreamTruth(msgspec.Struct):
+    """What a venue published on one stream, in order."""
+
+    items: list[Published] = []
+    resets: int = 0
+
+
+class VenueTruth(msgspec.Struct):
+    """The truth of one venue, from one or several runs of the simulator."""
+
+    venue: str
+    origin_us: int
+    streams: dict[tuple[str, Channel], StreamTruth]
+
+
+class Ranges:
+    """A set of closed integer ranges that answers whether a number is inside."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(ranges):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            elif start <= end:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._starts, number) - 1
+        return index >= 0 and number <= self._ends[index]
+
+
+class Declared:
+    """The gaps of one stream."""
+
+    def __init__(self, gaps: Sequence[DeclaredGap], *, by_id: bool) -> None:
+        def has_ids(gap: DeclaredGap) -> bool:
+            return by_id and gap.last_id is not None and (gap.first_id is not None or gap.ended_us is None)
+
+        self._ids = Ranges(
+            ((gap.last_id or 0) + 1, gap.first_id - 1 if gap.first_id is not None else _FOREVER)
+            for gap in gaps
+            if has_ids(gap)
+        )
+        self._times = Ranges(
+            (_first(gap.last_ts_us, gap.started_us), _first(gap.first_ts_us, gap.ended_us, _FOREVER))
+            for gap in gaps
+            if not has_ids(gap)
+        )
+
+    def covers(self, item: Published) -> bool:
+        """Whether an item lies in a gap."""
+        return item.at_us in self._times or item.id in self._ids
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+# ---- reading the truth -----------------------------------------------------------------------------
+
+
+def load_truth(paths: Sequence[Path], agent: str | None = None) -> dict[str, VenueTruth]:
+    """Read truth logs, one or several per venue.
+
+    Args:
+        paths: Files of the simulator.
+        agent: Count only what was sent to clients whose User-Agent begins with this; None counts all.
+
+    Raises:
+        ConfigError: a file is no truth log.
+    """
+    venues: dict[str, VenueTruth] = {}
+    for path in sorted(paths):
+        _Loader(path, agent).load(venues)
+    return venues
+
+
+class _Loader:
+    """Reads one file."""
+
+    def __init__(self, path: Path, agent: str | None) -> None:
+        self._path = path
+        self._agent = agent
+        self._items: dict[int, tuple[tuple[str, Channel], Published]] = {}
+        self._open: dict[int, set[tuple[str, str]]] = {}  # connections that count: their streams
+        self._last: dict[int, int] = {}
+
+    def load(self, venues: dict[str, VenueTruth]) -> None:
+        lines = read_truth(self._path)
+        first = next(lines, None)
+        if first is None:
+            return  # killed before it wrote its first line: nothing was sent
+        if not isinstance(first, Started):
+            raise ConfigError(f"{self._path} does not begin like a truth log")
+        truth = venues.setdefault(first.venue, VenueTruth(first.venue, first.origin_ns // 1000, {}))
+        truth.origin_us = min(truth.origin_us, first.origin_ns // 1000)
+        for line in lines:
+            match line:
+                case TradeItem() | QuoteItem() | BookItem():
+                    self._item(truth, line)
+                case Sent():
+                    self._sent(line)
+                case Opened() if self._agent is None or line.agent.startswith(self._agent):
+                    self._open[line.c] = set()
+                case Closed():
+                    self._open.pop(line.c, None)
+                case Subscribed() if line.c in self._open:
+                    if line.on:
+                        self._open[line.c].add((line.s, line.ch))
+                    elif line.why is None:
+                        self._open[line.c].discard((line.s, line.ch))
+                case Reset():
+                    truth.streams.setdefault((line.s, "trade"), StreamTruth()).resets += 1
+                case _:
+                    pass
+        self._in_flight()
+
+    def _item(self, truth: VenueTruth, line: TradeItem | QuoteItem | BookItem) -> None:
+        stream, item = _understand(line)
+        truth.streams.setdefault(stream, StreamTruth()).items.append(item)
+        self._items[line.n] = (stream, item)
+
+    def _sent(self, line: Sent) -> None:
+        if line.c not in self._open:
+            return
+        for first, last in line.n:
+            self._last[line.c] = max(last, self._last.get(line.c, 0))
+            for number in range(first, last + 1):
+                if number in self._items:
+                    self._items[number][1].sent += 1
+
+    def _in_flight(self) -> None:
+        """Items after the last known ones of a connection that never closed: perhaps sent."""
+        for connection, streams in self._open.items():
+            for number, (stream, item) in self._items.items():
+                if number > self._last.get(connection, 0) and stream in streams:
+                    item.maybe += 1
+
+
+def _understand(line: Item) -> tuple[tuple[str, Channel], Published]:
+    match line:
+        case TradeItem():
+            values: Values = (float(line.p), float(line.q), line.side)
+            return (line.s, "trade"), Published(line.ts // 1000, line.ts // 1000, values, line.id)
+        case QuoteItem():
+            values = (line.seq, float(line.b), float(line.bq), float(line.a), float(line.aq))
+            return (line.s, "quote"), Published(line.ts // 1000, line.ts // 1000, values)
+        case BookItem():
+            ts_us = line.ts // 1000 if line.ts is not None else None
+            at_us = ts_us if ts_us is not None else line.t // 1000
+            return (line.s, "book"), Published(at_us, ts_us, book_values(line.snap, line.bids, line.asks))
+        case JunkItem() | RawItem():
+            raise ConfigError("junk has no stream")
+
+
+def book_values(snapshot: bool, bids: Iterable[Sequence[str | float]], asks: Iterable[Sequence[str | float]]) -> Values:
+    """A book message as something to compare: kind, then every level in the order of the wire."""
+    return (
+        snapshot,
+        tuple((float(price), float(size)) for price, size in bids),
+        tuple((float(price), float(size)) for price, size in asks),
+    )
+
+
+# ---- comparing -------------------------------------------------------------------------------------
+
+
+class StoredTrade(msgspec.Struct, gc=False):
+    """A row of `trade`."""
+
+    id: int
+    ts_us: int
+    values: Values  # price, size, aggressor
+
+
+class StoredRow(msgspec.Struct, gc=False):
+    """A row of `quote` or `book`."""
+
+    at_us: int  # event time, else receipt
+    ts_us: int | None
+    values: Values
+
+
+def check_trades(
+    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredTrade], gaps: Sequence[DeclaredGap], until_us: int
+) -> StreamCheck:
+    """Compare trades: those sent, and every one the market made between the first and the last stored."""
+    declared = Declared(gaps, by_id=not truth.resets)
+    published: dict[tuple[int, int], Published] = {}
+    ids: set[int] = set()
+    for item in truth.items:
+        known = published.setdefault((item.id, item.at_us), item)
+        if known is not item:
+            known.sent += item.sent
+            known.maybe += item.maybe
+        ids.add(item.id)
+    seen: Counter[tuple[int, int]] = Counter()
+    for row in stored:
+        key = (row.id, row.ts_us)
+        seen[key] += 1
+        check.stored += 1
+        match = published.get(key)
+        if match is None and row.ts_us <= until_us:
+            # The truth has the id under another time: then its own row is stored as well, or this one is wrong.
+            doubled = row.id in ids and not truth.resets
+            check.duplicates += doubled
+            check.wrong += not doubled
+            check.note("stored, never published", (row.id, row.ts_us, row.values))
+        elif match is not None and seen[key] > 1:
+            check.duplicates += 1
+            check.note("stored twice", key)
+        elif match is not None and match.values != row.values:
+            check.wrong += 1
+            check.note("stored otherwise than sent", (row.id, row.values, match.values))
+    order = list(published.items())
+    places = [place for place, (key, _) in enumerate(order) if key in seen]
+    first, last = (places[0], places[-1]) if places else (len(order), -1)
+    for place, (key, item) in enumerate(order):
+        check.sent += item.sent > 0
+        if key in seen or item.at_us > until_us or not (item.sent or first < place < last):
+            continue
+        if declared.covers(item):
+            check.declared += 1
+        else:
+            check.missing += 1
+            check.note("missing" if item.sent else "never sent, not declared", key)
+    return check
+
+
+def check_rows(
+    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredRow], gaps: Sequence[DeclaredGap], until_us: int
+) -> StreamCheck:
+    """Compare quotes or book messages."""
+    declared = Declared(gaps, by_id=False)
+    published: dict[tuple[int | None, Values], Published] = {}
+    for item in truth.items:
+        known = published.setdefault((item.ts_us, item.values), item)
+        if known is not item:
+            known.sent += item.sent
+            known.maybe += item.maybe
+    rows: Counter[tuple[int | None, Values]] = Counter()
+    at: dict[tuple[int | None, Values], int] = {}
+    for row in stored:
+        rows[row.ts_us, row.values] += 1
+        at[row.ts_us, row.values] = row.at_us
+        check.stored += 1
+    absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others
+    lost: list[tuple[Published, int]] = []
+    for key, item in published.items():
+        check.sent += item.sent
+        short = item.sent - rows[key]
+        if short > 0 and item.at_us <= until_us:
+            lost.append((item, short))
+            absent[item.ts_us] += short
+    replaced: defaultdict[int | None, int] = defaultdict(int)
+    for key, count in rows.items():
+        match = published.get(key)
+        over = count - (match.sent + match.maybe if match is not None else 0)
+        if over <= 0 or at[key] > until_us:
+            continue
+        if match is not None:
+            check.duplicates += over
+            check.note("stored more often than sent", key)
+        else:
+            check.wrong += over
+            check.note("stored, never published", key)
+            if key[0] is not None:
+                replaced[key[0]] += min(over, absent[key[0]])
+    for item, short in lost:
+        explained = min(short, replaced[item.ts_us])
+        replaced[item.ts_us] -= explained  # already counted as wrong
+        if declared.covers(item):
+            check.declared += short - explained
+        elif short > explained:
+            check.missing += short - explained
+            check.note("missing", (item.at_us, str(item.values)[:160]))
+    return check

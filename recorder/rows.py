@@ -1,0 +1,261 @@
+"""Events -> tuples of Postgres' binary COPY format, a batch at a time.
+
+Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format). A tuple is a 16-bit field
+count, then for each field a 32-bit length (-1 is null) and its big-endian bytes. Timestamps are
+microseconds since 2000-01-01; nanoseconds are truncated, never rounded.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from recorder.events import Book, BookAudit, Gap, Quote, Session, Trade
+
+PG_EPOCH_US = 946_684_800 * 10**6
+_FLOAT8_OID = 701
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "trade": ("instrument_id", "trade_id", "ts_event", "ts_recv", "price", "size", "aggressor", "venue_trade_id"),
+    "quote": (
+        "instrument_id", "ts_recv", "ts_event", "session_id", "frame_seq", "sequence",
+        "bid", "bid_size", "ask", "ask_size",
+    ),
+    "book": (
+        "instrument_id", "ts_recv", "ts_event", "session_id", "frame_seq", "kind", "sequence", "bids", "asks",
+    ),
+    "instrument": ("instrument_id", "venue", "symbol", "first_seen"),
+    "session": (
+        "session_id", "venue", "recorder", "link", "url", "started_at", "ended_at", "end_reason", "last_frame_at",
+        "frames", "bytes", "trades", "quotes", "books", "quarantined", "revision",
+    ),
+    "gap": (
+        "gap_id", "instrument_id", "channel", "session_id", "cause", "state", "reason", "last_id", "first_id",
+        "started_at", "ended_at", "last_ts_event", "first_ts_event", "revision",
+    ),
+    "quarantine": (
+        "journal_id", "segment", "position", "item", "scope", "table_name", "instrument_id", "session_id",
+        "ts_recv", "reason", "sample", "sha256",
+    ),
+    "book_audit": (
+        "session_id", "instrument_id", "started_at", "ended_at", "checksums_passed", "checksums_failed",
+        "crossed", "resyncs",
+    ),
+}  # fmt: skip
+
+Ids = Mapping[str, int]
+"""symbol -> instrument_id"""
+
+# ---- trade ----------------------------------------------------------------------------------------
+
+_trade = struct.Struct("!hiqiqiqiqididici").pack
+_CHAR = {"b": b"b", "s": b"s"}
+
+
+def encode_trades(trades: Sequence[Trade], ids: Ids) -> bytes:
+    """Tuples of table trade."""
+    pack, char, epoch = _trade, _CHAR, PG_EPOCH_US
+    return b"".join(
+        [
+            pack(
+                8, 8, ids[t.symbol], 8, t.trade_id, 8, t.ts_event_ns // 1000 - epoch, 8, t.ts_recv_ns // 1000 - epoch,
+                8, t.price, 8, t.size, 1, char[t.aggressor], -1,
+            )
+            if t.aggressor is not None and t.venue_trade_id is None
+            else _uncommon_trade(t, ids[t.symbol])
+            for t in trades
+        ]
+    )  # fmt: skip
+
+
+def _uncommon_trade(t: Trade, instrument_id: int) -> bytes:
+    return tuple_of(
+        int8(instrument_id), int8(t.trade_id), instant(t.ts_event_ns), instant(t.ts_recv_ns),
+        float8(t.price), float8(t.size), text(t.aggressor), text(t.venue_trade_id),
+    )  # fmt: skip
+
+
+# ---- quote ----------------------------------------------------------------------------------------
+
+_quote = struct.Struct("!hiqiqiqiqiqiqidididid").pack
+
+
+def encode_quotes(quotes: Sequence[Quote], ids: Ids, session_id: int) -> bytes:
+    """Tuples of table quote, all of one session."""
+    out = []
+    pack, epoch = _quote, PG_EPOCH_US
+    for q in quotes:
+        try:
+            out.append(
+                pack(
+                    10, 8, ids[q.symbol], 8, q.ts_recv_ns // 1000 - epoch, 8, q.ts_event_ns // 1000 - epoch,  # type: ignore[operator]
+                    8, session_id, 8, q.frame_seq, 8, q.sequence, 8, q.bid, 8, q.bid_size, 8, q.ask, 8, q.ask_size,
+                )
+            )  # fmt: skip
+        except (struct.error, TypeError):  # a field is null
+            out.append(_uncommon_quote(q, ids[q.symbol], session_id))
+    return b"".join(out)
+
+
+def _uncommon_quote(q: Quote, instrument_id: int, session_id: int) -> bytes:
+    return tuple_of(
+        int8(instrument_id), instant(q.ts_recv_ns), instant(q.ts_event_ns), int8(session_id), int8(q.frame_seq),
+        int8(q.sequence), float8(q.bid), float8(q.bid_size), float8(q.ask), float8(q.ask_size),
+    )  # fmt: skip
+
+
+# ---- book -----------------------------------------------------------------------------------------
+
+_book_head = struct.Struct("!hiqiqiqiqiqici").pack  # up to the null sequence
+_BOOK_SHAPES = 4096
+_flatten = chain.from_iterable
+
+
+class _Shape:
+    """Packer of both arrays of a row with so many levels a side, and its argument list, filled in place."""
+
+    __slots__ = ("asks", "bids", "pack", "values")
+
+    def __init__(self, bids: int, asks: int) -> None:
+        layout = "!"
+        values: list[float] = []
+        slices = []
+        for count in (bids, asks):
+            if count:
+                # length, dimensions, has nulls, element type, (size, lower bound) of each dimension
+                layout += "iiiiiiii" + "id" * (2 * count)
+                values += [28 + 24 * count, 2, 0, _FLOAT8_OID, count, 1, 2, 1]
+            else:
+                layout += "iiii"
+                values += [12, 0, 0, _FLOAT8_OID]
+            first = len(values)
+            values += [8] * (4 * count)
+            slices.append(slice(first + 1, first + 4 * count, 2))
+        self.pack = struct.Struct(layout).pack
+        self.values = values
+        self.bids, self.asks = slices
+
+
+class BookEncoder:
+    """Tuples of table book. One per thread: the argument lists of its packers are used again."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[tuple[int, int], _Shape] = {}
+
+    def encode(self, books: Sequence[Book], ids: Ids, session_id: int) -> bytes:
+        """Tuples of books of one session; sides as float8[n][2], an empty side as {}."""
+        out: list[bytes] = []
+        shapes = self._shapes
+        if len(shapes) > _BOOK_SHAPES:
+            shapes.clear()
+        head, epoch = _book_head, PG_EPOCH_US
+        for b in books:
+            counts = (len(b.bids), len(b.asks))
+            shape = shapes.get(counts)
+            if shape is None:
+                shape = shapes[counts] = _Shape(*counts)
+            values = shape.values
+            values[shape.bids] = _flatten(b.bids)
+            values[shape.asks] = _flatten(b.asks)
+            if b.ts_event_ns is not None and b.sequence is None:
+                out.append(
+                    head(
+                        9, 8, ids[b.symbol], 8, b.ts_recv_ns // 1000 - epoch, 8, b.ts_event_ns // 1000 - epoch,
+                        8, session_id, 8, b.frame_seq, 1, b"s" if b.snapshot else b"d", -1,
+                    )
+                )  # fmt: skip
+            else:
+                out.append(_uncommon_book_head(b, ids[b.symbol], session_id))
+            out.append(shape.pack(*values))
+        return b"".join(out)
+
+
+def _uncommon_book_head(b: Book, instrument_id: int, session_id: int) -> bytes:
+    return struct.pack("!h", 9) + b"".join(
+        (
+            int8(instrument_id), instant(b.ts_recv_ns), instant(b.ts_event_ns), int8(session_id), int8(b.frame_seq),
+            text("s" if b.snapshot else "d"), int8(b.sequence),
+        )
+    )  # fmt: skip
+
+
+# ---- the rare ones ---------------------------------------------------------------------------------
+
+
+def encode_gaps(gaps: Iterable[Gap], ids: Ids) -> bytes:
+    """Tuples of table gap."""
+    return b"".join(
+        tuple_of(
+            int8(g.gap_id), int8(ids[g.symbol]), text(g.channel), int8(g.session_id), text(g.cause), text(g.state),
+            text(g.reason), int8(g.last_id), int8(g.first_id), instant(g.started_ns), instant(g.ended_ns),
+            instant(g.last_ts_event_ns), instant(g.first_ts_event_ns), int4(g.revision),
+        )
+        for g in gaps
+    )  # fmt: skip
+
+
+def encode_sessions(sessions: Iterable[Session]) -> bytes:
+    """Tuples of table session."""
+    return b"".join(
+        tuple_of(
+            int8(s.session_id), text(s.venue), text(s.recorder), int4(s.link), text(s.url), instant(s.started_ns),
+            instant(s.ended_ns), text(s.end_reason), instant(s.last_frame_ns), int8(s.frames), int8(s.bytes),
+            int8(s.trades), int8(s.quotes), int8(s.books), int8(s.quarantined), int4(s.revision),
+        )
+        for s in sessions
+    )  # fmt: skip
+
+
+def encode_instruments(names: Iterable[tuple[int, str, str]], first_seen_ns: int) -> bytes:
+    """Tuples of table instrument from (instrument_id, venue, symbol)."""
+    return b"".join(
+        tuple_of(int8(number), text(venue), text(symbol), instant(first_seen_ns)) for number, venue, symbol in names
+    )
+
+
+def encode_audits(audits: Iterable[BookAudit], ids: Ids) -> bytes:
+    """Tuples of table book_audit."""
+    return b"".join(
+        tuple_of(
+            int8(a.session_id), int8(ids[a.symbol]), instant(a.started_ns), instant(a.ended_ns),
+            int8(a.checksums_passed), int8(a.checksums_failed), int8(a.crossed), int8(a.resyncs),
+        )
+        for a in audits
+    )  # fmt: skip
+
+
+def tuple_of(*fields: bytes) -> bytes:
+    """One tuple from its encoded fields."""
+    return struct.pack("!h", len(fields)) + b"".join(fields)
+
+
+_NULL = struct.pack("!i", -1)
+
+
+def int8(value: int | None) -> bytes:
+    """A bigint field."""
+    return _NULL if value is None else struct.pack("!iq", 8, value)
+
+
+def int4(value: int) -> bytes:
+    """An integer field."""
+    return struct.pack("!ii", 4, value)
+
+
+def float8(value: float | None) -> bytes:
+    """A double precision field."""
+    return _NULL if value is None else struct.pack("!id", 8, value)
+
+
+def text(value: str | None) -> bytes:
+    """A text or "char" field. Postgres keeps no NUL character: it is shown as U+2400."""
+    return _NULL if value is None else binary(value.replace("\0", "\u2400").encode(errors="replace"))
+
+
+def binary(value: bytes) -> bytes:
+    """A bytea field."""
+    return struct.pack("!i", len(value)) + value
+
+
+def instant(time_ns: int | None) -> bytes:
+    """A timestamptz field."""
+    return _NULL if time_ns is None else struct.pack("!iq", 8, time_ns // 1000 - PG_EPOCH_US)

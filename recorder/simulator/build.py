@@ -1,0 +1,34 @@
+"""Put a fake venue together."""
+
+import time
+from pathlib import Path
+
+from recorder.simulator.coinbase import Coinbase
+from recorder.simulator.control import Controls
+from recorder.simulator.kraken import Kraken
+from recorder.simulator.market import Market, Spec
+from recorder.simulator.server import Server
+from recorder.simulator.truth import TruthLog
+from recorder.simulator.venue import FakeVenue
+
+VENUES: dict[str, type[FakeVenue]] = {Coinbase.name: Coinbase, Kraken.name: Kraken}
+
+
+def build(
+    name: str,
+    *,
+    truth: Path | None,
+    seed: int,
+    rate: float,
+    port: int = 0,
+    specs: tuple[Spec, ...] | None = None,
+    depth: int = 400,
+    first_trade_id: int = 1_000_000,
+) -> tuple[FakeVenue, Server, Controls]:
+    """A venue, its server (not yet listening) and its controls."""
+    now_ns = time.time_ns()
+    kind = VENUES[name]
+    market = Market(specs or kind.specs, seed=seed, now_ns=now_ns, depth=depth, first_trade_id=first_trade_id)
+    venue = kind(market, TruthLog(truth), rate=rate, now_ns=now_ns)
+    server = Server(venue, port)
+    return venue, server, Controls(venue, server)

@@ -1,0 +1,15 @@
+"""Times as venues print them: RFC 3339, UTC, microseconds."""
+
+import time
+from functools import lru_cache
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def rfc3339(ts_ns: int) -> str:
+    """Nanoseconds since 1970 as text; what is below a microsecond is cut."""
+    second, rest = divmod(ts_ns, 1_000_000_000)
+    return f"{_second(second)}.{rest // 1000:06d}Z"

@@ -1,0 +1,102 @@
+"""What a session has asked for and what was answered. Pure: takes `now`, returns frames to send.
+
+All streams are asked for at once. If the venue refuses without saying which, or leaves some unanswered,
+those are asked for one by one, so that the refusal finds its stream and the others live.
+"""
+
+from collections.abc import Iterable
+
+from recorder.events import Accepted, Refused, Stream
+from recorder.venues.base import Venue
+
+ANSWER_S = 10.0
+AGAIN_S = 300.0
+
+
+class Subscriber:
+    """The subscriptions of one session."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._pending: dict[Stream, float] = {}  # asked together -> when to stop waiting
+        self._singly: list[Stream] = []  # to be asked one by one
+        self._asked: tuple[Stream, float] | None = None  # the one asked alone, and until when
+        self.refused: dict[Stream, tuple[str, float]] = {}  # reason, and when to ask again
+        self.accepted: set[Stream] = set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every stream is answered."""
+        return not (self._pending or self._singly or self._asked)
+
+    def ask(self, streams: Iterable[Stream], now_s: float) -> list[str]:
+        """Frames that ask for these streams."""
+        streams = list(streams)
+        self._pending |= dict.fromkeys(streams, now_s + ANSWER_S)
+        return self._venue.subscribe(streams)
+
+    def drop(self, streams: Iterable[Stream]) -> list[str]:
+        """Frames that end these streams."""
+        streams = list(streams)
+        for stream in streams:
+            self._forget(stream)
+            self.accepted.discard(stream)
+            self.refused.pop(stream, None)
+        return self._venue.unsubscribe(streams)
+
+    def take(self, answer: Accepted | Refused) -> Refused | None:
+        """Note an answer.
+
+        Returns:
+            A refusal that is certain of its stream; None otherwise.
+        """
+        if isinstance(answer, Accepted):
+            self.live(answer.stream)
+            return None
+        if answer.stream is not None:
+            self._forget(answer.stream)
+            return answer
+        if self._asked is not None:
+            stream = self._asked[0]
+            self._asked = None
+            return Refused(stream, answer.reason)
+        self._singly += self._pending
+        self._pending = {}
+        return None
+
+    def live(self, stream: Stream) -> None:
+        """A stream was accepted, or its data came, which says the same."""
+        self.accepted.add(stream)
+        self._forget(stream)
+
+    def put_off(self, refusal: Refused, now_s: float) -> None:
+        """A stream was refused: it is asked for again later, since listings change."""
+        if refusal.stream is not None:
+            self.refused[refusal.stream] = (refusal.reason, now_s + AGAIN_S)
+
+    def tick(self, now_s: float) -> tuple[list[str], list[Refused]]:
+        """Frames that are due now, and streams that never were answered."""
+        late = [stream for stream, until_s in self._pending.items() if now_s >= until_s]
+        for stream in late:
+            del self._pending[stream]
+        self._singly += late
+        unanswered = []
+        if self._asked is not None and now_s >= self._asked[1]:
+            unanswered.append(Refused(self._asked[0], f"no answer in {ANSWER_S:.0f} s, twice"))
+            self._asked = None
+        again = [stream for stream, (_, due_s) in self.refused.items() if now_s >= due_s]
+        for stream in again:
+            del self.refused[stream]
+        self._singly += again
+        if self._asked is None and self._singly and not self._pending:
+            stream = self._singly.pop(0)
+            self._asked = (stream, now_s + ANSWER_S)
+            return self._venue.subscribe([stream]), unanswered
+        return [], unanswered
+
+    def _forget(self, stream: Stream) -> None:
+        self._pending.pop(stream, None)
+        if stream in self._singly:
+            self._singly.remove(stream)
+        if self._asked is not None and self._asked[0] == stream:
+            self._asked = None

@@ -1,0 +1,144 @@
+"""The contract of a venue: constant data, and pure translation.
+
+A `Venue` is made once from its endpoint; a `Session` is born with each connection and dies with it, so a
+reconnect cannot inherit a stale book. Neither does I/O; commands to the link are returned as values.
+`tests/unit/venues/contract.py` holds what every venue must satisfy.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, ClassVar, Protocol
+
+import msgspec
+
+from recorder.events import Channel, Output, Stream
+
+Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e300)]
+"""A price or a size on the wire: finite and not negative. The bounds refuse the texts "nan" and "inf"."""
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An id or sequence that fits its column."""
+
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+"""What a decoder raises for a frame that is not of the wire's shape."""
+
+
+def split_streams(url: str, streams: Sequence[Stream], streams_per_link: int) -> list["Plan"]:
+    """Plans of at most `streams_per_link` streams; the streams of one symbol stay on one connection.
+
+    One connection orders a symbol's trades against its book, which two cannot.
+    """
+    by_symbol: dict[str, list[Stream]] = {}
+    for stream in streams:
+        by_symbol.setdefault(stream.symbol, []).append(stream)
+    groups: list[list[Stream]] = []
+    for symbol_streams in by_symbol.values():
+        if not groups or len(groups[-1]) + len(symbol_streams) > streams_per_link:
+            groups.append([])
+        groups[-1].extend(symbol_streams)
+    return [Plan(url, tuple(group)) for group in groups]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the venue allows one address or one connection."""
+
+    streams_per_link: int
+    frames_per_s: float  # frames we may send on one link
+    connects_per_minute: float
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """How a connection is kept and judged alive."""
+
+    every_s: float  # between our pings
+    frame: str | None  # text to send as ping; None sends a protocol ping
+    silence_s: float  # no frame of any kind for this long: the session is dead
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One connection to be: where to, and what to subscribe to there."""
+
+    url: str
+    streams: tuple[Stream, ...]
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """One instrument as the venue lists it over REST. Numbers keep the venue's text."""
+
+    symbol: str
+    base: str
+    quote: str
+    kind: str  # spot, perpetual, future, outcome
+    tick_size: str | None
+    min_size: str | None
+    status: str
+
+
+class Audit(msgspec.Struct, gc=False):
+    """Running verdicts on one symbol's book in one session."""
+
+    checksums_passed: int = 0
+    checksums_failed: int = 0
+    crossed: int = 0
+    resyncs: int = 0
+
+
+class Session(Protocol):
+    """The decoder of one connection; holds the books and sequences of that connection only."""
+
+    audits: dict[str, Audit]  # by symbol; the link reports and clears them
+
+    def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        """Translate one frame.
+
+        Raises:
+            DecodeError: the frame is not understood; nothing of it was applied.
+        """
+        ...
+
+
+class Venue(Protocol):
+    """A venue: data and translation."""
+
+    name: ClassVar[str]  # "kraken"; the key in settings, journal and tables
+    url: ClassVar[str]  # public websocket endpoint
+    rest_url: ClassVar[str]  # public REST endpoint
+    limits: ClassVar[Limits]
+    heartbeat: ClassVar[Heartbeat]
+    channels: ClassVar[tuple[Channel, ...]]
+    contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol
+    listing_path: ClassVar[str]  # REST path of the instrument list
+
+    def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
+        """
+        Args:
+            url: Websocket endpoint instead of the venue's public one.
+            book_depth: Levels a side to ask for, where the venue lets one choose.
+
+        Raises:
+            ConfigError: the venue offers no such depth.
+        """
+        ...
+
+    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
+        """Split streams over as few connections as the limits allow."""
+        ...
+
+    def subscribe(self, streams: Iterable[Stream]) -> list[str]:
+        """Text frames that subscribe these streams on an open connection."""
+        ...
+
+    def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
+        """Text frames that end these streams on an open connection."""
+        ...
+
+    def session(self) -> Session:
+        """A new decoder for a new connection."""
+        ...
+
+    def listings(self, body: bytes) -> list[Listing]:
+        """Decode the answer at `listing_path`.
+
+        Raises:
+            DecodeError: the answer is not understood.
+        """
+        ...

@@ -1,0 +1,28 @@
+-- 0006_book.sql: book messages, one row per snapshot or delta, partitioned by day of our clock.
+
+CREATE TABLE book (
+    instrument_id bigint             NOT NULL,
+    ts_recv       timestamptz        NOT NULL,
+    ts_event      timestamptz,
+    session_id    bigint             NOT NULL,
+    frame_seq     bigint             NOT NULL,
+    kind          "char"             NOT NULL CHECK (kind IN ('s', 'd')),
+    sequence      bigint,
+    bids          double precision[] NOT NULL,
+    asks          double precision[] NOT NULL
+) PARTITION BY RANGE (ts_recv);
+CREATE INDEX book_instrument_ts_recv ON book (instrument_id, ts_recv);
+COMMENT ON TABLE  book               IS 'Book messages as venues sent them. Written by bin/writer, never updated.';
+COMMENT ON COLUMN book.instrument_id IS 'Whose book it is (instrument).';
+COMMENT ON COLUMN book.ts_recv       IS 'When its frame was received by our clock, UTC, microseconds truncated.';
+COMMENT ON COLUMN book.ts_event      IS 'The venue''s clock, UTC, microseconds truncated; NULL where it gives none.';
+COMMENT ON COLUMN book.session_id    IS 'Connection that received it (session).';
+COMMENT ON COLUMN book.frame_seq     IS 'Number of the frame in its session: the order of rows of equal ts_recv.';
+COMMENT ON COLUMN book.kind          IS 's snapshot, replaces the book; d delta, sets absolute sizes, 0 removes.';
+COMMENT ON COLUMN book.sequence      IS 'The venue''s sequence number; NULL where it gives none.';
+COMMENT ON COLUMN book.bids          IS 'Bid levels in the order of the wire, n x 2: price in quote units per base unit, size in base units; {} when none.';
+COMMENT ON COLUMN book.asks          IS 'Ask levels in the order of the wire, n x 2: price in quote units per base unit, size in base units; {} when none.';
+
+CREATE TABLE book_default PARTITION OF book DEFAULT;
+COMMENT ON TABLE  book_default IS 'Rows of book on a day that has no partition yet; empty unless something is wrong.';
+GRANT SELECT, INSERT ON book TO tapedeck_writer;

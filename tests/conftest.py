@@ -1,0 +1,79 @@
+"""Fixtures every test may use.
+
+postgres          (session) address of a Postgres as superuser: TEST_DSN when set, else an embedded server
+database          address of a fresh, migrated database; dropped afterwards
+empty_database    address of a database that does not exist yet; dropped afterwards
+database_server   (function) an embedded server of the test's own, started: kill, stop and start it at will
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from database_server import DatabaseServer
+from psycopg2 import sql
+
+from recorder.migrate import drop_database, migrate
+from recorder.database import database_name, with_database
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Address of the database `postgres` of a server where databases may be created."""
+    dsn = os.environ.get("TEST_DSN")
+    if dsn:
+        yield dsn
+        return
+    with tempfile.TemporaryDirectory(prefix="tapedeck-pg-") as home:
+        server = DatabaseServer(Path(home))
+        try:
+            server.start()
+            yield server.url()
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: str) -> Iterator[str]:
+    """A migrated database nobody connects to: copying it takes a fraction of migrating again."""
+    url = with_database(postgres, f"tapedeck_template_{secrets.token_hex(6)}")
+    migrate(url)
+    yield url
+    drop_database(url)
+
+
+@pytest.fixture
+def database(postgres: str, _template: str) -> Iterator[str]:
+    """Address of a fresh, migrated database."""
+    url = with_database(postgres, f"tapedeck_test_{secrets.token_hex(6)}")
+    connection = psycopg2.connect(postgres)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        names = sql.Identifier(database_name(url)), sql.Identifier(database_name(_template))
+        cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+    connection.close()
+    yield url
+    drop_database(url)
+
+
+@pytest.fixture
+def empty_database(postgres: str) -> Iterator[str]:
+    """Address of a database that is not there."""
+    url = with_database(postgres, f"tapedeck_test_{secrets.token_hex(6)}")
+    yield url
+    drop_database(url)
+
+
+@pytest.fixture
+def database_server(tmp_path: Path) -> Iterator[DatabaseServer]:
+    """An embedded server to be treated badly."""
+    server = DatabaseServer(tmp_path / "home")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,103 @@
+"""Clients of the simulated venues for tests: the public `websockets` library, and an own reading of the protocols."""
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+Message = dict[str, Any]
+
+LIMIT_S = 10.0
+
+
+@contextmanager
+def client(url: str) -> Iterator[ClientConnection]:
+    """A client that takes frames of any size and sends no pings of its own."""
+    with connect(url, max_size=None, ping_interval=None, close_timeout=1, compression=None) as socket:
+        yield socket
+
+
+def parse(text: str | bytes) -> Message:
+    """A message with its numbers as the text on the wire."""
+    message: Message = json.loads(text, parse_float=str)
+    return message
+
+
+def read_until(socket: ClientConnection, enough: Callable[[list[Message]], bool]) -> list[Message]:
+    """Messages up to the one that makes it enough."""
+    deadline = time.monotonic() + LIMIT_S
+    messages: list[Message] = []
+    while not enough(messages):
+        messages.append(parse(socket.recv(timeout=max(0.01, deadline - time.monotonic()))))
+    return messages
+
+
+def coinbase_subscribe(socket: ClientConnection, *channels: str, symbols: tuple[str, ...] = ("BTC-USD",)) -> None:
+    """Subscribe at Coinbase."""
+    socket.send(json.dumps({"type": "subscribe", "product_ids": symbols, "channels": channels}))
+
+
+def kraken_subscribe(
+    socket: ClientConnection, channel: str, *, symbols: tuple[str, ...] = ("BTC/USD",), **params: object
+) -> None:
+    """Subscribe at Kraken."""
+    body = {"method": "subscribe", "params": {"channel": channel, "symbol": symbols, **params}, "req_id": 7}
+    socket.send(json.dumps(body))
+
+
+class KrakenBook:
+    """Kraken's book and checksum as its documentation tells, from the text on the wire."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.sides: dict[str, dict[Decimal, tuple[str, str]]] = {"bids": {}, "asks": {}}
+
+    def apply(self, message: Message) -> bool:
+        """Apply a message; gives whether its checksum is right."""
+        (data,) = message["data"]
+        if message["type"] == "snapshot":
+            self.sides = {"bids": {}, "asks": {}}
+        for name, levels in self.sides.items():
+            for level in data[name]:
+                if Decimal(level["qty"]) == 0:
+                    levels.pop(Decimal(level["price"]), None)
+                else:
+                    levels[Decimal(level["price"])] = (level["price"], level["qty"])
+            for price in sorted(levels, reverse=name == "bids")[self.depth :]:
+                del levels[price]
+        text = ""
+        for name in ("asks", "bids"):
+            for price in sorted(self.sides[name], reverse=name == "bids")[:10]:
+                text += "".join(part.replace(".", "").lstrip("0") for part in self.sides[name][price])
+        return zlib.crc32(text.encode()) == data["checksum"]
+
+
+class CoinbaseBook:
+    """Coinbase's book: absolute sizes, zero deletes."""
+
+    def __init__(self) -> None:
+        self.buy: dict[Decimal, Decimal] = {}
+        self.sell: dict[Decimal, Decimal] = {}
+
+    def apply(self, message: Message) -> None:
+        """Apply a snapshot or an l2update."""
+        if message["type"] == "snapshot":
+            self.buy = {Decimal(price): Decimal(size) for price, size in message["bids"]}
+            self.sell = {Decimal(price): Decimal(size) for price, size in message["asks"]}
+            return
+        for side, price, size in message["changes"]:
+            levels = self.buy if side == "buy" else self.sell
+            levels[Decimal(price)] = Decimal(size)
+            if not Decimal(size):
+                del levels[Decimal(price)]
+
+    @property
+    def touch(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        """Best bid and its size, best ask and its size."""
+        bid, ask = max(self.buy), min(self.sell)
+        return bid, self.buy[bid], ask, self.sell[ask]

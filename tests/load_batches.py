@@ -1,0 +1,52 @@
+"""A writer to be killed: loads a fixed list of batches from wherever its journal stands. argv: URL COUNT"""
+
+import sys
+import threading
+import time
+
+from batches import FIRST, JOURNAL, batch, gap, gap_part, quotes_part, session_part, trade, trade_part, trades_part
+
+from recorder.errors import StoreUnavailable
+from recorder.position import Position
+from recorder.store import Store
+from recorder.store_batch import Batch
+
+
+def numbered(number: int) -> Batch:
+    """Batch `number` of the list: mostly plain, some with duplicates, poison and revisions."""
+    start = None if number == 0 else Position(FIRST.segment, FIRST.offset + 1000 * number)
+    base = number * 10
+    parts = [trades_part(base, base + 10), quotes_part(base, base + 20)]
+    if number % 10 == 3:
+        parts[0] = trades_part(base - 10, base + 10)
+    if number % 10 == 7:
+        parts[0] = trade_part([trade(base, size=-1.0), *(trade(base + more) for more in range(1, 10))])
+    if number % 5 == 4:
+        parts += [gap_part(gap(number // 10, number)), session_part(7, number, base)]
+    return batch(start, parts)
+
+
+def load_all(url: str, count: int, deadline_s: float = 60.0) -> None:
+    """Load what is missing of the first `count` batches, waiting for the server when it is away."""
+    store = Store(url)
+    pause = threading.Event()
+    deadline = time.monotonic() + deadline_s
+    print("ready", flush=True)
+    while True:
+        try:
+            position = store.position(JOURNAL)
+            done = 0 if position is None else (position.offset - FIRST.offset) // 1000
+            while done < count:
+                made = numbered(done)
+                store.load(made if position else Batch(made.journal_id, made.recorder, None, made.end, made.blocks))
+                position, done = made.end, done + 1
+            store.close()
+            return
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            pause.wait(0.05)
+
+
+if __name__ == "__main__":
+    load_all(sys.argv[1], int(sys.argv[2]))
