@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from recorder.errors import ConfigError, RecorderError
+from recorder.errors import ConfigError
 from recorder.health import read_all
 from recorder.settings import Settings
 
@@ -85,39 +85,40 @@ class Supervisor:
 
     def __init__(self, home: Path) -> None:
         self._socket = home / "supervisor.sock"
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        self._rpc = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
 
     def pid(self) -> int | None:
         """Its process id; None when none answers."""
-        if not self._socket.exists():
-            return None
-        try:
-            return int(cast(int, self._rpc.supervisor.getPID()))
-        except (OSError, HTTPException, xmlrpc.client.Error):
-            return None
+        return cast(int | None, self._ask("getPID"))
 
     def processes(self) -> list[Process]:
         """All programs; empty when no supervisord answers."""
-        if not self._socket.exists():
-            return []
-        try:
-            infos = cast(list[dict[str, Any]], self._rpc.supervisor.getAllProcessInfo())
-        except (OSError, HTTPException, xmlrpc.client.Error):
-            return []
+        infos = cast(list[dict[str, Any]], self._ask("getAllProcessInfo") or [])
         return [
             Process(
-                i["name"], i["statename"], i["pid"], i["exitstatus"], float(i["now"] - i["start"]) if i["pid"] else 0.0
+                info["name"],
+                info["statename"],
+                info["pid"],
+                info["exitstatus"],
+                float(info["now"] - info["start"]) if info["pid"] else 0.0,
             )
-            for i in infos
+            for info in infos
         ]
 
     def shutdown(self) -> None:
         """Ask it to stop all programs, then itself; returns at once."""
+        self._ask("shutdown")
+
+    def _ask(self, method: str) -> object:
+        """One call on a connection of its own; None when nobody answers."""
+        if not self._socket.exists():
+            return None
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         try:
-            self._rpc.supervisor.shutdown()
-        except (OSError, HTTPException, xmlrpc.client.Error) as error:
-            raise RecorderError(f"supervisord does not take the request to stop: {error}") from None
+            return getattr(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)()
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return None
+        finally:
+            transport.close()
 
 
 def start(settings: Settings) -> None:
@@ -168,7 +169,7 @@ def stop(home: Path, deadline_s: float, tell: Callable[[list[str]], None]) -> li
             os.kill(number, signal.SIGINT if name == "postgres" else signal.SIGTERM)
 
     def running() -> list[str]:
-        return [name for name, number in watched.items() if _alive(number)]
+        return [name for name, number in watched.items() if alive(number)]
 
     def stopped() -> bool:
         tell(running())
@@ -185,7 +186,7 @@ def orphans(home: Path) -> dict[str, int]:
     found = {}
     for name, report in read_all(home).items():
         script = str(ROOT / "bin" / name.partition("-")[0])
-        if _alive(report.pid) and script in _command(report.pid):
+        if alive(report.pid) and script in _command(report.pid):
             found[name] = report.pid
     leader = _postgres_leader(home)
     if leader is not None:
@@ -200,7 +201,7 @@ def _postgres_leader(home: Path) -> int | None:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except (OSError, ValueError):
         return None
-    return pid if _alive(pid) and str(data) in _command(pid) else None
+    return pid if alive(pid) and str(data) in _command(pid) else None
 
 
 def last_lines(home: Path, program: str, count: int = 5) -> list[str]:
@@ -223,7 +224,7 @@ def wait_until(condition: Callable[[], bool], deadline_s: float, pause_s: float 
     return True
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Whether a process runs; one that ended and was not collected yet (a zombie) does not."""
     try:
         os.kill(pid, 0)

@@ -9,8 +9,9 @@ begins with FILE_HEADER and a checkpoint: a block whose marks name every stream.
 """
 
 import struct
+import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from zlib import crc32
 
 import msgspec
@@ -25,6 +26,7 @@ PREFIX = struct.Struct("<4sIIIQ")
 _CHECKED = struct.Struct("<4sIIQ")
 LARGEST_BODY = 1 << 30
 _WORTH_COMPRESSING = 512
+_LEVEL = 1
 
 
 class Mark(msgspec.Struct, array_like=True, gc=False):
@@ -88,9 +90,20 @@ _encode_header = msgspec.msgpack.Encoder().encode
 _decode_header = msgspec.msgpack.Decoder(BlockHeader).decode
 
 
-def encode_frames(frames: Sequence[bytes], receipts_ns: Sequence[int]) -> bytes:
-    """Lengths, receipt times, payloads, each together: columns compress better than records."""
-    return b"".join((array("I", map(len, frames)).tobytes(), array("q", receipts_ns).tobytes(), *frames))
+Receipt = tuple[int, int]
+"""A time of receipt, and how many frames came at it: one read of the socket."""
+
+
+def encode_frames(payloads: Iterable[bytes], lengths: bytes, receipts: Sequence[Receipt]) -> bytes:
+    """Receipts, lengths, payloads, each together: columns compress better than records.
+
+    Args:
+        payloads: All frames, in any number of pieces.
+        lengths: Of each frame, as an array of unsigned int.
+        receipts: They add up to the number of frames.
+    """
+    numbers = array("q", [number for receipt in receipts for number in receipt])
+    return b"".join((len(receipts).to_bytes(4, sys.byteorder), numbers.tobytes(), lengths, *payloads))
 
 
 def decode_frames(runs: Sequence[Run], raw: bytes) -> list[Frame]:
@@ -100,11 +113,13 @@ def decode_frames(runs: Sequence[Run], raw: bytes) -> list[Frame]:
         ValueError: the section is not of the shape its runs say.
     """
     count = sum(run.count for run in runs)
-    lengths, receipts = array("I"), array("q")
-    lengths.frombytes(raw[: 4 * count])
-    receipts.frombytes(raw[4 * count : 12 * count])
-    offset = 12 * count
-    if offset + sum(lengths) != len(raw):
+    numbers, lengths = array("q"), array("I")
+    offset = 4 + 16 * int.from_bytes(raw[:4], sys.byteorder)
+    numbers.frombytes(raw[4:offset])
+    lengths.frombytes(raw[offset : offset + 4 * count])
+    offset += 4 * count
+    receipts = [at_ns for at_ns, frames in zip(numbers[::2], numbers[1::2], strict=True) for _ in range(frames)]
+    if offset + sum(lengths) != len(raw) or not len(lengths) == len(receipts) == count:
         raise ValueError("frames section does not add up")
     frames = []
     places = ((run.session_id, run.first_seq + n) for run in runs for n in range(run.count))
@@ -118,7 +133,7 @@ class BlockEncoder:
     """Builds the bytes of blocks. One per thread: a zstd context is not shared."""
 
     def __init__(self) -> None:
-        self._compress = zstandard.ZstdCompressor(level=1).compress
+        self._compress = zstandard.ZstdCompressor(level=_LEVEL).compress
 
     def section(self, table: str, rows: int, raw: bytes, days: tuple[int, ...]) -> tuple[Section, bytes]:
         """A section and its bytes."""

@@ -36,7 +36,7 @@ def _socket_options() -> list[tuple[int, int, int]]:
 class Connection:
     """An open connection. Only its own thread may use it."""
 
-    def __init__(self, url: str, max_frame_bytes: int) -> None:
+    def __init__(self, url: str, max_frame_bytes: int, user_agent: str) -> None:
         """Resolve, connect and shake hands. TLS is verified against the system's authorities, always.
 
         Raises:
@@ -46,6 +46,7 @@ class Connection:
             self._ws = websocket.create_connection(
                 url,
                 timeout=_CONNECT_TIMEOUT_S,
+                header={"User-Agent": user_agent},
                 sockopt=_socket_options(),
                 sslopt={"context": ssl.create_default_context()} if url.startswith("wss:") else None,
                 skip_utf8_validation=True,

@@ -5,7 +5,7 @@ do. Everything else opens a gap. The gap ends with the first data that is good a
 exactly: by receipt time, by the venue's time, and by id where there are ids.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -61,6 +61,7 @@ class Continuity:
             "book": self.books,
         }
         self._changed: list[Gap] = []  # gap revisions not yet taken
+        self.gaps: dict[Channel, int] = {"trade": 0, "quote": 0, "book": 0}  # streams with an open gap
 
     # ---- between recorder and journal ------------------------------------------------------------------
 
@@ -77,6 +78,8 @@ class Continuity:
                 mark.gap,
             )
             self._by_channel[mark.channel][mark.symbol] = state
+            if state.gap is not None:
+                self.gaps[mark.channel] += 1
             if mark.watched and state.gap is None:
                 started_ns = last_frame_ns.get(mark.session_id or 0, mark.since_ns)
                 self._open(state, "restart", max(started_ns, mark.since_ns), None)
@@ -167,7 +170,7 @@ class Continuity:
     # ---- data ------------------------------------------------------------------------------------------
 
     def trade(self, trade: Trade) -> None:
-        """Account for a trade. The common case is inlined in the link."""
+        """Account for a trade. The common case, the next id of a stream without a gap, is inlined in the intake."""
         state = self.trades.get(trade.symbol)
         if state is None:
             return
@@ -216,22 +219,29 @@ class Continuity:
         state.witness_id = witness.trade_id
 
     def quote(self, quote: Quote) -> None:
-        """Account for a quote; the first after a gap ends it."""
+        """Account for a quote of a stream with an open gap: it ends it."""
         state = self.quotes.get(quote.symbol)
-        if state is not None:
-            if state.gap is not None:
-                self._close(state, quote.ts_recv_ns, quote.ts_event_ns, quote.sequence, healed=False)
-            self.advance(state, quote.sequence, quote.ts_event_ns)
+        if state is not None and state.gap is not None:
+            self._close(state, quote.ts_recv_ns, quote.ts_event_ns, quote.sequence, healed=False)
 
     def book(self, book: Book) -> None:
-        """Account for a book message; the first snapshot after a gap ends it."""
+        """Account for a book message of a stream with an open gap: a snapshot ends it, a delta has no base."""
         state = self.books.get(book.symbol)
-        if state is not None:
-            if state.gap is not None:
-                if not book.snapshot:
-                    return  # a delta without a base: stored, but the gap goes on
-                self._close(state, book.ts_recv_ns, book.ts_event_ns, book.sequence, healed=False)
-            self.advance(state, book.sequence, book.ts_event_ns)
+        if state is not None and state.gap is not None and book.snapshot:
+            self._close(state, book.ts_recv_ns, book.ts_event_ns, book.sequence, healed=False)
+
+    def saw(self, states: dict[str, StreamState], events: Sequence[Quote | Book]) -> None:
+        """Streams without a gap are whole up to these events, given in the order they came."""
+        if not events:
+            return
+        latest = {event.symbol: event for event in events}
+        earliest = {event.symbol: event for event in reversed(events)} if len(latest) < len(events) else latest
+        for symbol, event in latest.items():
+            state = states.get(symbol)
+            if state is not None and state.gap is None:
+                first = earliest[symbol]
+                self.advance(state, first.sequence, first.ts_event_ns)
+                self.advance(state, event.sequence, event.ts_event_ns)
 
     # ---- the moves -------------------------------------------------------------------------------------
 
@@ -253,6 +263,7 @@ class Continuity:
         if state.gap is not None:
             return
         state.touched = True
+        self.gaps[state.stream.channel] += 1
         state.gap = Gap(
             self._new_gap_id(), state.stream.symbol, state.stream.channel, session_id, cause, "open", None,
             state.last_id, None, since_ns, None, state.last_ts_event_ns, None, 1,
@@ -265,6 +276,7 @@ class Continuity:
         gap = state.gap
         assert gap is not None
         state.gap = None
+        self.gaps[state.stream.channel] -= 1
         ended = msgspec.structs.replace(
             gap,
             first_id=first_id,

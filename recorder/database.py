@@ -44,6 +44,12 @@ _CONFIG = {
     "0A": "the server cannot do this ({message}); PostgreSQL 15 or later is needed",
 }
 
+# Says nothing of the text itself, which holds a password.
+_UNREADABLE = (
+    "DATABASE_URL is not an address like postgresql://user:password@host:5432/database "
+    "(in the password, write / @ : % as %2F %40 %3A %25)"
+)
+
 # A refused connection carries no SQLSTATE, only the server's words.
 _REFUSED = (
     (re.compile(r"authentication failed|no password supplied|no pg_hba.conf entry|role .* does not exist"), "28"),
@@ -110,10 +116,12 @@ def check_url(url: str) -> None:
     """
     try:
         parts = urlsplit(url)
+        if "," not in parts.netloc:  # several hosts have a port each
+            _ = parts.port
     except ValueError:
-        parts = urlsplit("")
+        raise ConfigError(_UNREADABLE) from None
     if parts.scheme not in ("postgresql", "postgres"):
-        raise ConfigError("DATABASE_URL is not an address like postgresql://user:password@host:5432/database")
+        raise ConfigError(_UNREADABLE)
 
 
 def database_name(url: str) -> str:
@@ -121,7 +129,7 @@ def database_name(url: str) -> str:
     try:
         name = psycopg2.extensions.parse_dsn(url).get("dbname", "")
     except psycopg2.Error as error:
-        raise ConfigError(f"DATABASE_URL cannot be read: {_message(error)}") from error
+        raise ConfigError(_UNREADABLE) from error
     if not name:
         raise ConfigError("DATABASE_URL names no database: end it with /name")
     return str(name)
@@ -143,10 +151,10 @@ def classify(error: psycopg2.Error) -> RecorderError:
     message = _message(error)
     code = error.pgcode
     if code is None:  # no answer at all, or a refused connection
+        if isinstance(error, psycopg2.ProgrammingError):  # libpq could not read the address
+            return ConfigError(_UNREADABLE)
         code = next((found for pattern, found in _REFUSED if pattern.search(message)), None)
         if code is None:
-            if isinstance(error, psycopg2.ProgrammingError):  # libpq could not read the address
-                return ConfigError(f"DATABASE_URL cannot be used: {message}")
             return StoreUnavailable(message)
     if code == POSITION_MOVED:
         return StoreError(f"another writer is at work: {message}")
@@ -161,12 +169,14 @@ def classify(error: psycopg2.Error) -> RecorderError:
 
 
 def _message(error: psycopg2.Error) -> str:
-    """First line of what was said, without the severity."""
+    """What was said, on one line, without the severity."""
     text = error.diag.message_primary if error.pgcode is not None else str(error)
     lines = (text or "").strip().splitlines()
     if not lines:
         return type(error).__name__
-    return re.sub(r"^.*?(FATAL|ERROR):\s+", "", lines[0])
+    # Of a host with several addresses, the one that answered says more than the one that did not.
+    answer = next((line for line in lines if re.search(r"(FATAL|ERROR):\s", line)), lines[0])
+    return re.sub(r"^.*?(FATAL|ERROR):\s+", "", answer).strip()
 
 
 def _may_become(cursor: Cursor, role: str) -> bool:

@@ -10,7 +10,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION = 0x0
 _FIN = 0x80
 _LONGEST_HEADER = 10
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _SAMPLE = 1024
 
 
@@ -43,6 +43,7 @@ class FrameReader:
         self._buffer = bytearray(_CHUNK + _LONGEST_HEADER)
         self._start = 0  # first byte not yet consumed
         self._end = 0  # first byte not yet received
+        self._needed = 0  # bytes of the frame at `_start`, once its header has come
         self._parts: list[bytes] = []  # of a fragmented message
         self._parts_size = 0
         self._fragmented = False
@@ -76,11 +77,15 @@ class FrameReader:
         Raises:
             ProtocolError: RFC 6455 is broken.
         """
-        buffer = self._buffer
         self._end += count
-        start, end = self._start, self._end
         messages: list[bytes | Oversized] = []
         controls: list[tuple[int, bytes]] = []
+        if self._end - self._start < self._needed:  # the rest of one long frame is still on its way
+            return messages, controls
+        # One copy of what is here, then slices of it: half the cost of copying message by message.
+        data = bytes(memoryview(self._buffer)[self._start : self._end])
+        start, end, plain = 0, len(data), not self._fragmented
+        self._needed = 0
         while True:
             if self._skip:
                 step = min(self._skip, end - start)
@@ -89,35 +94,38 @@ class FrameReader:
                 if self._skip:
                     break
                 self._finish_oversized(messages)
+                plain = not self._fragmented
             if end - start < 2:
                 break
-            head, length = buffer[start], buffer[start + 1]
+            head, length = data[start], data[start + 1]
             body = start + 2
             if length == 126:
                 body += 2
                 if body > end:
                     break
-                length = (buffer[start + 2] << 8) | buffer[start + 3]
+                length = (data[start + 2] << 8) | data[start + 3]
             elif length == 127:
                 body += 8
                 if body > end:
                     break
-                length = int.from_bytes(buffer[start + 2 : body], "big")
+                length = int.from_bytes(data[start + 2 : body], "big")
             elif length > 127:
                 raise ProtocolError("a server must not mask its frames")
             if length > self._limit and head & 0x08 == 0:
-                self._begin_oversized(head, length, bytes(buffer[body : min(end, body + _SAMPLE)]))
+                self._begin_oversized(head, length, data[body : min(end, body + _SAMPLE)])
                 start = body
                 continue
             stop = body + length
             if stop > end:
+                self._needed = stop - start
                 break
-            if head == _FIN | TEXT and not self._fragmented:
-                messages.append(bytes(buffer[body:stop]))
+            if head == _FIN | TEXT and plain:
+                messages.append(data[body:stop])
             else:
-                self._uncommon(head, bytes(buffer[body:stop]), messages, controls)
+                self._uncommon(head, data[body:stop], messages, controls)
+                plain = not self._fragmented
             start = stop
-        self._start = start
+        self._start += start
         return messages, controls
 
     def _uncommon(

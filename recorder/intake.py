@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +24,7 @@ from recorder.events import (
 from recorder.frames import Oversized
 from recorder.log import get_logger
 from recorder.tape import Batch, Tape, quarantined
-from recorder.timestamps import plausible
+from recorder.timestamps import EARLIEST_NS, NS_PER_DAY
 from recorder.venues.base import Audit
 from recorder.venues.base import Session as Decoder
 
@@ -31,6 +32,16 @@ Said = Accepted | Refused | Reply | Resync
 """What a session says besides data: the link acts on it."""
 
 _log = get_logger(__name__)
+
+
+class Taken(NamedTuple):
+    """What some messages held."""
+
+    trades: list[Trade]
+    quotes: list[Quote]
+    books: list[Book]
+    quarantined: int
+    said: list[Said]
 
 
 class Intake:
@@ -51,7 +62,7 @@ class Intake:
         self._audit_from_ns = session.started_ns
         self._shedding = False
 
-    def take(self, messages: Sequence[bytes | Oversized], ts_ns: int) -> tuple[Batch, list[Said]]:
+    def take(self, messages: Sequence[bytes | Oversized], ts_ns: int) -> "Taken":
         """Decode and account for messages that arrived together, and hand them to the tape.
 
         Args:
@@ -59,79 +70,104 @@ class Intake:
             ts_ns: Their time of receipt.
 
         Returns:
-            What they held (the tape has it already), and what the session said besides.
+            What they held; the tape has it already.
         """
         tape, session = self._tape, self.session
         seq = session.frames
-        batch = Batch(session.session_id, seq + 1)
         said: list[Said] = []
         if not tape.room():
             self._shed(len(messages))
-            return batch, said
+            return Taken([], [], [], 0, said)
         self._shedding = False
+        batch = Batch(session.session_id, seq + 1)
         batch.last_ns = ts_ns
-        frames, trades, quotes, books = batch.frames, batch.trades, batch.quotes, batch.books
+        frames: list[bytes] = []
+        trades: list[Trade] = []
+        quotes: list[Quote] = []
+        books: list[Book] = []
         decode = self._decoder.decode
         continuity = tape.continuity
-        trade_states = continuity.trades
-        size = 0
+        trade_states, gaps = continuity.trades, continuity.gaps
+        latest_ns = ts_ns + NS_PER_DAY
+        seen_quotes = seen_books = 0  # how many of them continuity knows
+
+        def settle() -> None:
+            """Let continuity know all that came before something that breaks it."""
+            nonlocal seen_quotes, seen_books
+            continuity.saw(continuity.quotes, quotes[seen_quotes:])
+            continuity.saw(continuity.books, books[seen_books:])
+            seen_quotes, seen_books = len(quotes), len(books)
+
         with tape.lock:
             for frame in messages:
                 seq += 1
                 if isinstance(frame, Oversized):
                     frames.append(frame.sample)
-                    self._oversized(batch, frame, ts_ns)
+                    settle()
+                    self._oversized(batch, len(frames) - 1, frame, ts_ns)
                     continue
                 frames.append(frame)
-                size += len(frame)
                 try:
                     outputs = decode(frame, ts_ns)
                 except DecodeError as error:
-                    self._unreadable(batch, frame, ts_ns, str(error))
+                    settle()
+                    self._unreadable(batch, len(frames) - 1, frame, ts_ns, str(error))
                     continue
                 except Exception as error:  # a fault of the adapter: it costs this frame, never the connection
                     _log.exception("session.fault", venue=session.venue, link=session.link, frame=frame[:200])
-                    self._unreadable(batch, frame, ts_ns, f"fault in the adapter: {error!r}")
+                    settle()
+                    self._unreadable(batch, len(frames) - 1, frame, ts_ns, f"fault in the adapter: {error!r}")
                     continue
                 for output in outputs:
                     if isinstance(output, Book):
                         output.frame_seq = seq
                         books.append(output)
-                        continuity.book(output)
+                        if gaps["book"]:
+                            continuity.book(output)
                     elif isinstance(output, Quote):
                         output.frame_seq = seq
                         quotes.append(output)
-                        continuity.quote(output)
+                        if gaps["quote"]:
+                            continuity.quote(output)
                     elif isinstance(output, Trade):
-                        if not plausible(output.ts_event_ns, ts_ns):
+                        time_ns = output.ts_event_ns
+                        if not EARLIEST_NS <= time_ns <= latest_ns:
                             reason = "event time out of range"
                             batch.quarantined.append(quarantined(len(frames) - 1, output.symbol, ts_ns, reason, frame))
                             continue
                         trades.append(output)
                         state = trade_states.get(output.symbol)
                         if state is not None and state.gap is None and state.last_id == output.trade_id - 1:
-                            continuity.advance(state, output.trade_id, output.ts_event_ns)
+                            state.last_id = output.trade_id
+                            state.touched = True
+                            if time_ns > (state.last_ts_event_ns or 0):
+                                state.last_ts_event_ns = time_ns
+                            if state.first_id is None:
+                                state.first_id, state.first_ts_event_ns = output.trade_id, time_ns
                         else:
                             continuity.trade(output)
                     elif isinstance(output, Witness):
                         continuity.witness(output, ts_ns)
                     elif isinstance(output, Resync):
+                        settle()
                         stream = Stream("book", output.symbol)
                         continuity.lost((stream,), output.cause, self.last_frame_ns, session.session_id)
                         said.append(output)
                     elif isinstance(output, Accepted | Refused | Reply):
                         said.append(output)
                 self.last_frame_ns = ts_ns
-            batch.receipts = [ts_ns] * len(frames)
-            batch.size = size
+            settle()
+            quarantined_here = len(batch.quarantined)
+            size = batch.add_frames(frames, ts_ns)
+            tape.encode(batch, trades, quotes, books, ts_ns)
             tape.add(batch)
         session.frames = seq
         session.bytes += size
         session.trades += len(trades)
         session.quotes += len(quotes)
         session.books += len(books)
-        session.quarantined += len(batch.quarantined)
-        return batch, said
+        session.quarantined += quarantined_here
+        return Taken(trades, quotes, books, quarantined_here, said)
 
     def report(self, *, ended_ns: int | None = None, reason: str | None = None, lost: GapCause | None = None) -> None:
         """Put the session's figures and its verdicts on books on the tape.
@@ -179,11 +215,11 @@ class Intake:
 
     # ---- what cannot be read, what cannot be kept ---------------------------------------------------------
 
-    def _unreadable(self, batch: Batch, frame: bytes, ts_ns: int, reason: str) -> None:
+    def _unreadable(self, batch: Batch, item: int, frame: bytes, ts_ns: int, reason: str) -> None:
         """Quarantine a frame, and declare a gap for the streams whose data it may have carried."""
         symbols = {stream.symbol for stream in self.streams if stream.symbol.encode() in frame}
         named = min(symbols, default=None)
-        batch.quarantined.append(quarantined(len(batch.frames) - 1, named, ts_ns, reason[:500], frame))
+        batch.quarantined.append(quarantined(item, named, ts_ns, reason[:500], frame))
         if symbols:
             streams = [stream for stream in self.streams if stream.symbol in symbols]
         elif _is_json(frame):
@@ -192,9 +228,9 @@ class Intake:
             streams = list(self.streams)
         self._tape.continuity.lost(streams, "unreadable", self.last_frame_ns, self.session.session_id)
 
-    def _oversized(self, batch: Batch, frame: Oversized, ts_ns: int) -> None:
+    def _oversized(self, batch: Batch, item: int, frame: Oversized, ts_ns: int) -> None:
         reason = f"message of {frame.length} bytes, above the limit: only its beginning was kept"
-        batch.quarantined.append(quarantined(len(batch.frames) - 1, None, ts_ns, reason, frame.sample))
+        batch.quarantined.append(quarantined(item, None, ts_ns, reason, frame.sample))
         self._tape.continuity.lost(self.streams, "unreadable", self.last_frame_ns, self.session.session_id)
 
     def _shed(self, count: int) -> None:

@@ -22,12 +22,12 @@ from recorder.connection import Connection, Unwelcome
 from recorder.errors import ConnectFailed, LinkError, Silent
 from recorder.events import Accepted, Refused, Reply, Resync, Session, Stream
 from recorder.frames import Oversized
-from recorder.intake import Intake, Said
+from recorder.intake import Intake, Said, Taken
 from recorder.log import get_logger
 from recorder.resyncs import Resyncs
 from recorder.settings import WebsocketSettings
 from recorder.subscriber import Subscriber
-from recorder.tape import Batch, Tape
+from recorder.tape import Tape
 from recorder.venues.base import Plan, Venue
 
 _TICK_S = 0.1
@@ -191,7 +191,9 @@ class Link:
         return max(delay_s, error.retry_after_s) if isinstance(error, Unwelcome) else delay_s
 
     def _connect(self) -> None:
-        self._connection = Connection(self._url, int(self._settings.max_frame_mb * (1 << 20)))
+        self._connection = Connection(
+            self._url, int(self._settings.max_frame_mb * (1 << 20)), self._settings.user_agent
+        )
         now_ns, now_s = self._clock.wall_ns(), self._clock.monotonic_s()
         self._sessions += 1
         session = Session(
@@ -329,10 +331,10 @@ class Link:
         return self._venue.unsubscribe(streams) + self._venue.subscribe(streams)
 
     def _take(self, messages: Sequence[bytes | Oversized]) -> None:
-        batch, said = self._intake.take(messages, self._clock.wall_ns())
+        taken = self._intake.take(messages, self._clock.wall_ns())
         self._frames += len(messages)
-        self._quarantined += len(batch.quarantined)
-        events = len(batch.trades) + len(batch.quotes) + len(batch.books)
+        self._quarantined += taken.quarantined
+        events = len(taken.trades) + len(taken.quotes) + len(taken.books)
         if events:
             self._events += events
             self._last_data_s = self._clock.monotonic_s()
@@ -340,15 +342,15 @@ class Link:
             if self._backoff.attempts:
                 self._backoff.reset()
             if not self._subscriber.settled:
-                self._data_answers(batch)
-        for output in said:
+                self._data_answers(taken)
+        for output in taken.said:
             self._answer(output)
 
-    def _data_answers(self, batch: Batch) -> None:
+    def _data_answers(self, taken: Taken) -> None:
         """Data of a stream says that it was accepted."""
-        streams = {Stream("trade", trade.symbol) for trade in batch.trades}
-        streams |= {Stream("quote", quote.symbol) for quote in batch.quotes}
-        streams |= {Stream("book", book.symbol) for book in batch.books}
+        streams = {Stream("trade", trade.symbol) for trade in taken.trades}
+        streams |= {Stream("quote", quote.symbol) for quote in taken.quotes}
+        streams |= {Stream("book", book.symbol) for book in taken.books}
         for stream in streams:
             self._subscriber.live(stream)
 

@@ -19,7 +19,7 @@ from psycopg2 import sql
 
 from recorder.backoff import Backoff
 from recorder.database import Connection, classify, connect, database_name, with_database
-from recorder.errors import ConfigError, StoreUnavailable
+from recorder.errors import ConfigError, RecorderError, StoreUnavailable
 from recorder.postgres import database_url
 from recorder.schema import describe
 from recorder.settings import Settings
@@ -99,7 +99,7 @@ def migrate(url: str, folder: Path | None = None) -> list[str]:
                 done.append(migration.name)
             return done
     except psycopg2.Error as error:
-        raise classify(error) from error
+        raise _trouble(error) from error
     finally:
         connection.close()
 
@@ -154,7 +154,7 @@ def create_database(url: str) -> bool:
             f'have a superuser run: CREATE DATABASE "{name}"'
         ) from error
     except psycopg2.Error as error:
-        raise classify(error) from error
+        raise _trouble(error) from error
     finally:
         connection.close()
 
@@ -169,7 +169,7 @@ def check_schema(connection: Connection, folder: Path | None = None) -> None:
     try:
         applied = _applied(connection)
     except psycopg2.Error as error:
-        raise classify(error) from error
+        raise _trouble(error) from error
     _check_applied(applied, migrations)
     if len(applied) < len(migrations):
         raise ConfigError(
@@ -202,7 +202,7 @@ def drop_database(url: str) -> None:
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database_name(url)))
             )
     except psycopg2.Error as error:
-        raise classify(error) from error
+        raise _trouble(error) from error
     finally:
         connection.close()
 
@@ -263,13 +263,16 @@ def _apply(connection: Connection, migration: Migration) -> None:
             )
             cursor.execute("COMMIT")
         except psycopg2.Error as error:
-            trouble = classify(error)
             if not connection.closed:
                 cursor.execute("ROLLBACK")
+            trouble = _trouble(error)
             if isinstance(trouble, StoreUnavailable):
                 raise trouble from error
-            raise ConfigError(f"{migration.name} cannot be applied: {_with_context(error)}") from error
+            reason = (error.diag.message_primary or str(error)).strip()
+            raise ConfigError(f"{migration.name} cannot be applied: {reason}") from error
 
 
-def _with_context(error: psycopg2.Error) -> str:
-    return (error.diag.message_primary or str(error)).strip()
+def _trouble(error: psycopg2.Error) -> RecorderError:
+    """There are no rows to reject here: what a retry cannot help is for a person."""
+    trouble = classify(error)
+    return trouble if isinstance(trouble, StoreUnavailable | ConfigError) else ConfigError(str(trouble))

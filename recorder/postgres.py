@@ -81,6 +81,7 @@ class EmbeddedPostgres:
         self.data = self.folder / "data"
         self.conf = self.folder / "postgresql.conf"
         self._password_file = self.folder / "password"
+        self._lock: int | None = None
 
     @property
     def sockets(self) -> Path:
@@ -144,10 +145,10 @@ class EmbeddedPostgres:
                     "stop the program that has it, or set database.port to another"
                 ) from error
 
-    def lock(self) -> int:
-        """Take the lock of this cluster; the descriptor is inherited by the server and all its backends.
+    def lock(self) -> None:
+        """Take the lock of this cluster; its descriptor is inherited by initdb, the server and all its backends.
 
-        A second server, and backends that outlive a killed one, hold it: wait for them a while, then refuse.
+        What outlives a killed start or server holds it: wait for that to end. A living server is not waited for.
 
         Raises:
             ConfigError: a server of this cluster is running, or the folder cannot be written.
@@ -165,7 +166,7 @@ class EmbeddedPostgres:
             os.close(descriptor)
             raise ConfigError(f"the embedded Postgres in {self.folder} is already running") from None
         os.set_inheritable(descriptor, True)
-        return descriptor
+        self._lock = descriptor
 
     def run(self) -> NoReturn:
         """Become the server: signals of the supervisor reach it directly."""
@@ -205,10 +206,15 @@ class EmbeddedPostgres:
             "--locale=C.UTF-8",
             "--data-checksums",
         ]
-        if sys.platform == "darwin":  # has no C.UTF-8 collation; ICU and libc are avoided alike
-            arguments[5:6] = ["--locale=C", "--lc-ctype=UTF-8"]
+        if sys.platform == "darwin":  # its libc has no C.UTF-8, Postgres itself has
+            arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--lc-ctype=UTF-8"]
+            arguments.remove("--locale=C.UTF-8")
         result = subprocess.run(
-            [*_as_user(), str(_binary("initdb")), *arguments], capture_output=True, text=True, check=False
+            [*_as_user(), str(_binary("initdb")), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=() if self._lock is None else (self._lock,),
         )
         if result.returncode != 0:
             reason = (result.stderr.strip() or result.stdout.strip()).splitlines()[-1:]

@@ -7,7 +7,7 @@ text on the wire against the float64 stored; event times are truncated to micros
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,7 @@ from recorder.simulator.truth import (
 
 _EXAMPLES = 5
 _FOREVER = 1 << 62
+_SETTLED_US = 2_000_000  # after this long, nothing of an earlier part of a log is on its way any more
 
 Values = tuple[object, ...]
 
@@ -54,6 +55,7 @@ class StreamCheck(msgspec.Struct):
     venue: str
     symbol: str
     channel: Channel
+    # All of them up to the instant judged.
     sent: int = 0  # items wholly written to a connection (trades: each once)
     stored: int = 0
     declared: int = 0  # not stored, inside a declared gap
@@ -95,8 +97,16 @@ class VenueTruth(msgspec.Struct):
     """The truth of one venue, from one or several runs of the simulator."""
 
     venue: str
-    origin_us: int
+    origin_us: int  # venue time of the oldest item
+    since_us: int  # from here on the truth is complete: what is stored and not in it is wrong
     streams: dict[tuple[str, Channel], StreamTruth]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """What is judged, in venue time."""
+
+    since_us: int = 0  # rows before it that the truth does not know are not judged
+    until_us: int = _FOREVER
 
 
 class Ranges:
@@ -157,39 +167,46 @@ def load_truth(paths: Sequence[Path], agent: str | None = None) -> dict[str, Ven
     Raises:
         ConfigError: a file is no truth log.
     """
+    runs: dict[tuple[str, int], _Run] = {}
+    for path, started in sorted(_openings(paths), key=lambda one: (one[1].t, one[1].part)):
+        run = runs.setdefault((started.venue, started.t), _Run(started, agent))
+        run.read(path)
     venues: dict[str, VenueTruth] = {}
-    for path in sorted(paths):
-        _Loader(path, agent).load(venues)
+    for run in runs.values():
+        run.finish(venues)
     return venues
 
 
-class _Loader:
-    """Reads one file."""
+def _openings(paths: Sequence[Path]) -> Iterator[tuple[Path, Started]]:
+    for path in paths:
+        first = next(read_truth(path), None)
+        if isinstance(first, Started):
+            yield path, first
+        elif first is not None:  # None: killed before its first line was whole, so nothing was sent
+            raise ConfigError(f"{path} does not begin like a truth log")
 
-    def __init__(self, path: Path, agent: str | None) -> None:
-        self._path = path
+
+class _Run:
+    """One run of the simulator, read part by part."""
+
+    def __init__(self, first: Started, agent: str | None) -> None:
+        self._first = first
         self._agent = agent
+        self._streams: dict[tuple[str, Channel], StreamTruth] = {}
         self._items: dict[int, tuple[tuple[str, Channel], Published]] = {}
         self._open: dict[int, set[tuple[str, str]]] = {}  # connections that count: their streams
         self._last: dict[int, int] = {}
 
-    def load(self, venues: dict[str, VenueTruth]) -> None:
-        lines = read_truth(self._path)
-        first = next(lines, None)
-        if first is None:
-            return  # killed before it wrote its first line: nothing was sent
-        if not isinstance(first, Started):
-            raise ConfigError(f"{self._path} does not begin like a truth log")
-        truth = venues.setdefault(first.venue, VenueTruth(first.venue, first.origin_ns // 1000, {}))
-        truth.origin_us = min(truth.origin_us, first.origin_ns // 1000)
-        for line in lines:
+    def read(self, path: Path) -> None:
+        """Read the next part."""
+        for line in read_truth(path):
             match line:
                 case TradeItem() | QuoteItem() | BookItem():
-                    self._item(truth, line)
+                    self._item(line)
                 case Sent():
                     self._sent(line)
                 case Opened() if self._agent is None or line.agent.startswith(self._agent):
-                    self._open[line.c] = set()
+                    self._open.setdefault(line.c, set())
                 case Closed():
                     self._open.pop(line.c, None)
                 case Subscribed() if line.c in self._open:
@@ -198,14 +215,28 @@ class _Loader:
                     elif line.why is None:
                         self._open[line.c].discard((line.s, line.ch))
                 case Reset():
-                    truth.streams.setdefault((line.s, "trade"), StreamTruth()).resets += 1
+                    self._streams.setdefault((line.s, "trade"), StreamTruth()).resets += 1
                 case _:
                     pass
-        self._in_flight()
 
-    def _item(self, truth: VenueTruth, line: TradeItem | QuoteItem | BookItem) -> None:
+    def finish(self, venues: dict[str, VenueTruth]) -> None:
+        """Add this run to its venue's truth; runs come in the order of time."""
+        self._in_flight()
+        name, part_t = self._first.venue, self._first.part_t
+        if self._first.part == 1:
+            truth = venues.setdefault(name, VenueTruth(name, self._first.origin_ns // 1000, self._first.t // 1000, {}))
+        else:
+            # Its first parts are gone, and with them all that was before: begin where this part is settled.
+            since_us = part_t // 1000 + _SETTLED_US
+            truth = venues[name] = VenueTruth(name, since_us, since_us, {})
+        for stream, found in self._streams.items():
+            known = truth.streams.setdefault(stream, StreamTruth())
+            known.items += [item for item in found.items if item.at_us >= truth.origin_us]
+            known.resets += found.resets
+
+    def _item(self, line: TradeItem | QuoteItem | BookItem) -> None:
         stream, item = _understand(line)
-        truth.streams.setdefault(stream, StreamTruth()).items.append(item)
+        self._streams.setdefault(stream, StreamTruth()).items.append(item)
         self._items[line.n] = (stream, item)
 
     def _sent(self, line: Sent) -> None:
@@ -270,7 +301,7 @@ class StoredRow(msgspec.Struct, gc=False):
 
 
 def check_trades(
-    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredTrade], gaps: Sequence[DeclaredGap], until_us: int
+    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredTrade], gaps: Sequence[DeclaredGap], span: Span
 ) -> StreamCheck:
     """Compare trades: those sent, and every one the market made between the first and the last stored."""
     declared = Declared(gaps, by_id=not truth.resets)
@@ -285,10 +316,12 @@ def check_trades(
     seen: Counter[tuple[int, int]] = Counter()
     for row in stored:
         key = (row.id, row.ts_us)
-        seen[key] += 1
-        check.stored += 1
         match = published.get(key)
-        if match is None and row.ts_us <= until_us:
+        if match is None and row.ts_us < span.since_us:
+            continue  # of a run whose truth we were not given
+        seen[key] += 1
+        check.stored += row.ts_us <= span.until_us
+        if match is None and row.ts_us <= span.until_us:
             # The truth has the id under another time: then its own row is stored as well, or this one is wrong.
             doubled = row.id in ids and not truth.resets
             check.duplicates += doubled
@@ -304,8 +337,8 @@ def check_trades(
     places = [place for place, (key, _) in enumerate(order) if key in seen]
     first, last = (places[0], places[-1]) if places else (len(order), -1)
     for place, (key, item) in enumerate(order):
-        check.sent += item.sent > 0
-        if key in seen or item.at_us > until_us or not (item.sent or first < place < last):
+        check.sent += item.sent > 0 and item.at_us <= span.until_us
+        if key in seen or item.at_us > span.until_us or not (item.sent or first < place < last):
             continue
         if declared.covers(item):
             check.declared += 1
@@ -316,7 +349,7 @@ def check_trades(
 
 
 def check_rows(
-    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredRow], gaps: Sequence[DeclaredGap], until_us: int
+    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredRow], gaps: Sequence[DeclaredGap], span: Span
 ) -> StreamCheck:
     """Compare quotes or book messages."""
     declared = Declared(gaps, by_id=False)
@@ -329,22 +362,25 @@ def check_rows(
     rows: Counter[tuple[int | None, Values]] = Counter()
     at: dict[tuple[int | None, Values], int] = {}
     for row in stored:
-        rows[row.ts_us, row.values] += 1
-        at[row.ts_us, row.values] = row.at_us
-        check.stored += 1
+        key = (row.ts_us, row.values)
+        if row.at_us < span.since_us and key not in published:
+            continue  # of a run whose truth we were not given
+        rows[key] += 1
+        at[key] = row.at_us
+        check.stored += row.at_us <= span.until_us
     absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others
     lost: list[tuple[Published, int]] = []
     for key, item in published.items():
-        check.sent += item.sent
+        check.sent += item.sent if item.at_us <= span.until_us else 0
         short = item.sent - rows[key]
-        if short > 0 and item.at_us <= until_us:
+        if short > 0 and item.at_us <= span.until_us:
             lost.append((item, short))
             absent[item.ts_us] += short
     replaced: defaultdict[int | None, int] = defaultdict(int)
     for key, count in rows.items():
         match = published.get(key)
         over = count - (match.sent + match.maybe if match is not None else 0)
-        if over <= 0 or at[key] > until_us:
+        if over <= 0 or at[key] > span.until_us:
             continue
         if match is not None:
             check.duplicates += over

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from recorder import __version__
 from recorder.errors import ConfigError
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -115,6 +116,7 @@ class WebsocketSettings(_Group):
     max_no_data_s: float = Field(120.0, gt=0, description="A link with no market data for this long is made anew")
     heartbeat_interval_s: float = Field(5.0, gt=0, description="Between pings")
     heartbeat_timeout_s: float = Field(5.0, gt=0, description="An unanswered ping ends the session after this long")
+    user_agent: str = Field(f"tapedeck/{__version__}", description="How we introduce ourselves to a venue")
     max_frame_mb: float = Field(32, gt=0, description="A larger message ends the session")
 
 

@@ -175,6 +175,9 @@ class Store:
                 care[refused.group] = refused.care
             except psycopg2.Error as error:
                 self._fail(error)
+            except BaseException:
+                self._drop()  # rows of a transaction left open must not slip into the next one
+                raise
 
     def _transaction(self, batch: Batch, groups: list[Group], care: list[_Care]) -> Loaded:
         cursor = self._cursor()
@@ -364,7 +367,13 @@ def _take_over(cursor: Cursor, group: Group) -> int:
 def _copy(cursor: Cursor, opening: str, table: str, columns: tuple[str, ...], pieces: Iterator[bytes]) -> int:
     # One message to the server: psycopg2 stops at the COPY, whatever stands before it.
     statement = f"{opening}COPY {_name(table)} ({_names(columns)}) FROM STDIN BINARY"
-    cursor.copy_expert(statement, CopyReader(pieces))
+    reader = CopyReader(pieces)
+    try:
+        cursor.copy_expert(statement, reader)
+    except psycopg2.Error as error:
+        if reader.failure is not None:
+            raise reader.failure from error
+        raise
     return cursor.rowcount
 
 

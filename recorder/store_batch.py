@@ -191,10 +191,15 @@ class CopyReader(io.RawIOBase):
     def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
         self._pieces = pieces
+        self.failure: Exception | None = None  # psycopg2 would pass it off as a cancelled statement
 
     def read(self, _size: int = -1) -> bytes:
         """The next piece, whatever its size; b"" at the end."""
-        return next(self._pieces, b"")
+        try:
+            return next(self._pieces, b"")
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 def tuple_end(data: bytes, offset: int) -> int:

@@ -7,12 +7,14 @@ is shed is a gap.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
 from recorder import rows
-from recorder.block import BlockHeader, Mark, Run, Section, encode_frames
+from recorder.block import BlockHeader, Mark, Receipt, Run, Section, encode_frames
 from recorder.clock import Clock
 from recorder.continuity import Continuity
 from recorder.errors import JournalFull
@@ -41,25 +43,77 @@ class Quarantined(msgspec.Struct, gc=False):
     payload_sha256: bytes
 
 
-class Batch:
-    """What one session received since the last flush."""
+class Rows:
+    """Encoded rows of one table."""
 
-    __slots__ = ("audits", "books", "first_seq", "frames", "last_ns", "quarantined", "quotes", "receipts",
-                 "session_id", "sessions", "size", "trades")  # fmt: skip
+    __slots__ = ("count", "data", "days")
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.count = 0
+        self.days: set[int] = set()
+
+    def add(self, data: bytes, count: int, days: Iterable[int]) -> None:
+        """Take in encoded rows."""
+        self.data.append(data)
+        self.count += count
+        self.days.update(days)
+
+    def extend(self, other: "Rows") -> None:
+        """Take in another's rows."""
+        self.data += other.data
+        self.count += other.count
+        self.days |= other.days
+
+
+class Batch:
+    """What one session received since the last flush.
+
+    Rows are encoded as soon as a chunk is decoded, while it is in the processor's cache; encoding them at the
+    flush cost a third more (tests/bench).
+    """
+
+    __slots__ = ("audits", "book", "first_seq", "frames", "last_ns", "lengths", "quarantined", "quote", "receipts",
+                 "session_id", "sessions", "size", "trade")  # fmt: skip
 
     def __init__(self, session_id: int, first_seq: int) -> None:
         self.session_id = session_id
         self.first_seq = first_seq
-        self.frames: list[bytes] = []
-        self.receipts: list[int] = []
-        self.trades: list[Trade] = []
-        self.quotes: list[Quote] = []
-        self.books: list[Book] = []
+        self.frames: list[bytes] = []  # several frames in each, one after the other
+        self.lengths = array("I")  # of each frame
+        self.receipts: list[Receipt] = []
+        self.trade, self.quote, self.book = Rows(), Rows(), Rows()
         self.quarantined: list[Quarantined] = []
         self.sessions: list[Session] = []
         self.audits: list[BookAudit] = []
         self.last_ns = 0
-        self.size = 0
+        self.size = 0  # bytes of memory, about
+
+    def add_frames(self, frames: Sequence[bytes], ts_ns: int) -> int:
+        """Take in frames that came together; returns their bytes."""
+        joined = b"".join(frames)
+        self.frames.append(joined)
+        self.lengths.extend(map(len, frames))
+        self.receipts.append((ts_ns, len(frames)))
+        self.size += len(joined)
+        return len(joined)
+
+    def extend(self, other: "Batch") -> None:
+        """Take in a later batch of the same session."""
+        offset = len(self.lengths)
+        for item in other.quarantined:
+            item.item += offset
+        self.quarantined += other.quarantined
+        self.frames += other.frames
+        self.lengths += other.lengths
+        self.receipts += other.receipts
+        self.trade.extend(other.trade)
+        self.quote.extend(other.quote)
+        self.book.extend(other.book)
+        self.sessions += other.sessions
+        self.audits += other.audits
+        self.last_ns = max(self.last_ns, other.last_ns)
+        self.size += other.size
 
 
 class Instruments(dict[str, int]):
@@ -119,27 +173,29 @@ class Tape:
         with self._room:
             return self._room.wait_for(lambda: self._size < self._limit, _WAIT_FOR_ROOM_S)
 
+    def encode(
+        self, batch: Batch, trades: Sequence[Trade], quotes: Sequence[Quote], books: Sequence[Book], ts_ns: int
+    ) -> None:
+        """Encode what a chunk held into its batch. The caller holds `lock`."""
+        ids, day = self._ids, (ts_ns // NS_PER_DAY,)
+        if trades:
+            days = {trade.ts_event_ns // NS_PER_DAY for trade in trades}
+            batch.trade.add(rows.encode_trades(trades, ids), len(trades), days)
+        if quotes:
+            batch.quote.add(rows.encode_quotes(quotes, ids, batch.session_id), len(quotes), day)
+        if books:
+            encoded = self._books.encode(books, ids, batch.session_id)
+            batch.book.add(encoded, len(books), day)
+            batch.size += len(encoded)
+
     def add(self, batch: Batch) -> None:
         """Hand a batch over. The caller holds `lock`, and has told `continuity` of its events."""
         pending = self._pending
-        last = pending[-1] if pending else None
-        if last is not None and last.session_id == batch.session_id:
-            offset = len(last.frames)
-            for item in batch.quarantined:
-                item.item += offset
-            last.frames += batch.frames
-            last.receipts += batch.receipts
-            last.trades += batch.trades
-            last.quotes += batch.quotes
-            last.books += batch.books
-            last.quarantined += batch.quarantined
-            last.sessions += batch.sessions
-            last.audits += batch.audits
-            last.last_ns = max(last.last_ns, batch.last_ns)
-            last.size += batch.size
+        self._size += batch.size
+        if pending and pending[-1].session_id == batch.session_id:
+            pending[-1].extend(batch)
         else:
             pending.append(batch)
-        self._size += batch.size
         if not self._filled.is_set():
             self._filled.set()
         if self._size > _URGENT_BYTES:
@@ -208,7 +264,7 @@ class Tape:
                 fresh, self._ids.fresh = self._ids.fresh, []
                 encoded = rows.encode_instruments(fresh, now_ns)
                 sections.append(self._journal.section("instrument", len(fresh), encoded, ()))
-            runs = [Run(batch.session_id, batch.first_seq, len(batch.frames), batch.last_ns) for batch in batches]
+            runs = [Run(batch.session_id, batch.first_seq, len(batch.lengths), batch.last_ns) for batch in batches]
             try:
                 self._journal.append(BlockHeader(now_ns, runs, [], marks), sections)
             except JournalFull as error:
@@ -227,23 +283,22 @@ class Tape:
 
     def _sections(self, batches: list[Batch], position: Position) -> list[tuple[Section, bytes]]:
         ids, section = self._ids, self._journal.section
-        frames = [frame for batch in batches for frame in batch.frames]
-        receipts = [receipt for batch in batches for receipt in batch.receipts]
         sections = []
-        if frames:
-            sections.append(section("", len(frames), encode_frames(frames, receipts), ()))
-        trades = [trade for batch in batches for trade in batch.trades]
-        if trades:
-            days = tuple({trade.ts_event_ns // NS_PER_DAY for trade in trades})
-            sections.append(section("trade", len(trades), rows.encode_trades(trades, ids), days))
-        quotes = sum(len(batch.quotes) for batch in batches)
-        if quotes:
-            encoded = b"".join(rows.encode_quotes(batch.quotes, ids, batch.session_id) for batch in batches)
-            sections.append(section("quote", quotes, encoded, _days(batches)))
-        books = sum(len(batch.books) for batch in batches)
-        if books:
-            encoded = b"".join(self._books.encode(batch.books, ids, batch.session_id) for batch in batches)
-            sections.append(section("book", books, encoded, _days(batches)))
+        count = sum(len(batch.lengths) for batch in batches)
+        if count:
+            raw = encode_frames(
+                chain.from_iterable(batch.frames for batch in batches),
+                b"".join(batch.lengths.tobytes() for batch in batches),
+                [receipt for batch in batches for receipt in batch.receipts],
+            )
+            sections.append(section("", count, raw, ()))
+        for table in ("trade", "quote", "book"):
+            together = Rows()
+            for batch in batches:
+                together.extend(getattr(batch, table))
+            if together.count:
+                days = tuple(sorted(together.days))
+                sections.append(section(table, together.count, b"".join(together.data), days))
         quarantined = self._quarantine(batches, position)
         if quarantined:
             sections.append(section("quarantine", len(quarantined), b"".join(quarantined), ()))
@@ -269,7 +324,7 @@ class Tape:
                 )
                 for item in batch.quarantined
             ]  # fmt: skip
-            offset += len(batch.frames)
+            offset += len(batch.lengths)
         return encoded
 
     # ---- a full disk --------------------------------------------------------------------------------------
@@ -281,26 +336,17 @@ class Tape:
             self._filled.clear()
             self._urgent.clear()
             for batch in batches:
-                self.shed_frames += len(batch.frames)
-                if batch.frames:
-                    self.continuity.shed(batch.session_id, "disk_full", batch.receipts[0])
+                self.shed_frames += len(batch.lengths)
+                if batch.receipts:
+                    self.continuity.shed(batch.session_id, "disk_full", batch.receipts[0][0])
                 if batch.sessions or batch.audits:
-                    batch.frames, batch.receipts, batch.trades, batch.quotes, batch.books = [], [], [], [], []
-                    batch.quarantined = []
-                    self._refused.append(batch)
+                    bare = Batch(batch.session_id, batch.first_seq)
+                    bare.sessions, bare.audits, bare.last_ns = batch.sessions, batch.audits, batch.last_ns
+                    self._refused.append(bare)
             self._room.notify_all()
         if not self.full:
             self.full = True
             _log.error("journal.full", journal=self._journal.name, error=str(error), action="shedding, gaps declared")
-
-
-def _days(batches: Iterable[Batch]) -> tuple[int, ...]:
-    """Days of receipt; a batch spans milliseconds, so its ends tell."""
-    days: set[int] = set()
-    for batch in batches:
-        if batch.receipts:
-            days.update((batch.receipts[0] // NS_PER_DAY, batch.receipts[-1] // NS_PER_DAY))
-    return tuple(days)
 
 
 def quarantined(item: int, symbol: str | None, ts_recv_ns: int, reason: str, payload: bytes) -> Quarantined:

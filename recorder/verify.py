@@ -18,6 +18,7 @@ from recorder.events import Channel
 from recorder.instruments import instrument_id
 from recorder.reconcile import (
     DeclaredGap,
+    Span,
     StoredRow,
     StoredTrade,
     StreamCheck,
@@ -174,6 +175,7 @@ def _stream(
 ) -> StreamCheck:
     instrument = instrument_id(venue.venue, symbol)
     check = StreamCheck(venue.venue, symbol, channel)
+    span = Span(venue.since_us, until_us)
     with connection.cursor() as cursor:
         cursor.execute(_GAPS, (instrument, channel))
         gaps = [DeclaredGap(*row) for row in cursor.fetchall()]
@@ -182,9 +184,9 @@ def _stream(
         rows.itersize = _FETCH
         rows.execute(query, (instrument, _EPOCH + timedelta(microseconds=venue.origin_us)))
         if channel == "trade":
-            return check_trades(check, truth, (_trade(row) for row in rows), gaps, until_us)
+            return check_trades(check, truth, (_trade(row) for row in rows), gaps, span)
         make = _quote if channel == "quote" else _book
-        return check_rows(check, truth, (make(row) for row in rows), gaps, until_us)
+        return check_rows(check, truth, (make(row) for row in rows), gaps, span)
 
 
 def _trade(row: tuple[Any, ...]) -> StoredTrade:

@@ -15,7 +15,9 @@ import psycopg2
 from recorder.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parent.parent
-_RUN = "import sys, pathlib, recorder.postgres as p; p.EmbeddedPostgres(pathlib.Path(sys.argv[1]), int(sys.argv[2])).run()"
+_RUN = (
+    "import sys, pathlib, recorder.postgres as p; p.EmbeddedPostgres(pathlib.Path(sys.argv[1]), int(sys.argv[2])).run()"
+)
 
 
 def free_port() -> int:

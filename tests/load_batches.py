@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from multiprocessing.synchronize import Event
 
 from batches import FIRST, JOURNAL, batch, gap, gap_part, quotes_part, session_part, trade, trade_part, trades_part
 
@@ -26,12 +27,13 @@ def numbered(number: int) -> Batch:
     return batch(start, parts)
 
 
-def load_all(url: str, count: int, deadline_s: float = 60.0) -> None:
+def load_all(url: str, count: int, deadline_s: float = 60.0, ready: Event | None = None) -> None:
     """Load what is missing of the first `count` batches, waiting for the server when it is away."""
     store = Store(url)
     pause = threading.Event()
     deadline = time.monotonic() + deadline_s
-    print("ready", flush=True)
+    if ready is not None:
+        ready.set()
     while True:
         try:
             position = store.position(JOURNAL)
@@ -49,4 +51,5 @@ def load_all(url: str, count: int, deadline_s: float = 60.0) -> None:
 
 
 if __name__ == "__main__":
+    print("ready", flush=True)
     load_all(sys.argv[1], int(sys.argv[2]))

@@ -96,16 +96,20 @@ def _wait_ready(settings: Settings, screen: Console) -> tuple[str, str, bool] | 
     seen: dict[str, str] = {}
     first_rows: int | None = None
     failed: Process | None = None
+    gone = False
 
     def ready() -> bool:
-        nonlocal first_rows, failed
+        nonlocal first_rows, failed, gone
         processes = {process.name: process for process in supervisor.processes()}
+        if not processes and seen:
+            gone = True  # somebody stopped it meanwhile
+            return True
         failed = next((p for p in processes.values() if p.exit_status == USER_MUST_ACT and p.state != "RUNNING"), None)
         if failed is not None:
             return True
         current = view.judge(names, processes, read_all(settings.home), time.time())
         for line in current.programs:
-            words = line.detail or line.problem or line.state or "running"
+            words = _progress(line)
             if seen.get(line.program) != words:
                 seen[line.program] = words
                 screen.print(f"  {line.program:<20} {words}", markup=False)
@@ -119,11 +123,22 @@ def _wait_ready(settings: Settings, screen: Console) -> tuple[str, str, bool] | 
     if failed is not None:
         last = appliance.last_lines(settings.home, failed.name, 1)
         return failed.name, last[0] if last else f"{failed.name} refuses its settings", True
+    if gone:
+        return "supervisord", "the appliance was stopped while it started", True
     if done:
         return None
     current = _gather(settings)
     name, _, why = (current.problems[0] if current.problems else "writer: no rows grow").partition(": ")
     return name, f"{name} is not ready after {START_DEADLINE_S:.0f} s: {why}", False
+
+
+def _progress(line: view.Line) -> str:
+    """What a program is at, in few words; the same words are printed once."""
+    if line.problem is None:
+        return "ready"
+    if line.supervisor == "STARTING" or line.state == "silent":
+        return "starting"
+    return line.detail or line.problem
 
 
 def down(context: typer.Context) -> int:

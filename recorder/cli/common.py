@@ -33,7 +33,8 @@ class Context(NamedTuple):
 
 def console(stderr: bool = False) -> Console:
     """Where tables and progress go; plain text when it is no terminal."""
-    return Console(stderr=stderr, highlight=False)
+    plain = not (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=140 if plain else None)
 
 
 def venue_settings(settings: Settings, name: str) -> VenueSettings:

@@ -22,7 +22,6 @@ from recorder.store_subscription import set_subscriptions
 from recorder.venues import venue_class
 from recorder.verify import verify as check
 
-RECORDER_AGENT = None
 Venue = Annotated[str, typer.Argument(help="Name of the venue, such as kraken.")]
 Symbols = Annotated[list[str], typer.Argument(help="Symbols in the venue's own spelling.")]
 ChannelOption = Annotated[
@@ -117,7 +116,7 @@ def verify(
     until_ns = now_ns if _wait_for_writer(loaded, now_ns, wait) else None
     connection = connect(database_url(loaded), application_name="tapedeck", role=READER)
     try:
-        report = check(connection, logs, until_ns=until_ns, agent=RECORDER_AGENT)
+        report = check(connection, logs, until_ns=until_ns, agent=loaded.websocket.user_agent)
     finally:
         connection.close()
     if as_json:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from recorder import __version__
 from recorder.connection import Connection
 from recorder.errors import DecodeError
 from recorder.events import Accepted, Book, Quote, Refused, Reply, Stream, Trade
@@ -50,7 +51,7 @@ def probe(venue: Venue, streams: Sequence[Stream], max_frame_bytes: int, timeout
     """
     began = time.monotonic()
     plan = venue.plan(streams)[0]
-    connection = Connection(plan.url, max_frame_bytes)
+    connection = Connection(plan.url, max_frame_bytes, f"tapedeck-test/{__version__}")
     result = Probe(plan.url, time.monotonic() - began, len(plan.streams), set())
     session = venue.session()
     try:

@@ -15,14 +15,17 @@ TIMEOUT_S = 5.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Simulated venues on loopback that know the truth, and misbehave on request.")
+    group = typer.Typer()
     group.callback(invoke_without_command=True)(simulate)
     group.command("do")(do)
     app.add_typer(group, name="simulate")
 
 
 def simulate(context: typer.Context) -> int:
-    """Serve the simulated venues in the foreground until Ctrl-C. Example: `tapedeck simulate`"""
+    """Serve the simulated venues in the foreground until Ctrl-C: loopback servers that know the truth.
+
+    Example: `tapedeck simulate`, and from another terminal `tapedeck simulate do kraken help`
+    """
     if context.invoked_subcommand is not None:
         return 0
     from recorder.simulator.main import main

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ import msgspec
 import typer
 from rich.table import Table
 
+from recorder import __version__
 from recorder.appliance import ROOT, wait_until
 from recorder.cli import listing
 from recorder.cli.common import Context, console, make_venue, require_symbols, venue_settings
@@ -111,23 +114,27 @@ def record(
     folder = (into or settings.home / "record" / f"{venue}-{stamp}").absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = sys.stderr.buffer if debug else (folder / "recorder.log").open("wb")
+        log = None if debug else (folder / "recorder.log").open("wb")
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
     typer.echo(f"tapedeck: recording into {folder}; Ctrl-C ends it", err=True)
-    child = subprocess.Popen(
-        [sys.executable, str(ROOT / "bin" / "recorder"), venue],
-        env=_environment(settings, venue, wanted, folder, debug or options.debug),
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        _print_events(child, folder / f"recorder-{venue}", venue, seconds, as_json)
-    except KeyboardInterrupt:
-        typer.echo("", err=True)  # the recorder had the same signal and is closing its journal
-    finally:
-        child.terminate()
-        code = child.wait(30)
+    with log or nullcontext(sys.stderr) as output:
+        child = subprocess.Popen(
+            [sys.executable, str(ROOT / "bin" / "recorder"), venue],
+            env=_environment(settings, venue, wanted, folder, debug or options.debug),
+            stdout=output,
+            stderr=output,
+        )
+        # Whatever ends us must end the recorder too.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            _print_events(child, folder / f"recorder-{venue}", venue, seconds, as_json)
+        except KeyboardInterrupt:
+            typer.echo("", err=True)  # the recorder had the same signal and is closing its journal
+        finally:
+            child.terminate()
+            code = child.wait(30)
+            signal.signal(signal.SIGTERM, before)
     if code:
         raise ConfigError(_last_line(folder / "recorder.log") or f"the recorder ended with status {code}")
     return 0
@@ -140,6 +147,7 @@ def _environment(settings: Settings, venue: str, names: list[str], folder: Path,
         **settings.environment(),
         "TAPEDECK_HOME": str(folder),
         "DATABASE_URL": "",
+        "TAPEDECK__WEBSOCKET__USER_AGENT": f"tapedeck-record/{__version__}",  # `verify` counts the appliance only
         "TAPEDECK__JOURNAL__DIR": str(folder),
         f"{key}__ENABLED": "true",
         f"{key}__SYMBOLS": json.dumps(names),

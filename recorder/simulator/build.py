@@ -1,8 +1,8 @@
 """Put a fake venue together."""
 
 import time
-from pathlib import Path
 
+from recorder.clock import Clock
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
@@ -17,10 +17,11 @@ VENUES: dict[str, type[FakeVenue]] = {Coinbase.name: Coinbase, Kraken.name: Krak
 def build(
     name: str,
     *,
-    truth: Path | None,
+    truth: TruthLog,
     seed: int,
     rate: float,
     port: int = 0,
+    clock: Clock | None = None,
     specs: tuple[Spec, ...] | None = None,
     depth: int = 400,
     first_trade_id: int = 1_000_000,
@@ -29,6 +30,6 @@ def build(
     now_ns = time.time_ns()
     kind = VENUES[name]
     market = Market(specs or kind.specs, seed=seed, now_ns=now_ns, depth=depth, first_trade_id=first_trade_id)
-    venue = kind(market, TruthLog(truth), rate=rate, now_ns=now_ns)
-    server = Server(venue, port)
+    venue = kind(market, truth, rate=rate, now_ns=now_ns)
+    server = Server(venue, port, clock)
     return venue, server, Controls(venue, server)

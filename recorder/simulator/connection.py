@@ -30,6 +30,7 @@ class Connection:
         self.received = bytearray()
         self.parts: list[bytes] = []
         self.websocket = False
+        self.agent = ""
         self.opened_s = 0.0
         self.half_open = False  # neither read nor written any more, yet not closed
         self.ending = False  # close once the queue is empty

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from recorder.errors import ConfigError
+from recorder.events import CHANNELS
 from recorder.simulator.connection import Connection, Pace
 from recorder.simulator.junk import KINDS, junk, oversized
 from recorder.simulator.mischief import Rule
@@ -51,7 +52,10 @@ class Controls:
 
         def run() -> dict[str, object]:
             self._venue.truth.line(Done(time.time_ns(), name, arguments))
-            return action(**arguments)
+            try:
+                return action(**arguments)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{name}: {error}") from error
 
         return self._server.call(run)
 
@@ -81,18 +85,17 @@ class Controls:
         self, how: Literal["rst", "fin", "frame", "torn"] = "rst", connection: int | None = None
     ) -> dict[str, object]:
         """End connections: TCP reset, bare FIN, a websocket close frame (code 1001), or a frame torn in half."""
+        endings: dict[str, Callable[[Connection], None]] = {
+            "rst": Connection.abort,
+            "fin": Connection.finish,
+            "torn": Connection.tear,
+            "frame": lambda one: one.goodbye(1001),
+        }
+        if how not in endings:
+            raise ConfigError(f"close: how is one of {', '.join(endings)}, not {how!r}")
         chosen = self._chosen(connection)
         for one in chosen:
-            if how == "rst":
-                one.abort()
-            elif how == "fin":
-                one.finish()
-            elif how == "torn":
-                one.tear()
-            elif how == "frame":
-                one.goodbye(1001)
-            else:
-                raise ConfigError("close: how is one of rst, fin, frame, torn")
+            endings[how](one)
         return {"connections": len(chosen)}
 
     def do_half_open(self, connection: int | None = None, next_ones: int = 0) -> dict[str, object]:
@@ -233,6 +236,8 @@ class Controls:
     ) -> None:
         if symbol is not None and symbol not in self._venue.symbols:
             raise ConfigError(f"no symbol {symbol!r}; there are: {', '.join(self._venue.symbols)}")
+        if channel is not None and channel not in CHANNELS:
+            raise ConfigError(f"no channel {channel!r}; there are: {', '.join(CHANNELS)}")
         self._venue.mischief.add(Rule(do, symbol, channel, int(times) if times is not None else None, text, count))
 
     def _chosen(self, number: int | None) -> list[Connection]:

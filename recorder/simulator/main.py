@@ -15,13 +15,17 @@ from recorder.settings import Settings
 from recorder.simulator.build import VENUES, build
 from recorder.simulator.control import Argument, Controls
 from recorder.simulator.server import Server
+from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
 from recorder.simulator.wire import Request, Response
 
 _HEALTH_EVERY_S = 1.0
 _EPOCH_S = 1_577_836_800  # 2020-01-01
 _IDS_PER_S = 100_000
-_KEPT_LOGS = 20  # truth logs kept per venue: a demo that runs for weeks must not fill the disk
+# A demo that runs for weeks must not fill the disk: so much per part, so many parts of this run, so many files in all.
+_PART_BYTES = 64 << 20
+_PARTS = 6
+_KEPT_LOGS = 12
 
 _log = get_logger(__name__)
 
@@ -45,7 +49,11 @@ def main(settings: Settings) -> int:
         _forget_old_logs(chosen.truth_dir, name)
         venue, server, control = build(
             name,
-            truth=chosen.truth_dir / f"truth-{name}-{time.time_ns() // 1_000_000}.jsonl",
+            truth=TruthLog(
+                chosen.truth_dir / f"truth-{name}-{time.time_ns() // 1_000_000}.jsonl",
+                part_bytes=_PART_BYTES,
+                parts=_PARTS,
+            ),
             seed=chosen.seed,
             rate=chosen.rate,
             port=port,
@@ -111,6 +119,8 @@ class _ControlPort:
             done = {name: one.do(action, arguments) for name, one in chosen.items()}
         except (msgspec.DecodeError, ConfigError) as error:
             return Response(400, msgspec.json.encode({"error": str(error)}))
+        except TimeoutError:
+            return Response(503, b'{"error":"the venue does not answer: it is being stopped"}')
         return Response(200, msgspec.json.encode(done))
 
     def opened(self, connection: object, request: Request, now_ns: int) -> None: ...

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from recorder.clock import Clock
 from recorder.simulator.build import build
 from recorder.simulator.capture import Capture, CapturePlayer
 from recorder.simulator.control import Controls
@@ -51,10 +52,19 @@ def running(
     specs: tuple[Spec, ...] | None = None,
     depth: int = 400,
     first_trade_id: int = 1_000_000,
+    clock: Clock | None = None,
 ) -> Iterator[Running]:
     """Serve a venue while the block runs; afterwards its truth log is complete."""
     venue, server, controls = build(
-        name, truth=truth, seed=seed, rate=rate, port=port, specs=specs, depth=depth, first_trade_id=first_trade_id
+        name,
+        truth=TruthLog(truth),
+        clock=clock,
+        seed=seed,
+        rate=rate,
+        port=port,
+        specs=specs,
+        depth=depth,
+        first_trade_id=first_trade_id,
     )
     with _served(venue, server):
         yield Running(venue, server, controls)

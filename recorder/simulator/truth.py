@@ -14,7 +14,7 @@ while someone is subscribed to them, since nobody else could have received them.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,12 +28,14 @@ Ranges = list[tuple[int, int]]
 
 
 class Started(msgspec.Struct, tag_field="k", tag="start", omit_defaults=True):
-    """First line of a file."""
+    """First line of a file. Files of one run have one `t`; connections and `n` go on from part to part."""
 
     venue: str
-    t: int
+    t: int  # when the run began
     seed: int
     origin_ns: int  # venue time of the oldest trade this run can publish
+    part: int = 1
+    part_t: int = 0  # when this part began; 0 in the first
 
 
 class TradeItem(msgspec.Struct, tag_field="k", tag="trade", omit_defaults=True, gc=False):
@@ -165,15 +167,49 @@ class TruthLog:
     simulator never has published an item that its log does not know.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, part_bytes: int = 0, parts: int = 0) -> None:
+        """Begin a log.
+
+        Args:
+            path: Of the first part; None logs nothing.
+            part_bytes: Size at which a part is full; 0 never.
+            parts: How many parts are kept; the oldest go first.
+        """
         self.path = path
         self.items = 0
+        self.part = 1
+        self._part_bytes = part_bytes
+        self._parts = parts
+        self._written = 0
+        self._kept: list[Path] = []
         self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
         self._fd = -1
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._kept.append(path)
+        self._written = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether this part is as large as it may be."""
+        return 0 < self._part_bytes <= self._written
+
+    def next_part(self, preamble: Sequence[Line]) -> None:
+        """Go on in another file, which begins with what a reader must know of the earlier ones."""
+        if self.path is None:
+            return
+        self.close()
+        self.part += 1
+        self._open(self.path.with_name(f"{self.path.stem}-{self.part:04d}{self.path.suffix}"))
+        for line in preamble:
+            self.line(line)
+        while len(self._kept) > self._parts:
+            self._kept.pop(0).unlink(missing_ok=True)
 
     def item(self, item: Item) -> int:
         """Number and log an item."""
@@ -195,6 +231,7 @@ class TruthLog:
         self._lines.append(b"")
         data = memoryview(b"\n".join(self._lines))
         self._lines.clear()
+        self._written += len(data)
         while data:
             data = data[os.write(self._fd, data) :]
 

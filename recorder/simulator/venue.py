@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import msgspec
+
 from recorder.simulator import wire
 from recorder.simulator.connection import Connection
 from recorder.simulator.market import Market, Spec, Step, SymbolMarket, Trade, text
@@ -17,6 +19,7 @@ from recorder.simulator.truth import (
     Ended,
     Item,
     JunkItem,
+    Line,
     Opened,
     QuoteItem,
     Reset,
@@ -63,7 +66,8 @@ class FakeVenue(ABC):
         self._last_s: float | None = None
         self._sent_s = 0.0
         self._beat_s = 0.0
-        truth.line(Started(self.name, now_ns, market.seed, market.origin_ns))
+        self._started = Started(self.name, now_ns, market.seed, market.origin_ns)
+        truth.line(self._started)
         for symbol, one in self.symbols.items():
             for trade in one.history:
                 truth.item(self.trade_item(symbol, trade))
@@ -108,6 +112,8 @@ class FakeVenue(ABC):
 
     def shape(self, symbol: str, trades: Sequence[Trade]) -> list[tuple[Trade, bool]]:
         """Prints left to send after mischief; the others are logged as withheld."""
+        if ("trade", symbol, "") not in self.topics:
+            return [(trade, False) for trade in trades]  # nobody would notice: the mischief waits for a listener
         shaped = self.mischief.shape(symbol, trades)
         for trade, reason in shaped.held:
             self.truth.item(self.trade_item(symbol, trade, held=reason))
@@ -122,6 +128,7 @@ class FakeVenue(ABC):
         """Send one message to all who subscribed to a topic, or to one of them."""
         targets = [only] if only is not None else list(self.topics.get(topic, {}).values())
         repeats = 1
+        replaced = None
         if self.mischief.rules and targets:
             replaced = self.mischief.take("replace", topic[0], topic[1])
             if replaced is not None:
@@ -134,7 +141,8 @@ class FakeVenue(ABC):
         for repeat in range(repeats):
             for item in items:
                 item.again = item.again or repeat > 0
-            numbers = self.log(items)
+            logged = self.log(items)
+            numbers = logged if replaced is None else None
             self.sent_messages += len(targets)
             for connection in targets:
                 connection.text(payload, framed, numbers)
@@ -195,7 +203,8 @@ class FakeVenue(ABC):
     def opened(self, connection: Connection, request: Request, now_ns: int) -> None:
         """A client is there."""
         self.clients[connection.number] = connection
-        self.truth.line(Opened(connection.number, now_ns, request.headers.get("user-agent", "")))
+        connection.agent = request.headers.get("user-agent", "")
+        self.truth.line(Opened(connection.number, now_ns, connection.agent))
         if self.mischief.take("half_open") is not None:
             connection.half_open = True
         self.greet(connection, now_ns)
@@ -221,6 +230,8 @@ class FakeVenue(ABC):
             self._beat_s = now_s
             self.beat(now_ns, now_s)
             self._drop_slow()
+            if self.truth.full:
+                self.truth.next_part(self._state(now_ns))
         due, wait_s = self._due(now_s)
         for _ in range(due):
             step = self.market.step(now_ns)
@@ -252,6 +263,15 @@ class FakeVenue(ABC):
         if connection.written:
             self.truth.line(Sent(connection.number, now_ns, connection.written))
             connection.written = []
+
+    def _state(self, now_ns: int) -> list[Line]:
+        """What a reader of the next part of the truth log must know."""
+        first = msgspec.structs.replace(self._started, part=self.truth.part + 1, part_t=now_ns)
+        lines: list[Line] = [first]
+        for connection in self.clients.values():
+            lines.append(Opened(connection.number, now_ns, connection.agent))
+            lines += [Subscribed(connection.number, now_ns, one[0], one[1]) for one in self.topics_of(connection)]
+        return lines
 
     def _due(self, now_s: float) -> tuple[int, float]:
         passed_s = now_s - self._last_s if self._last_s is not None else 0.0

@@ -4,8 +4,8 @@ The protocol, with sources and what to watch for, is in coinbase.md beside this 
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -25,7 +25,7 @@ from recorder.events import (
     Witness,
 )
 from recorder.orderbook import Side
-from recorder.timestamps import Rfc3339, plausible
+from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
 from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book": "level2_batch"}
@@ -33,7 +33,7 @@ WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book
 CHANNEL_OF_WIRE: dict[str, Channel] = {
     "matches": "trade", "ticker": "quote", "level2_batch": "book", "level2_50": "book", "level2": "book",
 }  # fmt: skip
-TAKER_OF_MAKER = {"buy": "s", "sell": "b"}
+TAKER_OF_MAKER: dict[str, Literal["b", "s"]] = {"buy": "s", "sell": "b"}
 
 
 class _Message(msgspec.Struct, tag_field="type", gc=False):
@@ -42,7 +42,7 @@ class _Message(msgspec.Struct, tag_field="type", gc=False):
 
 class _Match(_Message, tag="match", gc=False):
     trade_id: Int64
-    side: str
+    side: Literal["buy", "sell"]
     size: Amount
     price: Amount
     product_id: str
@@ -111,51 +111,43 @@ class CoinbaseSession:
         self.audits: dict[str, Audit] = {}
         self._books: dict[str, tuple[Side[float], Side[float]]] = {}
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
-        self._time = Rfc3339()
+        self._ns = Rfc3339().ns
+        self._handlers: dict[type[_Message], Callable[[Any, int], Sequence[Output]]] = {
+            _L2Update: self._delta,
+            _Ticker: self._quote,
+            _Match: self._trade,
+            _LastMatch: self._trade,
+            _Snapshot: self._snapshot,
+        }
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         try:
             message = _decode(frame)
-            kind = type(message)
-            if kind is _Match or kind is _LastMatch:
-                return (self._trade(message, ts_recv_ns),)
-            if kind is _Ticker:
-                return (self._quote(message, ts_recv_ns),)
-            if kind is _L2Update:
-                return self._delta(message, ts_recv_ns)
-            if kind is _Snapshot:
-                return self._snapshot(message, ts_recv_ns)
-            return self._control(message)
+            handler = self._handlers.get(type(message))
+            return self._control(message) if handler is None else handler(message, ts_recv_ns)
         except MALFORMED as error:
             raise DecodeError(str(error)) from error
 
-    def _trade(self, m: _Match, ts_recv_ns: int) -> Trade:
+    def _trade(self, m: _Match, ts_recv_ns: int) -> Sequence[Output]:
         # `side` is the maker's: 97 of 97 matches of captures/coinbase/exchange_20210417_a oppose the
         # ticker of the same sequence, whose side is the taker's.
-        try:
-            aggressor = TAKER_OF_MAKER[m.side]
-        except KeyError:
-            raise DecodeError(f"unknown side {m.side!r}") from None
-        time_ns = self._time.ns(m.time)
-        return Trade(m.product_id, m.trade_id, time_ns, ts_recv_ns, m.price, m.size, aggressor)  # type: ignore[arg-type]
+        aggressor = TAKER_OF_MAKER[m.side]
+        return (Trade(m.product_id, m.trade_id, self._ns(m.time), ts_recv_ns, m.price, m.size, aggressor),)
 
-    def _quote(self, m: _Ticker, ts_recv_ns: int) -> Quote:
-        ts_event_ns = self._clock(m.time, ts_recv_ns)
-        return Quote(
-            m.product_id, ts_event_ns, ts_recv_ns, m.sequence, m.best_bid, m.best_bid_size, m.best_ask, m.best_ask_size
-        )
+    def _quote(self, m: _Ticker, ts_recv_ns: int) -> Sequence[Output]:
+        time_ns = self._clock(m.time, ts_recv_ns) if m.time is not None else None
+        return (
+            Quote(
+                m.product_id, time_ns, ts_recv_ns, m.sequence, m.best_bid, m.best_bid_size, m.best_ask, m.best_ask_size
+            ),
+        )  # fmt: skip
 
     def _delta(self, m: _L2Update, ts_recv_ns: int) -> Sequence[Output]:
-        bids: Levels = []
-        asks: Levels = []
-        for side, price, size in m.changes:
-            if side == "buy":
-                bids.append((price, size))
-            elif side == "sell":
-                asks.append((price, size))
-            else:
-                raise DecodeError(f"unknown side {side!r}")
-        symbol = m.product_id
+        symbol, changes = m.product_id, m.changes
+        bids: Levels = [(price, size) for side, price, size in changes if side == "buy"]
+        asks: Levels = [(price, size) for side, price, size in changes if side == "sell"]
+        if len(bids) + len(asks) != len(changes):
+            raise DecodeError("a change is neither buy nor sell")
         row = Book(symbol, self._clock(m.time, ts_recv_ns), ts_recv_ns, False, None, bids, asks)
         book = self._books.get(symbol)
         if book is None:
@@ -168,12 +160,13 @@ class CoinbaseSession:
             bid_side.apply(bids)
         if asks:
             ask_side.apply(asks)
-        if bid_side.prices and ask_side.prices and bid_side.prices[-1] >= ask_side.prices[0]:
+        bid_prices, ask_prices = bid_side.prices, ask_side.prices
+        if bid_prices and ask_prices and bid_prices[-1] >= ask_prices[0]:
             # No sequence and no checksum on this channel: a crossed book is the only sign of a lost delta.
             del self._books[symbol]
             self._asked.add(symbol)
             self.audits.setdefault(symbol, Audit()).crossed += 1
-            return Resync(symbol, "crossed", f"bid {bid_side.prices[-1]} at or above ask {ask_side.prices[0]}"), row
+            return Resync(symbol, "crossed", f"bid {bid_prices[-1]} at or above ask {ask_prices[0]}"), row
         return (row,)
 
     def _snapshot(self, m: _Snapshot, ts_recv_ns: int) -> Sequence[Output]:
@@ -185,7 +178,7 @@ class CoinbaseSession:
     def _control(self, m: _Message) -> Sequence[Output]:
         match m:
             case _Heartbeat():
-                return (Witness(m.product_id, m.last_trade_id, self._time.ns(m.time)),)
+                return (Witness(m.product_id, m.last_trade_id, self._ns(m.time)),)
             case _Subscriptions():
                 return tuple(
                     Accepted(Stream(CHANNEL_OF_WIRE[channel.name], symbol))
@@ -197,12 +190,10 @@ class CoinbaseSession:
                 return (_refused(m),)
         return (Alive(),)
 
-    def _clock(self, text: str | None, ts_recv_ns: int) -> int | None:
-        """The venue's time; None where it says none. An l2update of year 1 was seen (tardis-node's tests)."""
-        if text is None:
-            return None
-        time_ns = self._time.ns(text)
-        return time_ns if plausible(time_ns, ts_recv_ns) else None
+    def _clock(self, text: str, ts_recv_ns: int) -> int | None:
+        """The venue's time; None where it is absurd. An l2update of year 1 was seen (tardis-node's tests)."""
+        time_ns = self._ns(text)
+        return time_ns if EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY else None
 
 
 def _refused(error: _Error) -> Refused:

@@ -10,9 +10,18 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from recorder.clock import SystemClock
+
 Message = dict[str, Any]
 
 LIMIT_S = 10.0
+
+
+class FastClock(SystemClock):
+    """Durations run ten times as fast: what a venue does once a second comes every tenth."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() * 10
 
 
 @contextmanager
@@ -74,7 +83,7 @@ class KrakenBook:
         for name in ("asks", "bids"):
             for price in sorted(self.sides[name], reverse=name == "bids")[:10]:
                 text += "".join(part.replace(".", "").lstrip("0") for part in self.sides[name][price])
-        return zlib.crc32(text.encode()) == data["checksum"]
+        return zlib.crc32(text.encode()) == int(data["checksum"])
 
 
 class CoinbaseBook:

@@ -97,7 +97,7 @@ def test_an_interrupted_first_start_is_done_again(tmp_path: Path) -> None:
     fresh = server.embedded.folder / "data.new"
     while not (fresh / "base").exists() and process.poll() is None:
         pause.wait(0.005)
-    server.kill()
+    server.kill()  # its initdb lives on for a while, and must not be in the way
     assert not server.embedded.data.exists()
     try:
         server.start()
@@ -138,7 +138,7 @@ def test_a_cluster_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written.*set TAPEDECK_HOME"):
+    with pytest.raises(ConfigError, match=r"cannot be written.*set TAPEDECK_HOME"):
         EmbeddedPostgres(tmp_path / "file", 1).lock()
 
 

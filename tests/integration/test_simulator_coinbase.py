@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulator_client import CoinbaseBook, client, coinbase_subscribe, read_until
+from simulator_client import CoinbaseBook, FastClock, client, coinbase_subscribe, read_until
 from websockets.exceptions import ConnectionClosed
 
 from recorder.simulator.running import running
@@ -91,7 +91,7 @@ def test_a_subscription_that_cannot_be_is_refused_as_a_whole(channel: str, symbo
 
 
 def test_heartbeats_name_the_last_trade_each_second() -> None:
-    with running("coinbase", rate=100) as venue, client(venue.url) as socket:
+    with running("coinbase", rate=20, clock=FastClock()) as venue, client(venue.url) as socket:
         coinbase_subscribe(socket, "heartbeat", "matches")
         messages = read_until(socket, lambda seen: len(of(seen, "heartbeat")) == 2)
     last = 0
@@ -103,7 +103,8 @@ def test_heartbeats_name_the_last_trade_each_second() -> None:
 
 
 def test_whoever_does_not_subscribe_within_five_seconds_is_put_out() -> None:
-    with running("coinbase", rate=1) as venue, client(venue.url) as socket, pytest.raises(ConnectionClosed):
+    slow = running("coinbase", rate=1, clock=FastClock())
+    with slow as venue, client(venue.url) as socket, pytest.raises(ConnectionClosed):
         socket.recv(timeout=9)
 
 

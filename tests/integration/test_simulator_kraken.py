@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulator_client import KrakenBook, client, kraken_subscribe, parse, read_until
+from simulator_client import FastClock, KrakenBook, client, kraken_subscribe, parse, read_until
 
 from recorder.simulator.running import running
 
@@ -18,6 +18,11 @@ def get(url: str) -> Any:
 
 def of(messages: list[dict[str, Any]], channel: str) -> list[dict[str, Any]]:
     return [message for message in messages if message.get("channel") == channel]
+
+
+def stamp(messages: list[dict[str, Any]]) -> str:
+    """Venue time of the last book message, or nothing."""
+    return str(messages[-1]["data"][0]["timestamp"]) if of(messages, "book") else ""
 
 
 @pytest.mark.parametrize("depth", [10, 25, 100])
@@ -32,18 +37,28 @@ def test_every_checksum_is_right_by_an_independent_book_at_each_depth(depth: int
     assert [len(books[0]["data"][0][side]) for side in ("bids", "asks")] == [depth, depth]
 
 
-def test_a_window_differs_from_the_full_book_only_by_what_lies_beyond_it() -> None:
-    with running("kraken", seed=5, rate=3000) as venue, client(venue.url) as narrow, client(venue.url) as wide:
+def test_a_narrow_window_is_the_top_of_a_wide_one_at_every_moment() -> None:
+    with running("kraken", seed=5, rate=1000) as venue, client(venue.url) as wide, client(venue.url) as narrow:
+        kraken_subscribe(wide, "book", depth=500)
+        read_until(wide, lambda seen: bool(of(seen, "book")))
         kraken_subscribe(narrow, "book", depth=10)
-        kraken_subscribe(wide, "book", depth=1000)
-        short, full = KrakenBook(10), KrakenBook(1000)
-        ends: list[str] = []
-        for socket, book in ((narrow, short), (wide, full)):
-            for message in of(read_until(socket, lambda seen: len(seen) > 900), "book"):
-                assert book.apply(message)
-            ends.append(message["data"][0]["timestamp"])
-    if ends[0] == ends[1]:
-        assert short.sides["asks"] == dict(sorted(full.sides["asks"].items())[:10])
+        short = of(read_until(narrow, lambda seen: len(seen) > 150), "book")
+        full = of(read_until(wide, lambda seen: stamp(seen[-1:]) >= stamp(short[-1:])), "book")
+        venue.do("close", how="fin")
+    moments: dict[str, dict[str, Any]] = {}
+    small, tops = KrakenBook(10), 0
+    for message in short:
+        assert small.apply(message)
+        moments[stamp([message])] = {side: dict(small.sides[side]) for side in ("bids", "asks")}
+    large: dict[str, dict[str, str]] = {"bids": {}, "asks": {}}
+    for message in full:  # absolute sizes: what the wide client hears must be what the narrow one holds
+        for side in ("bids", "asks"):
+            large[side].update({level["price"]: level["qty"] for level in message["data"][0][side]})
+        for side, levels in moments.get(stamp([message]), {}).items():
+            for price, size in levels.values():
+                tops += price in large[side]
+                assert large[side].get(price, size) == size
+    assert tops > 100
 
 
 def test_status_comes_first_and_each_symbol_is_acknowledged_alone() -> None:
@@ -125,7 +140,7 @@ def test_a_resubscription_brings_a_fresh_snapshot_and_a_second_one_is_refused() 
 
 
 def test_ping_is_answered_and_heartbeats_come_once_subscribed() -> None:
-    with running("kraken", rate=1) as venue, client(venue.url) as socket:
+    with running("kraken", rate=1, clock=FastClock()) as venue, client(venue.url) as socket:
         socket.send('{"method":"ping","req_id":3}')
         kraken_subscribe(socket, "trade")
         messages = read_until(socket, lambda seen: {"channel": "heartbeat"} in seen)

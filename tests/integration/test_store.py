@@ -1,6 +1,9 @@
 import datetime
+import threading
+import time
 from collections.abc import Iterator
 
+import msgspec
 import psycopg2
 import pytest
 from batches import (
@@ -20,6 +23,7 @@ from batches import (
     trades_part,
 )
 
+from recorder.database import WRITER, connect
 from recorder.errors import ConfigError, StoreError, StoreUnavailable
 from recorder.position import Position
 from recorder.store import Store
@@ -90,7 +94,7 @@ def test_a_batch_loaded_twice_changes_nothing(store: Store, database: str) -> No
     store.load(second)
     before = (query(database, "SELECT count(*) FROM quote"), ledger(database), store.position(JOURNAL))
     for repeated in (second, batch(None, [quotes_part(0, 4)])):
-        with pytest.raises(StoreError, match="another writer is at work: journal .* is not at"):
+        with pytest.raises(StoreError, match=r"another writer is at work: journal .* is not at"):
             store.load(repeated)
     assert (query(database, "SELECT count(*) FROM quote"), ledger(database), store.position(JOURNAL)) == before
 
@@ -169,12 +173,11 @@ def test_rows_in_the_default_partition_move_out_when_their_day_is_made(store: St
     day = NOON_NS + 100 * DAY_NS
     store.load(batch(None, [trade_part([trade(1, ts_event_ns=day), trade(2, ts_event_ns=day + DAY_NS)])]))
     name = f"trade_{datetime.datetime.fromtimestamp(day / 1e9, datetime.UTC):%Y%m%d}"
-    made = query(database, f"SELECT ensure_partition('trade', DATE '1970-01-01' + {day // DAY_NS})")
-    assert made == [(True,)]
-    # The first statement ran in a transaction that was rolled back; this one keeps what it makes.
-    connection = psycopg2.connect(database)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT ensure_partition('trade', DATE '1970-01-01' + {day // DAY_NS})")
+    connection = connect(database, application_name="test", role=WRITER)
+    with connection.cursor() as cursor:
+        for expected in (True, False):
+            cursor.execute("SELECT ensure_partition('trade', DATE '1970-01-01' + %s)", (day // DAY_NS,))
+            assert cursor.fetchone() == (expected,)
     connection.close()
     assert query(database, f"SELECT trade_id FROM {name}") == [(1,)]
     assert query(database, "SELECT trade_id FROM trade_default") == [(2,)]
@@ -203,8 +206,11 @@ def test_a_second_writer_of_a_journal_is_refused_until_the_first_is_gone(databas
         assert first.lock(JOURNAL)
         assert not second.lock(JOURNAL)
         assert second.lock("another journal")
-        first.close()
-        assert second.lock(JOURNAL)
+        first.close()  # the server lets go of the claim when it notices
+        deadline, pause = time.monotonic() + 10, threading.Event()
+        while not second.lock(JOURNAL):
+            assert time.monotonic() < deadline
+            pause.wait(0.01)
     finally:
         first.close()
         second.close()
@@ -244,12 +250,27 @@ def test_a_terminated_backend_is_unavailable_once_and_then_replaced(store: Store
     other.close()
 
 
+def test_a_load_that_breaks_off_leaves_nothing_for_the_next_one(store: Store, database: str) -> None:
+    first = store.load(batch(None, [trades_part(0, 5)]))
+    unreadable = msgspec.structs.replace(quotes_part(0, 2), data=None)
+    with pytest.raises(TypeError):
+        store.load(batch(first.end, [trades_part(5, 9), unreadable]))
+    store.load(batch(first.end, [trades_part(9, 10)]))
+    assert query(database, "SELECT count(*) FROM trade") == [(6,)]
+    assert ledger(database) == [("trade", 2, 6, 6, 0, 0)]
+
+
 def test_the_writer_works_with_no_more_than_its_role_allows(store: Store, database: str) -> None:
     store.load(batch(None, [trades_part(0, 1)]))
     assert store._connection is not None
     with store._connection.cursor() as cursor:
         cursor.execute("SELECT current_user, current_setting('TimeZone')")
         assert cursor.fetchone() == ("tapedeck_writer", "UTC")
-        for forbidden in ("DELETE FROM trade", "UPDATE trade SET price = 1", "DROP TABLE trade", "TRUNCATE load_ledger"):
+        for forbidden in (
+            "DELETE FROM trade",
+            "UPDATE trade SET price = 1",
+            "DROP TABLE trade",
+            "TRUNCATE load_ledger",
+        ):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                 cursor.execute(forbidden)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import psycopg2
 import pytest
-from batches import JOURNAL, HandPart, batch, gap, gap_part, quotes_part, raw_tuple, trade, trade_part, trades_part
+from batches import IDS, JOURNAL, HandPart, batch, gap, gap_part, quotes_part, raw_tuple, trade, trade_part, trades_part
 
 from recorder import rows
 from recorder.store import Store
@@ -39,9 +39,7 @@ def poisoned(good: HandPart, where: int, poison: bytes) -> HandPart:
 ID8 = struct.pack("!q", 5)
 POISONS = {
     "negative size": raw_tuple(ID8, ID8, ID8, ID8, struct.pack("!d", 1.0), struct.pack("!d", -1.0), None, None),
-    "not a number": raw_tuple(
-        ID8, ID8, ID8, ID8, struct.pack("!d", float("nan")), struct.pack("!d", 1.0), None, None
-    ),
+    "not a number": raw_tuple(ID8, ID8, ID8, ID8, struct.pack("!d", float("nan")), struct.pack("!d", 1.0), None, None),
     "null key": raw_tuple(None, ID8, ID8, ID8, struct.pack("!d", 1.0), struct.pack("!d", 1.0), None, None),
     "short integer": raw_tuple(b"abc", ID8, ID8, ID8, struct.pack("!d", 1.0), struct.pack("!d", 1.0), None, None),
     "long float": raw_tuple(ID8, ID8, ID8, ID8, b"123456789", struct.pack("!d", 1.0), None, None),
@@ -68,7 +66,8 @@ def test_a_row_postgres_refuses_is_quarantined_and_the_rest_is_stored(name: str,
     place = first.blocks[0].position
     assert (segment, position, item, scope, table) == (place.segment, place.offset, 3 + 13, "row", "trade")
     assert reason
-    assert isinstance(sample, memoryview) and isinstance(digest, memoryview)
+    assert isinstance(sample, memoryview)
+    assert isinstance(digest, memoryview)
     assert bytes(sample) == poison[:1024]
     assert bytes(digest) == hashlib.sha256(poison).digest()
     assert store.load(batch(loaded.end, [trades_part(25, 30)])).total == Counts(1, 5, 5)
@@ -114,11 +113,5 @@ def test_bytes_that_are_no_tuples_are_quarantined_with_the_rows_they_promised(st
 def test_quarantine_names_the_instrument_when_the_row_does(store: Store, database: str) -> None:
     store.load(batch(None, [trade_part([trade(1, size=0.0)])]))
     assert query(database, "SELECT journal_id, instrument_id, session_id FROM quarantine") == [
-        (JOURNAL, query_id(), None)
+        (JOURNAL, IDS["BTC-USD"], None)
     ]
-
-
-def query_id() -> int:
-    from batches import IDS
-
-    return IDS["BTC-USD"]

@@ -26,7 +26,7 @@ def test_tuples_split_where_they_were_joined(tuples: list[list[bytes | None]]) -
 def test_a_cut_tuple_is_told_from_a_whole_one(one: list[bytes | None], data: st.DataObject) -> None:
     whole = raw_tuple(*one)
     cut = data.draw(st.integers(0, len(whole) - 1))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="cut short"):
         tuple_end(whole[:cut], 0)
 
 

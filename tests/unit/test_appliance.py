@@ -1,0 +1,88 @@
+"""The appliance: its process list follows the settings, and what stands in its way is said in one sentence."""
+
+import configparser
+import socket
+from pathlib import Path
+
+import pytest
+
+from recorder import appliance
+from recorder.errors import ConfigError
+from recorder.settings import Settings
+
+TEMPLATE = (appliance.ROOT / "supervisord.conf").read_text()
+
+
+def load(home: Path, profile: str = "demo", **environ: str) -> Settings:
+    return Settings.load(Path(profile), {"TAPEDECK_HOME": str(home), **environ})
+
+
+def rendered(settings: Settings, *, root_user: bool = False) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.read_string(appliance.render(TEMPLATE, settings, Path("/my place/100%"), root_user))
+    return parser
+
+
+def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) -> None:
+    names = [name for name in rendered(load(tmp_path)).sections() if name.startswith("program:")]
+    assert names == [
+        "program:postgres",
+        "program:simulator",
+        "program:recorder-coinbase",
+        "program:recorder-kraken",
+        "program:writer",
+    ]
+
+
+def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
+    settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", TAPEDECK__VENUES__KRAKEN__ENABLED="false")
+    assert appliance.programs(settings) == ["recorder-coinbase", "writer"]
+    assert "program:postgres" not in rendered(settings)
+
+
+def test_every_program_is_restarted_for_ever_and_takes_its_children_along(tmp_path: Path) -> None:
+    config = rendered(load(tmp_path))
+    for section in config.sections():
+        if section.startswith("program:"):
+            assert config[section]["autorestart"] == "true"
+            assert int(config[section]["startretries"]) >= 1_000_000
+            assert config[section]["killasgroup"] == "true"
+            assert "stdout_logfile_maxbytes" in config[section]
+
+
+def test_paths_with_spaces_and_percent_signs_survive(tmp_path: Path) -> None:
+    program = rendered(load(tmp_path))["program:recorder-kraken"]
+    assert program["directory"] == "/my place/100%%"
+    assert program["command"].endswith("bin/recorder kraken")
+
+
+def test_root_is_named_so_that_supervisord_does_not_warn(tmp_path: Path) -> None:
+    assert rendered(load(tmp_path), root_user=True)["supervisord"]["user"] == "root"
+    assert "user" not in rendered(load(tmp_path))["supervisord"]
+
+
+def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = load(tmp_path, TAPEDECK__SIMULATOR__PORTS__KRAKEN=str(port))
+        with pytest.raises(ConfigError, match=rf"port {port} on 127.0.0.1.*simulator.ports.kraken"):
+            appliance.start(settings)
+
+
+def test_a_home_that_cannot_be_made_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot be written .*TAPEDECK_HOME"):
+        appliance.start(load(tmp_path / "file" / "home"))
+
+
+def test_a_home_too_deep_for_a_unix_socket_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="too long for a Unix socket"):
+        appliance.start(load(tmp_path / ("x" * 100)))
+
+
+def test_stopping_what_does_not_run_is_no_error(tmp_path: Path) -> None:
+    assert appliance.stop(tmp_path, 1.0, lambda left: None) == []
+    assert appliance.Supervisor(tmp_path).pid() is None
+    assert appliance.Supervisor(tmp_path).processes() == []

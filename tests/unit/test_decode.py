@@ -1,0 +1,104 @@
+"""`tapedeck decode`: events and verdicts of a file of raw frames."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from recorder.cli import main
+from recorder.cli.decode import Decoder, iso, read_frames, receive_times
+from recorder.errors import ConfigError, DecodeError
+from recorder.events import Book, Output, Resync, Trade
+from recorder.venues.base import Audit
+
+FRAME = b'{"type":"match","trade_id":%d,"side":"sell","size":"0.5","price":"100.25","product_id":"BTC-USD","time":"%s"}'
+TIME = b"2026-09-02T07:44:09.449472Z"
+
+
+class Scripted:
+    """A session that answers frames with what a test wants."""
+
+    def __init__(self, answers: dict[bytes, list[Output]]) -> None:
+        self.audits = {"A": Audit(checksums_passed=3, checksums_failed=1)}
+        self._answers = answers
+
+    def decode(self, frame: bytes, ts_recv_ns: int) -> list[Output]:
+        if frame not in self._answers:
+            raise DecodeError(f"unknown {frame!r}")
+        return self._answers[frame]
+
+
+def trade(number: int) -> Trade:
+    return Trade("A", number, 10**18 + number, 10**18, 1.5, 2.0, "b")
+
+
+def test_events_have_the_names_of_the_tables(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    file = tmp_path / "frames.jsonl"
+    file.write_bytes(FRAME % (7, TIME) + b"\n\n" + FRAME % (9, TIME) + b"\nnonsense\n")
+    (tmp_path / "frames.recv_ts.txt").write_text("1795266563.5\n")
+    assert main(["decode", "coinbase", str(file)]) == 0
+    out, err = capsysbinary.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows[0] == {
+        "type": "trade",
+        "symbol": "BTC-USD",
+        "trade_id": 7,
+        "ts_event": "2026-09-02T07:44:09.449472Z",
+        "ts_recv": "2026-11-21T13:09:23.500000Z",
+        "price": 100.25,
+        "size": 0.5,
+        "aggressor": "buy",
+        "venue_trade_id": None,
+    }
+    assert rows[1]["ts_recv"] is None
+    assert (rows[2]["type"], rows[2]["cause"], rows[2]["last_id"], rows[2]["first_id"]) == ("gap", "sequence", 7, 9)
+    summary = json.loads(err)
+    assert summary["frames"] == 3
+    assert summary["events"] == {"trade": 2, "gap": 1}
+    assert summary["quarantined"] == 1
+    assert summary["sequence_breaks"] == 1
+
+
+def test_a_late_trade_heals_the_gap_it_left() -> None:
+    session = Scripted({b"1": [trade(1)], b"2": [trade(2)], b"3": [trade(3)]})
+    decoder = Decoder(session, frozenset({"trade"}), lambda: 10**18)
+    events = [row for frame in (b"1", b"3", b"2") for row in decoder.frame(frame, None)]
+    assert [row["trade_id"] for row in events] == [1, 3, 2]
+    assert [gap["state"] for gap in decoder.gaps()] == ["healed"]
+
+
+def test_a_resync_is_a_gap_of_the_book_until_the_next_snapshot() -> None:
+    book = Book("A", None, 10**18, True, None, [(1.0, 2.0)], [])
+    session = Scripted({b"bad": [Resync("A", "checksum", "mismatch")], b"snap": [book]})
+    decoder = Decoder(session, frozenset(), lambda: 10**18)
+    rows = [row for frame in (b"snap", b"bad", b"snap", b"what") for row in decoder.frame(frame, None)]
+    assert [row["kind"] for row in rows] == ["snapshot", "snapshot"]
+    gaps = list(decoder.gaps())
+    assert [(gap["channel"], gap["cause"]) for gap in gaps] == [("book", "checksum")]
+    report = decoder.report()
+    assert (report["checksums_passed"], report["checksums_failed"], report["quarantined"]) == (3, 1, 1)
+    assert report["control"] == {"resync": 1}
+
+
+def test_gzip_is_read_and_a_truncated_one_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = gzip.compress(b"".join(FRAME % (number, TIME) + b"\n" for number in range(2000)))
+    file = tmp_path / "frames.jsonl.gz"
+    file.write_bytes(whole)
+    assert len(list(read_frames(file))) == 2000
+    file.write_bytes(whole[: len(whole) // 2])
+    assert main(["decode", "coinbase", str(file)]) == 2
+    assert "is cut short" in capsys.readouterr().err
+    file.write_bytes(b"no gzip")
+    with pytest.raises(ConfigError, match="not a whole gzip file"):
+        list(read_frames(file))
+
+
+def test_receive_times_that_are_no_instants_are_unknown(tmp_path: Path) -> None:
+    (tmp_path / "a.recv_ts.txt").write_text("1785644622178672600\n1785644622.25\n201603688723400\n?\n")
+    assert list(receive_times(tmp_path / "a.jsonl.gz")) == [1785644622178672600, 1785644622250000000, None, None]
+
+
+def test_instants_are_truncated_never_rounded() -> None:
+    assert iso(1_785_644_622_999_999_999) == "2026-08-02T04:23:42.999999Z"
+    assert iso(None) is None

@@ -1,0 +1,79 @@
+"""Status: healthy only when every program runs, speaks, and says it is live."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from recorder.appliance import Process
+from recorder.cli.status import Status, duration, judge, size, table
+from recorder.health import Report
+
+NOW = 1_800_000_000.0
+NAMES = ["postgres", "recorder-x", "writer"]
+
+
+def process(name: str, state: str = "RUNNING", pid: int = 7) -> Process:
+    return Process(name, state, pid, 0, 60.0)
+
+
+LINKS = [{"last_data_age_s": 0.2}, {"last_data_age_s": 3}]
+
+
+def report(name: str, state: str = "live", detail: str = "", *, age_s: float = 0.5, pid: int = 7) -> Report:
+    metrics = {
+        "recorder-x": {
+            "frames_per_s": 12.0,
+            "open_gaps": 1,
+            "links": [{"last_data_age_s": 0.2}, {"last_data_age_s": 3}],
+        },
+        "writer": {"rows": 99, "rows_per_s": 34.0, "lag_bytes": 2048, "journals": {"recorder-x": {"lag_bytes": 2048}}},
+    }
+    return Report(name, pid, NOW - 60, NOW - age_s, state, detail, metrics.get(name, {}))
+
+
+def judged(processes: Iterable[Process], reports: Iterable[Report]) -> Status:
+    return judge(NAMES, {p.name: p for p in processes}, {r.program: r for r in reports}, NOW)
+
+
+ALL = [process(name) for name in NAMES]
+GOOD = [report("recorder-x"), report("writer")]
+
+
+def test_all_running_and_live_is_healthy_and_shows_its_figures() -> None:
+    status = judged(ALL, GOOD)
+    assert status.healthy
+    assert status.rows == 99
+    recorder = next(line for line in status.programs if line.program == "recorder-x")
+    assert (recorder.messages_per_s, recorder.data_age_s, recorder.journal_lag_bytes) == (12.0, 0.2, 2048)
+    assert recorder.open_gaps == 1
+    assert table(status).row_count == 3
+
+
+def test_nothing_running_says_how_to_start() -> None:
+    assert judged([], GOOD).problems == ["the appliance is not running; `make run` starts it"]
+
+
+@pytest.mark.parametrize(
+    ("processes", "reports", "problem"),
+    [
+        (
+            [process("postgres"), process("recorder-x", "BACKOFF"), process("writer")],
+            GOOD,
+            "recorder-x: supervisord has",
+        ),
+        ([process("recorder-x"), process("writer")], GOOD, "postgres: supervisord has it as absent"),
+        (ALL, [report("writer")], "recorder-x: it has not reported yet"),
+        (ALL, [report("recorder-x", age_s=60), report("writer")], "recorder-x: its last word is 60 s old"),
+        (ALL, [report("recorder-x"), report("writer", pid=8)], "writer: its last word is"),
+        (ALL, [report("recorder-x"), report("writer", "waiting", "database down")], "writer: waiting: database down"),
+    ],
+)
+def test_whatever_is_wrong_is_named(processes: list[Process], reports: list[Report], problem: str) -> None:
+    status = judged(processes, reports)
+    assert not status.healthy
+    assert status.problems[0].startswith(problem)
+
+
+def test_figures_read_as_a_person_says_them() -> None:
+    assert [duration(s) for s in (42, 300, 7200, 1e6)] == ["42 s", "5 min", "2.0 h", "12 d"]
+    assert [size(n) for n in (12, 2048, 5 << 20, 3 << 30)] == ["12 B", "2 KiB", "5 MiB", "3.0 GiB"]
