@@ -135,7 +135,8 @@ class JournalReader:
                     return
                 position = following
                 continue
-            taken += max(item.next.offset - position.offset, 0)
+            if isinstance(item, StoredBlock):  # damage ends with the block behind it, however long it is
+                taken += item.next.offset - item.position.offset
             position = item.next
             yield item
 

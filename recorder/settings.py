@@ -83,7 +83,7 @@ class JournalSettings(_Group):
 
     dir: Path = Field(Path(), description="Folder of all journals; default: journal/<database.name> in home")
     flush_ms: int = Field(
-        10, ge=1, le=10_000, description="A block is written at least this often: the loss of a kill -9"
+        5, ge=1, le=10_000, description="A block is written at least this often: the loss of a kill -9"
     )
     fsync_ms: int = Field(
         100, ge=1, le=60_000, description="Blocks reach the disk at least this often: the loss of a power cut"
@@ -100,7 +100,7 @@ class WriterSettings(_Group):
     """The process that loads journals into Postgres."""
 
     batch_mb: float = Field(8, gt=0, description="Largest transaction")
-    batch_ms: float = Field(20, ge=0, description="Longest wait for a transaction to fill")
+    batch_ms: float = Field(5, ge=0, description="Longest wait for a transaction to fill")
     partitions_ahead_days: int = Field(14, ge=1, le=366, description="Day partitions made in advance")
 
 

@@ -44,46 +44,45 @@ class Tail:
         self.reader = reader
         self.stored = start  # as the database has it; None before the first batch
         self.lag_bytes = 0
-        self.oldest_ns: int | None = None  # when the oldest block not yet stored was written
-        self._hole: Hole | None = None
-        self._written_ns = 0
+        self._written_ns = 0  # of the last block taken
 
     def batch(self, max_bytes: int) -> Batch | None:
-        """What comes next; None when nothing does."""
+        """What comes next; None when nothing does.
+
+        Damage is taken together with the block behind it, since only that tells what was lost.
+        """
         reader = self.reader
-        start = self.stored or reader.first()
+        start = end = self.stored or reader.first()
         blocks: list[StoredBlock] = []
         damage: list[Damage] = []
-        end = start
+        waiting: list[Damage] = []
+        hole: Hole | None = None
         for item in reader.read(start, max_bytes, with_frames=True):
-            end = item.next
             if isinstance(item, Damaged):
-                damage.append(Damage(item.position, item.reason))
-                if self._hole is None:
-                    self._hole = Hole(item.position, item.reason, list(reader.marks.values()), self._written_ns)
+                waiting.append(Damage(item.position, item.reason))
+                hole = hole or Hole(item.position, item.reason, list(reader.marks.values()), self._written_ns)
                 continue
-            gaps = self._gaps_before(item)
+            gaps: list[Gap] = []
+            if hole is not None:
+                gaps += gaps_of_hole(hole, item.header, reader.journal_id)
+                hole = None
             if item.lost:
                 reason = f"damaged sections: {', '.join(name or 'frames' for name in item.lost)}"
-                damage.append(Damage(item.position, reason))
+                waiting.append(Damage(item.position, reason))
                 gaps += gaps_of_sections(item.position, item.header, item.lost, reader.journal_id, self._written_ns)
             if gaps:
                 item.parts.append(self._gap_part(gaps))
+            damage += waiting
+            waiting = []
             self._written_ns = item.header.written_ns
             blocks.append(item)
-        if end == start or (self._hole is not None and not blocks):
-            return None  # nothing new, or damage whose meaning only the block behind it will tell
+            end = item.next
+        if not blocks:
+            return None
         for found in damage:
             _log.error("journal.damaged", journal=reader.folder.name, reason=found.reason,
                        segment=found.position.segment, offset=found.position.offset)  # fmt: skip
         return Batch(reader.journal_id, reader.recorder, self.stored, end, blocks, damage)
-
-    def _gaps_before(self, item: StoredBlock) -> list[Gap]:
-        if self._hole is None:
-            return []
-        gaps = gaps_of_hole(self._hole, item.header, self.reader.journal_id)
-        self._hole = None
-        return gaps
 
     def _gap_part(self, gaps: Sequence[Gap]) -> Part:
         ids = {gap.symbol: instrument_id(self.reader.venue, gap.symbol) for gap in gaps}
