@@ -13,6 +13,7 @@ from recorder.block import Mark
 from recorder.events import Book, Channel, Gap, GapCause, Quote, Stream, Trade, Witness
 
 _HOLES_REMEMBERED = 32
+_LOST_REVISIONS = 100
 NO_HISTORY = "the venue keeps no history of this channel"
 
 
@@ -39,6 +40,15 @@ class StreamState(msgspec.Struct, gc=False):
     first_id: int | None = None  # of this block; the tape resets it
     first_ts_event_ns: int | None = None
     touched: bool = True  # since the last mark
+
+
+def _resumed(gap: Gap) -> Gap:
+    """A gap that goes on after a restart.
+
+    A power cut may take blocks that the database has: it may know later revisions of this gap, even its end. What
+    we say from now on must win over those, or the time until the new end is declared nowhere.
+    """
+    return msgspec.structs.replace(gap, revision=gap.revision + _LOST_REVISIONS)
 
 
 class Continuity:
@@ -75,7 +85,7 @@ class Continuity:
                 mark.watched,
                 mark.last_id,
                 mark.last_ts_event_ns,
-                mark.gap,
+                None if mark.gap is None else _resumed(mark.gap),
             )
             self._by_channel[mark.channel][mark.symbol] = state
             if state.gap is not None:

@@ -83,7 +83,7 @@ class JournalSettings(_Group):
 
     dir: Path = Field(Path(), description="Folder of all journals; default: journal/<database.name> in home")
     flush_ms: int = Field(
-        5, ge=1, le=10_000, description="A block is written at least this often: the loss of a kill -9"
+        10, ge=1, le=10_000, description="A block is written at least this often: the loss of a kill -9"
     )
     fsync_ms: int = Field(
         100, ge=1, le=60_000, description="Blocks reach the disk at least this often: the loss of a power cut"
@@ -100,7 +100,7 @@ class WriterSettings(_Group):
     """The process that loads journals into Postgres."""
 
     batch_mb: float = Field(8, gt=0, description="Largest transaction")
-    batch_ms: float = Field(5, ge=0, description="Longest wait for a transaction to fill")
+    batch_ms: float = Field(10, ge=0, description="Longest wait for a transaction to fill")
     partitions_ahead_days: int = Field(14, ge=1, le=366, description="Day partitions made in advance")
 
 
@@ -117,7 +117,7 @@ class WebsocketSettings(_Group):
     heartbeat_interval_s: float = Field(5.0, gt=0, description="Between pings")
     heartbeat_timeout_s: float = Field(5.0, gt=0, description="An unanswered ping ends the session after this long")
     user_agent: str = Field(f"tapedeck/{__version__}", description="How we introduce ourselves to a venue")
-    max_frame_mb: float = Field(32, gt=0, description="A larger message ends the session")
+    max_frame_mb: float = Field(32, gt=0, description="A larger message is skipped, quarantined and declared")
 
 
 class MonitoringSettings(_Group):
@@ -158,7 +158,7 @@ class SimulatorSettings(_Group):
     ports: dict[str, Port] = Field({}, description="Loopback port of each simulated venue")
     control_port: Port = Field(54410, description="Loopback port that takes requests to misbehave")
     seed: int = Field(1, description="Of the market; the same seed gives the same market")
-    rate: float = Field(200.0, gt=0, description="Market messages per second and venue")
+    rate: float = Field(200.0, ge=0, description="Market messages per second and venue")
     truth_dir: Path = Field(
         Path(), description="Folder of the logs of what was really sent; default: simulator in home"
     )
