@@ -90,7 +90,8 @@ class Continuity:
             self._by_channel[mark.channel][mark.symbol] = state
             if state.gap is not None:
                 self.gaps[mark.channel] += 1
-            if mark.watched and state.gap is None:
+                self._changed.append(state.gap)
+            elif mark.watched:
                 started_ns = last_frame_ns.get(mark.session_id or 0, mark.since_ns)
                 self._open(state, "restart", max(started_ns, mark.since_ns), None)
 
@@ -244,13 +245,13 @@ class Continuity:
         """Streams without a gap are whole up to these events, given in the order they came."""
         if not events:
             return
-        latest = {event.symbol: event for event in events}
-        earliest = {event.symbol: event for event in reversed(events)} if len(latest) < len(events) else latest
-        for symbol, event in latest.items():
+        earliest: dict[str, Quote | Book] = {}
+        for symbol, event in {event.symbol: event for event in events}.items():
             state = states.get(symbol)
             if state is not None and state.gap is None:
-                first = earliest[symbol]
-                self.advance(state, first.sequence, first.ts_event_ns)
+                if state.first_ts_event_ns is None:
+                    earliest = earliest or {event.symbol: event for event in reversed(events)}
+                    self.advance(state, earliest[symbol].sequence, earliest[symbol].ts_event_ns)
                 self.advance(state, event.sequence, event.ts_event_ns)
 
     # ---- the moves -------------------------------------------------------------------------------------

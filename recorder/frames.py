@@ -54,6 +54,8 @@ class FrameReader:
         """Where to receive into; never empty. Valid until the next call of `received`."""
         if self._start == self._end:
             self._start = self._end = 0
+            if len(self._buffer) > 4 * _CHUNK:  # grown for one long message: a snapshot must not cost for ever
+                self._buffer = bytearray(_CHUNK + _LONGEST_HEADER)
         elif len(self._buffer) - _LONGEST_HEADER - self._end < _CHUNK // 4:
             self._make_room()
         # The slack behind keeps a header that a chunk's end has cut indexable.
@@ -109,9 +111,13 @@ class FrameReader:
                 if body > end:
                     break
                 length = int.from_bytes(data[start + 2 : body], "big")
+                if length >> 63:
+                    raise ProtocolError("a length must leave its highest bit clear")
             elif length > 127:
                 raise ProtocolError("a server must not mask its frames")
-            if length > self._limit and head & 0x08 == 0:
+            if length > 125 and head & 0x08:  # before its bytes are waited for: it may claim any number of them
+                raise ProtocolError("a control frame must be whole and at most 125 bytes")
+            if length > self._limit and not head & 0x08:
                 self._begin_oversized(head, length, data[body : min(end, body + _SAMPLE)])
                 start = body
                 continue
@@ -167,11 +173,16 @@ class FrameReader:
             raise ProtocolError(f"unknown opcode {opcode}")
 
     def _begin_oversized(self, head: int, length: int, sample: bytes) -> None:
-        if head & 0x0F == _CONTINUATION:
+        if head & 0x70:
+            raise ProtocolError("reserved bits set, but no extension was agreed")
+        opcode = head & 0x0F
+        if opcode == _CONTINUATION:
             self._check_continuation()
             sample = b"".join([*self._parts, sample])[:_SAMPLE]
-        else:
+        elif opcode in (TEXT, BINARY):
             self._check_first()
+        else:
+            raise ProtocolError(f"unknown opcode {opcode}")
         if self._oversized is None:
             self._oversized = Oversized(self._parts_size, sample)
         self._oversized.length += length

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -73,15 +73,15 @@ class Intake:
             What they held; the tape has it already.
         """
         tape, session = self._tape, self.session
-        seq = session.frames
         said: list[Said] = []
         if not tape.room():
             self._shed(len(messages))
             return Taken([], [], [], 0, said)
         self._shedding = False
-        batch = Batch(session.session_id, seq + 1)
+        batch = Batch(session.session_id, session.frames + 1)
         batch.last_ns = ts_ns
-        frames: list[bytes] = []
+        frames = cast("list[bytes]", list(messages))  # an Oversized is replaced by its beginning below
+        first_seq = session.frames + 1
         trades: list[Trade] = []
         quotes: list[Quote] = []
         books: list[Book] = []
@@ -99,33 +99,30 @@ class Intake:
             seen_quotes, seen_books = len(quotes), len(books)
 
         with tape.lock:
-            for frame in messages:
-                seq += 1
-                if isinstance(frame, Oversized):
-                    frames.append(frame.sample)
-                    settle()
-                    self._oversized(batch, len(frames) - 1, frame, ts_ns)
-                    continue
-                frames.append(frame)
+            for item, frame in enumerate(frames):
                 try:
                     outputs = decode(frame, ts_ns)
                 except DecodeError as error:
                     settle()
-                    self._unreadable(batch, len(frames) - 1, frame, ts_ns, str(error))
+                    self._unreadable(batch, item, frame, ts_ns, str(error))
                     continue
-                except Exception as error:  # a fault of the adapter: it costs this frame, never the connection
-                    _log.exception("session.fault", venue=session.venue, link=session.link, frame=frame[:200])
+                except Exception as error:
                     settle()
-                    self._unreadable(batch, len(frames) - 1, frame, ts_ns, f"fault in the adapter: {error!r}")
+                    if isinstance(frame, Oversized):  # found here, so that the usual frame pays for no check
+                        self._oversized(batch, item, frame, ts_ns)
+                        frames[item] = frame.sample
+                    else:  # a fault of the adapter: it costs this frame, never the connection
+                        _log.exception("session.fault", venue=session.venue, link=session.link, frame=frame[:200])
+                        self._unreadable(batch, item, frame, ts_ns, f"fault in the adapter: {error!r}")
                     continue
                 for output in outputs:
                     if isinstance(output, Book):
-                        output.frame_seq = seq
+                        output.frame_seq = first_seq + item
                         books.append(output)
                         if gaps["book"]:
                             continuity.book(output)
                     elif isinstance(output, Quote):
-                        output.frame_seq = seq
+                        output.frame_seq = first_seq + item
                         quotes.append(output)
                         if gaps["quote"]:
                             continuity.quote(output)
@@ -133,7 +130,7 @@ class Intake:
                         time_ns = output.ts_event_ns
                         if not EARLIEST_NS <= time_ns <= latest_ns:
                             reason = "event time out of range"
-                            batch.quarantined.append(quarantined(len(frames) - 1, output.symbol, ts_ns, reason, frame))
+                            batch.quarantined.append(quarantined(item, output.symbol, ts_ns, reason, frame))
                             continue
                         trades.append(output)
                         state = trade_states.get(output.symbol)
@@ -161,7 +158,7 @@ class Intake:
             size = batch.add_frames(frames, ts_ns)
             tape.encode(batch, trades, quotes, books, ts_ns)
             tape.add(batch)
-        session.frames = seq
+        session.frames += len(frames)
         session.bytes += size
         session.trades += len(trades)
         session.quotes += len(quotes)

@@ -110,7 +110,7 @@ class Link:
         self._resyncs = Resyncs()
         self._outbox: deque[str] = deque()
         self._intake: Intake  # made with each connection
-        self._next_tick_s = self._next_send_s = self._next_ping_s = self._next_report_s = 0.0
+        self._next_tick_s = self._next_send_s = self._next_ping_s = self._next_report_s = self._next_check_s = 0.0
 
     # ---- asked from other threads -----------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Link:
         self._resyncs.clear()
         self._outbox.clear()
         self._last_frame_s = self._last_data_s = now_s
-        self._next_tick_s = self._next_send_s = now_s
+        self._next_tick_s = self._next_send_s = self._next_check_s = now_s
         self._next_ping_s, self._next_report_s = now_s + self._ping_every_s(), now_s + _REPORT_S
         _log.info("link.up", venue=self._venue.name, link=self.number, url=self._url, session=session.session_id)
         self._ask(self._wanted)
@@ -272,7 +272,9 @@ class Link:
         if now_s >= self._next_report_s:
             self._next_report_s = now_s + _REPORT_S
             self._intake.report()
-        self._check_alive(connection, now_s)
+        if now_s >= self._next_check_s:
+            self._next_check_s = now_s + self._settings.health_check_interval_s
+            self._check_alive(connection, now_s)
 
     def _ping_every_s(self) -> float:
         return min(self._venue.heartbeat.every_s, self._settings.heartbeat_interval_s)

@@ -125,7 +125,9 @@ class MonitoringSettings(_Group):
 
     enabled: bool = Field(True, description="Log a summary of metrics")
     metrics_interval_s: float = Field(60.0, gt=0, description="Between two summaries")
-    alert_webhook_url: OptionalSecret = Field(None, description="Where alerts are posted")
+    alert_webhook_url: OptionalSecret = Field(
+        None, description="Where the watchdog will post alerts; nothing posts yet"
+    )
 
 
 class LogSettings(_Group):

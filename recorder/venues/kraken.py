@@ -222,6 +222,8 @@ class KrakenSession:
                 self._audit(symbol).checksums_failed += 1
                 outputs.append(Resync(symbol, "checksum", f"ours {book.checksum()}, the venue's {row.checksum}"))
             outputs.append(Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks))
+            if snapshot and symbol not in self._books:  # a snapshot ends a gap: its own failure must open one behind it
+                outputs[-2:] = reversed(outputs[-2:])
         return outputs
 
     def _audit(self, symbol: str) -> Audit:

@@ -43,9 +43,9 @@ CREATE TABLE book (id serial PRIMARY KEY, timestamp timestamp, receipt_timestamp
     symbol varchar(32), data jsonb);
 """
 COUNTS = {
-    "peer": ("SELECT count(*) FROM trades", "SELECT count(*) FROM ticker", "SELECT count(*) FROM book WHERE data ? 'delta'"),
-    "ours": ("SELECT count(*) FROM trade", "SELECT count(*) FROM quote", "SELECT count(*) FROM book WHERE kind = 'd'"),
-}  # fmt: skip
+    "peer": ("FROM trades", "FROM ticker", "FROM book WHERE data ? 'delta'"),
+    "ours": ("FROM trade", "FROM quote", "FROM book WHERE kind = 'd'"),
+}
 STAMPS = {"peer": "timestamp AT TIME ZONE 'UTC'", "ours": "ts_event"}
 TRADES = {"peer": "trades", "ours": "trade"}
 DATABASE = {"peer": "postgres", "ours": "tapedeck_bench"}
@@ -72,7 +72,7 @@ class Bench:
                 return cursor.fetchone() if cursor.description else None
 
     def counts(self, who: str) -> list[int]:
-        return [int(self.query(who, sql)[0]) for sql in COUNTS[who]]
+        return [int(self.query(who, f"SELECT count(*) {rows}")[0]) for rows in COUNTS[who]]
 
     @contextlib.contextmanager
     def subject(self, who: str) -> Iterator[list[subprocess.Popen[bytes]]]:

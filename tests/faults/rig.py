@@ -1,0 +1,349 @@
+"""The appliance under test: simulated venues that know the truth, recorders and a writer as real processes.
+
+An experiment injures something, waits for conditions, and ends with `prove`: everything the venues sent is stored or
+inside a declared gap, nothing is stored twice, and the ledger adds up (the three lines every experiment serves).
+"""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from recorder.health import Report as Health
+from recorder.health import read_all
+from recorder.journal_reader import JournalReader
+from recorder.position import Position
+from recorder.settings import FLAT_NAMES
+from recorder.simulator.build import VENUES
+from recorder.simulator.running import Running, running
+from recorder.verify import Report, verify
+
+ROOT = Path(__file__).parents[2]
+SYMBOLS = {"coinbase": ("BTC-USD", "ETH-USD"), "kraken": ("BTC/USD", "ETH/USD")}
+CHANNELS = ("trade", "quote", "book")
+QUIET = 1e-9  # market events a second; 0 would mean as fast as the clients read
+ZONES = ("UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Chatham")  # the host's zone must not matter
+Sections = Mapping[str, Mapping[str, object]]
+
+
+class Rig:
+    """One small appliance in a folder of its own. A context manager: nothing of it outlives the block."""
+
+    def __init__(
+        self,
+        home: Path,
+        url: str,
+        seed: int,
+        *,
+        venues: Sequence[str] = ("coinbase", "kraken"),
+        rate: float = 400.0,
+        settings: Sections | None = None,
+        urls: Mapping[str, str] | None = None,
+        symbols: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """
+        Args:
+            home: State directory.
+            url: DATABASE_URL of the programs and of the proof.
+            seed: Of everything random.
+            venues: Which to simulate.
+            rate: Market events a second and venue.
+            settings: Sections of the settings file besides those of the rig; they win.
+            urls: Venues served by somebody else.
+            symbols: What to record instead of two symbols each.
+        """
+        self.home = home
+        self.url = url
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.rate = rate
+        self.venues: dict[str, Running] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.killed: list[tuple[str, float]] = []  # program, unix time just before its end
+        self._names = tuple(urls or venues)
+        self._urls = dict(urls or {})
+        self._symbols = {name: tuple((symbols or SYMBOLS)[name]) for name in self._names}
+        self._settings = settings or {}
+        self._pause = threading.Event()  # never set: waits that are the experiment, and polls of conditions
+        self._stack = contextlib.ExitStack()
+
+    # ---- life
+
+    def __enter__(self) -> "Rig":
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "log").mkdir(exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            for name in self._names:
+                if name not in self._urls:
+                    truth = self.home / f"truth-{name}.jsonl"
+                    specs = VENUES[name].specs[: len(SYMBOLS[name])]
+                    self.venues[name] = stack.enter_context(
+                        running(name, truth=truth, seed=self.seed, rate=self.rate, specs=specs)
+                    )
+            self._write_settings()
+            stack.callback(self._kill_all)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _write_settings(self) -> None:
+        sections: dict[str, dict[str, object]] = {
+            "websocket": {"reconnect_delay_s": 0.1, "reconnect_cap_s": 1.0},
+            "monitoring": {"metrics_interval_s": 2.0},
+        }
+        for name in self._names:
+            address = self._urls.get(name) or self.venues[name].url
+            sections[f"venues.{name}"] = {"url": address, "symbols": list(self._symbols[name])}
+        for section, values in self._settings.items():
+            sections.setdefault(section, {}).update(values)
+        lines = []
+        for section, values in sections.items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]  # JSON of these types is TOML
+        (self.home / "tapedeck.toml").write_text("\n".join(lines) + "\n")
+
+    @property
+    def journals(self) -> Path:
+        """Folder of all journals."""
+        given = self._settings.get("journal", {}).get("dir")
+        return Path(str(given)) if given else self.home / "journal" / "tapedeck"
+
+    @property
+    def recorders(self) -> list[str]:
+        """The recorders' names."""
+        return [f"recorder-{name}" for name in self._names]
+
+    @property
+    def programs(self) -> list[str]:
+        """Everything that runs as a process."""
+        return [*self.recorders, "writer"]
+
+    # ---- processes
+
+    def up(self) -> "Rig":
+        """Start all programs, and return once data flows and no gap is open."""
+        for program in self.programs:
+            self.start(program)
+        self.wait_live()
+        return self
+
+    def spawn(self, program: str) -> "subprocess.Popen[bytes]":
+        """Start a program and do not look after it."""
+        name, _, venue = program.partition("-")
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("TAPEDECK") and key not in FLAT_NAMES
+        }
+        environment |= {
+            "TAPEDECK_HOME": str(self.home),
+            "TAPEDECK_CONFIG": str(self.home / "tapedeck.toml"),
+            "DATABASE_URL": self.url,
+            "PYTHONPATH": str(ROOT),
+            "TZ": ZONES[self.seed % len(ZONES)],
+            "PGTZ": ZONES[self.seed // 7 % len(ZONES)],
+        }
+        with open(self.home / "log" / f"{program}.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, str(ROOT / "bin" / name), *([venue] if venue else [])],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env=environment,
+            )
+
+    def start(self, program: str) -> None:
+        """Start a program."""
+        self.processes[program] = self.spawn(program)
+
+    def kill(self, program: str) -> None:
+        """kill -9."""
+        self.killed.append((program, time.time()))
+        process = self.processes.pop(program)
+        process.kill()
+        process.wait(10)
+
+    def stop(self, program: str) -> int:
+        """Stop as supervisord does; gives the exit status."""
+        process = self.processes.pop(program)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(20)
+
+    def _kill_all(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait(10)
+
+    def health(self, program: str) -> Health | None:
+        """What the living process of that name said last."""
+        report = read_all(self.home).get(program)
+        process = self.processes.get(program)
+        return report if report is not None and process is not None and report.pid == process.pid else None
+
+    def metrics(self, program: str) -> dict[str, Any]:
+        """Figures of a program; empty before its first report."""
+        report = self.health(program)
+        return report.metrics if report is not None else {}
+
+    def log(self, program: str) -> str:
+        """Everything a program has logged."""
+        path = self.home / "log" / f"{program}.log"
+        return path.read_text() if path.exists() else ""
+
+    def rss_kb(self, program: str) -> int:
+        """Resident memory of a program."""
+        status = Path(f"/proc/{self.processes[program].pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+    # ---- waiting
+
+    def pause(self, seconds: float) -> None:
+        """Let the appliance run; for durations that are the experiment, never in place of a condition."""
+        self._pause.wait(seconds)
+
+    def wait(self, what: str, condition: Callable[[], bool], deadline_s: float = 30.0) -> float:
+        """Return once the condition holds; gives the seconds it took."""
+        began = time.monotonic()
+        while not condition():
+            for program, process in self.processes.items():
+                assert process.poll() is None, self._words(f"{program} ended with status {process.returncode}")
+            assert time.monotonic() - began < deadline_s, self._words(f"not within {deadline_s} s: {what}")
+            self._pause.wait(0.03)
+        return time.monotonic() - began
+
+    def _words(self, what: str) -> str:
+        tails = [f"--- {program}\n" + "\n".join(self.log(program).splitlines()[-12:]) for program in self.programs]
+        return f"seed {self.seed}: {what}\n" + "\n".join(tails)
+
+    def subscribed(self, name: str) -> bool:
+        """Whether a venue has a client with every stream."""
+        topics = {topic[:2] for topic in list(self.venues[name].venue.topics)}
+        return topics >= {(channel, symbol) for channel in CHANNELS for symbol in self._symbols[name]}
+
+    def wait_subscribed(self) -> None:
+        """Return once every venue sends everything that was asked of it."""
+        for name in self.venues:
+            self.wait(f"{name} is subscribed", lambda name=name: self.subscribed(name))  # type: ignore[misc]
+
+    def live(self) -> bool:
+        """Whether all programs say that all is well, and no stream has a gap now."""
+        reports = [self.health(program) for program in self.programs]
+        return all(
+            report is not None and report.state == "live" and not report.metrics.get("open_gaps") for report in reports
+        )
+
+    def wait_live(self, deadline_s: float = 30.0) -> float:
+        """Return once `live`; gives the seconds it took."""
+        return self.wait("all programs are live without an open gap", self.live, deadline_s)
+
+    # ---- the market
+
+    def do(self, name: str, action: str, **arguments: str | float | bool | None) -> dict[str, object]:
+        """Ask a venue for a misbehaviour."""
+        return self.venues[name].do(action, **arguments)
+
+    def stop_market(self) -> None:
+        """No venue has news any more; what it said is on its way."""
+        for venue in self.venues.values():
+            venue.do("rate", per_s=QUIET)
+        self.wait("the venues have sent all", lambda: not any(map(_unsent, self.venues.values())))
+
+    def resume_market(self) -> None:
+        """Go on."""
+        for venue in self.venues.values():
+            venue.do("rate", per_s=self.rate)
+
+    # ---- the database
+
+    def query(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Rows of a query as superuser of the test."""
+        connection = psycopg2.connect(self.url)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(text, arguments or None)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def gaps(self, where: str = "true") -> list[dict[str, Any]]:
+        """Gap rows with venue and symbol, oldest first."""
+        names = "venue symbol channel cause state reason last_id first_id started_at ended_at".split()
+        rows = self.query(
+            f"SELECT {', '.join(names)} FROM gap LEFT JOIN instrument USING (instrument_id) "
+            f"WHERE {where} ORDER BY started_at, gap_id"
+        )
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def number(self, query: str) -> int:
+        """The single number a query gives."""
+        return int(self.query(query)[0][0])
+
+    def stored(self, table: str = "trade") -> int:
+        """Rows of a table."""
+        return self.number(f"SELECT count(*) FROM {table}")
+
+    def loaded(self) -> bool:
+        """Whether the writer stands at the end of every journal."""
+        positions = {
+            row[0]: Position(row[1], row[2]) for row in self.query("SELECT recorder, segment, position FROM journal")
+        }
+        for recorder in self.recorders:
+            reader = JournalReader(self.journals / recorder)
+            position = positions.get(recorder)
+            if position is None or reader.lag_bytes(position) > 0:
+                return False
+        return True
+
+    # ---- the proof
+
+    def prove(self, deadline_s: float = 30.0) -> Report:
+        """Wait until all is live, stop the market, and have every item accounted for; then the market goes on.
+
+        The streams must have no open gap before the market stops: such a gap would excuse whatever is missing.
+        """
+        for venue in self.venues.values():
+            venue.do("heal")
+        self.resume_market()
+        self.wait_live(deadline_s)
+        self.stop_market()
+        self.wait("the writer has loaded the journals", self.loaded, deadline_s)
+        open_ended = self.gaps("ended_at IS NULL")
+        report = self._verify_until_clean(8.0)
+        assert report.ok, self._words("\n".join(report.problems))
+        assert not open_ended, self._words(f"gaps nobody will ever end: {open_ended}")
+        assert report.streams, self._words("nothing was judged")
+        self.resume_market()
+        return report
+
+    def _verify_until_clean(self, deadline_s: float) -> Report:
+        """Rows may still be on their way through a busy machine: judge until clean, or until that is no excuse."""
+        deadline = time.monotonic() + deadline_s
+        truth = sorted(self.home.glob("truth-*.jsonl"))
+        while True:
+            connection = psycopg2.connect(self.url)
+            try:
+                report = verify(connection, truth)
+            finally:
+                connection.close()
+            if report.ok or time.monotonic() > deadline:
+                return report
+            self._pause.wait(0.3)
+
+
+def _unsent(venue: Running) -> bool:
+    """Whether something is queued for a client, or the truth log does not say yet that it was sent."""
+    return any(
+        not client.half_open and (client.pending or client.written) for client in list(venue.venue.clients.values())
+    )

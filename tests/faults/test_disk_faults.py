@@ -1,0 +1,194 @@
+"""The disk under the journal: full, failing, and with a bit turned over."""
+
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rig import Rig
+
+from recorder.journal_reader import JournalReader, StoredBlock
+from recorder.position import Position
+
+MakeRig = Callable[..., Rig]
+_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, as the kernel's own tests use it: everything fails with EIO from then on
+_NO_LOG_FLUSH = struct.pack("I", 2)
+
+
+def _mount(arguments: list[str], target: Path) -> None:
+    """Mount, or skip with the reason."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    target.mkdir()
+    done = subprocess.run(["mount", *arguments, str(target)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no mount here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB in memory."""
+    target = tmp_path / "disk"
+    _mount(["-t", "tmpfs", "-o", "size=24m", "tapedeck-test"], target)
+    yield target
+    subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[Path]:
+    """A small ext4 in a file."""
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("mkfs.ext4 is not installed")
+    image, target = tmp_path / "image", tmp_path / "disk"
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    _mount(["-o", "loop", str(image)], target)
+    yield target
+    subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all that is free; gives the file to remove."""
+    filler = disk / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 65536)
+        except OSError:
+            return filler
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("reserve_mb", [0, 4], ids=["to the last byte", "to the reserve"])
+@pytest.mark.parametrize(
+    "full_s", [pytest.param(3.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
+)
+def test_a_full_disk_sheds_declares_and_resumes_by_itself(
+    full_s: float, reserve_mb: int, make_rig: MakeRig, small_disk: Path, database: str
+) -> None:
+    rig = make_rig(
+        database,
+        venues=["kraken"],
+        settings={"journal": {"dir": str(small_disk / "journal"), "reserve_mb": reserve_mb}},
+    ).up()
+    filler = fill(small_disk)
+    rig.wait("the recorder sheds", lambda: "journal.full" in rig.log("recorder-kraken"))
+    rig.wait("and says so", lambda: rig.health("recorder-kraken").state == "degraded")  # type: ignore[union-attr]
+    before = rig.rss_kb("recorder-kraken")
+    rig.pause(full_s)
+    assert len(rig.venues["kraken"].venue.clients) == 1  # the socket stays
+    assert rig.rss_kb("recorder-kraken") - before < 8192
+    filler.unlink()
+    took_s = rig.wait_live(30.0)
+    assert took_s < 30
+    report = rig.prove()
+    assert rig.number("SELECT count(DISTINCT session_id) FROM session") == 1
+    gaps = [gap for gap in rig.gaps() if gap["cause"] == "disk_full"]
+    assert {gap["channel"] for gap in gaps} == {"trade", "quote", "book"}
+    assert all((gap["ended_at"] - gap["started_at"]).total_seconds() >= full_s for gap in gaps)
+    assert sum(check.declared for check in report.streams) > 100
+    assert rig.log("recorder-kraken").count("journal.full") == rig.log("recorder-kraken").count("journal.resumed")
+
+
+def test_a_disk_that_fails_ends_the_recorder_at_once(make_rig: MakeRig, failing_disk: Path, database: str) -> None:
+    rig = make_rig(
+        database, venues=["kraken"], settings={"journal": {"dir": str(failing_disk / "journal"), "reserve_mb": 1}}
+    ).up()
+    recorder = rig.processes.pop("recorder-kraken")
+    handle = os.open(failing_disk, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, _SHUTDOWN, _NO_LOG_FLUSH)
+    finally:
+        os.close(handle)
+    assert recorder.wait(15) == 1  # supervisord sees a failure
+    assert "JournalError" in rig.log("recorder-kraken")
+    assert rig.processes["writer"].poll() is None  # it waits for a journal that can be read
+
+
+# ---- a bit turned over
+
+
+def blocks(folder: Path) -> list[StoredBlock]:
+    """All good blocks of a journal."""
+    reader = JournalReader(folder)
+    found = [item for item in reader.read(reader.first(), 1 << 40) if isinstance(item, StoredBlock)]
+    reader.close()
+    return found
+
+
+def flip(folder: Path, segment: int, offset: int, bit: int) -> None:
+    """Turn one bit of a segment over."""
+    with open(folder / f"{segment:08d}.tape", "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ (1 << bit)]))
+
+
+def place_in(block: StoredBlock, table: str, rig: Rig) -> int:
+    """An offset inside a section of a block; "header" is what stands before the first."""
+    body = block.next.offset - sum(section.size for section in block.header.sections)
+    if table == "header":
+        return rig.rng.randrange(block.position.offset, body)
+    for section in block.header.sections:
+        if section.table == table:
+            return body + rig.rng.randrange(section.size)
+        body += section.size
+    raise AssertionError(f"no section {table}")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("times", [pytest.param(1, id="short"), pytest.param(15, id="long", marks=pytest.mark.long)])
+def test_a_flipped_bit_in_any_part_of_a_block_costs_that_part_and_is_declared(
+    times: int, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database, venues=["coinbase"]).up()
+    folder = rig.journals / "recorder-coinbase"
+    rig.kill("writer")
+    expected = 0
+    for _ in range(times):
+        since = len(blocks(folder))
+        rig.do("coinbase", "skip", times=2, symbol="BTC-USD")
+        rig.do("coinbase", "close")
+        rig.wait_subscribed()
+        rig.pause(1.0)
+        fresh = blocks(folder)[since + 5 : -20]
+        for table in ("header", "", "trade", "quote", "book", "gap", "session"):
+            able = [one for one in fresh if table == "header" or table in {s.table for s in one.header.sections}]
+            chosen = rig.rng.choice(able)
+            fresh.remove(chosen)
+            offset = place_in(chosen, table, rig)
+            print(f"{table or 'frames'} of the block at {chosen.position}: byte {offset}")
+            flip(folder, chosen.position.segment, offset, rig.rng.randrange(8))
+            expected += 1
+    rig.start("writer")
+    rig.prove()
+    damaged = rig.query("SELECT segment, position, reason FROM quarantine WHERE scope = 'block'")
+    assert len(damaged) == expected
+    assert all(Position(segment, position) > Position(0, 0) and reason for segment, position, reason in damaged)
+    assert rig.log("writer").count("journal.damaged") == expected
+    assert {gap["channel"] for gap in rig.gaps("cause = 'journal_damage'")} == {"trade", "quote", "book"}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("times", [pytest.param(8, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
+def test_bits_flipped_anywhere_in_what_is_not_loaded_yet_are_quarantined_and_declared(
+    times: int, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database, venues=["kraken"]).up()
+    folder = rig.journals / "recorder-kraken"
+    rig.kill("writer")
+    rig.pause(1.0 + times / 20)
+    known = blocks(folder)[5:-10]
+    for _ in range(times):
+        offset = rig.rng.randrange(known[0].position.offset, known[-1].next.offset)
+        flip(folder, known[0].position.segment, offset, rig.rng.randrange(8))
+    rig.start("writer")
+    rig.prove()
+    assert 1 <= rig.stored("quarantine") <= times
+    assert rig.number("SELECT count(*) FROM quarantine WHERE scope <> 'block'") == 0

@@ -1,0 +1,315 @@
+"""What every venue satisfies. A venue's own test file derives from VenueContract and brings data only."""
+
+import gzip
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from recorder.errors import ConfigError, DecodeError
+from recorder.events import Accepted, Book, Output, Quote, Refused, Resync, Stream, Trade
+from recorder.orderbook import Side
+from recorder.venues import VENUES, venue_class
+from recorder.venues.base import Listing, Venue
+
+ROOT = Path(__file__).parents[3]
+DATA = Path(os.environ.get("TAPEDECK_DATA", ROOT / "../shared/data"))
+OWN = ROOT / "tests/captures"
+NOW_NS = 1_793_000_000 * 10**9
+"""A receipt time after every frame used here."""
+
+ODD_VALUES: tuple[object, ...] = (
+    None, True, -1, 0, 2**31, 2**63, 2**64, 10**400, -(2**63) - 1, 1e308, 0.1, "", "0", "nan", "NaN", "inf", "-inf",
+    "Infinity", "1e400", "1e-7", "0.-10000", "-1", "1_0", "\u0661", "\x00", "x" * 5000, [], {}, [[]], [None], [["buy"]],
+    ["buy", "1"], "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:60.999999Z", "2026-02-30T00:00:00Z", "0000-01-01",
+)  # fmt: skip
+
+# One test runs for several venues: that is the point of a contract.
+CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.differing_executors]
+
+_watched = threading.local()
+
+
+def _audit(event: str, _arguments: tuple[object, ...]) -> None:
+    seen = getattr(_watched, "events", None)
+    if seen is not None and event.startswith(("open", "socket.", "os.", "subprocess.", "ctypes.", "time.")):
+        seen.append(event)
+
+
+sys.addaudithook(_audit)
+
+
+def lines(path: Path) -> list[bytes]:
+    """Frames of a file; skips the test where the file is not here."""
+    if not path.exists():
+        pytest.skip(f"no captured data: {path} is absent (set TAPEDECK_DATA)")
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [line for line in data.splitlines() if line.strip()]
+
+
+def decode_all(venue: Venue, frames: Sequence[bytes]) -> list[Output]:
+    """Everything one session says to these frames."""
+    session = venue.session()
+    return [output for frame in frames for output in session.decode(frame, NOW_NS)]
+
+
+def books_after(outputs: Sequence[Output]) -> dict[str, tuple[dict[float, float], dict[float, float]]]:
+    """Whole books from Book events alone, as a reader of the tape builds them."""
+    books: dict[str, tuple[Side[float], Side[float]]] = {}
+    for output in outputs:
+        if isinstance(output, Book):
+            if output.snapshot:
+                books[output.symbol] = (Side(output.bids), Side(output.asks))
+            elif output.symbol in books:
+                for side, levels in zip(books[output.symbol], (output.bids, output.asks), strict=True):
+                    side.apply(levels)
+    return {symbol: (bids.values, asks.values) for symbol, (bids, asks) in books.items()}
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inner:
+        yield from _places(below, (*path, key))
+
+
+@st.composite
+def broken(draw: st.DrawFn, frames: Sequence[bytes]) -> bytes:
+    """A real frame with one thing wrong: bytes changed, cut, or a value, key or element replaced or taken out."""
+    frame = draw(st.sampled_from(frames))
+    kind = draw(st.sampled_from(("bytes", "cut", "value", "without", "twice")))
+    if kind == "cut":
+        return frame[: draw(st.integers(0, len(frame) - 1))]
+    if kind == "bytes":
+        at = draw(st.integers(0, len(frame) - 1))
+        return frame[:at] + draw(st.binary(max_size=4)) + frame[at + draw(st.integers(0, 3)) :]
+    if kind == "twice":
+        return frame + frame
+    message = json.loads(frame)
+    *above, last = draw(st.sampled_from(list(_places(message))))
+    place = message
+    for key in above:
+        place = place[key]
+    if kind == "value":
+        place[last] = draw(st.sampled_from(ODD_VALUES))
+    else:
+        del place[last]
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+class VenueContract:
+    """Derive, fill in, and name the class Test...; pytest runs what is here for each."""
+
+    name: ClassVar[str]
+    symbols: ClassVar[tuple[str, str]]  # two the venue might list
+    captures: ClassVar[tuple[str, ...]]  # below TAPEDECK_DATA/captures
+    listing_body: ClassVar[bytes]
+    listings: ClassVar[list[Listing]]
+
+    @staticmethod
+    def trades_in(message: Any) -> int:
+        """Trades in a message, by the shape of the wire alone."""
+        raise NotImplementedError
+
+    @property
+    def venue(self) -> Venue:
+        """A venue as the recorder makes it."""
+        return venue_class(self.name)()
+
+    @property
+    def own(self) -> Path:
+        """Frames invented for the tests, in the order of one session."""
+        return OWN / self.name / "handmade.jsonl"
+
+    def streams(self, symbols: Sequence[str]) -> list[Stream]:
+        """All channels of some symbols."""
+        return [Stream(channel, symbol) for channel in self.venue.channels for symbol in symbols]
+
+    # ---- what it asks for ------------------------------------------------------------------------------
+
+    def test_the_venue_is_known_by_its_name(self) -> None:
+        assert VENUES[self.name].name == self.name
+        assert self.venue.contiguous <= set(self.venue.channels)
+
+    @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 450])
+    def test_a_plan_respects_the_limits_and_keeps_a_symbol_together(self, count: int) -> None:
+        venue = self.venue
+        wanted = self.streams([f"S{number}" for number in range(count)])
+        plans = venue.plan(wanted)
+        carried = [stream for plan in plans for stream in plan.streams]
+        assert sorted(carried, key=repr) == sorted(wanted, key=repr)
+        assert all(0 < len(plan.streams) <= venue.limits.streams_per_link for plan in plans)
+        homes = [{stream.symbol for stream in plan.streams} for plan in plans]
+        assert sum(map(len, homes)) == len(set().union(*homes))
+        assert len(plans) <= -(-len(wanted) // (venue.limits.streams_per_link - len(venue.channels) + 1))
+
+    def test_a_plan_goes_to_the_address_of_the_settings(self) -> None:
+        wanted = self.streams(self.symbols)
+        assert self.venue.plan(wanted)[0].url == VENUES[self.name].url
+        assert venue_class(self.name)("ws://127.0.0.1:1").plan(wanted)[0].url == "ws://127.0.0.1:1"
+
+    def test_requests_are_json_and_name_every_stream(self) -> None:
+        for request in (self.venue.subscribe, self.venue.unsubscribe):
+            named = [text for frame in request(self.streams(self.symbols)) for text in _texts(json.loads(frame))]
+            assert all(named.count(symbol) >= len(self.venue.channels) for symbol in self.symbols)
+            alone = {stream: tuple(request([stream])) for stream in self.streams(self.symbols)}
+            assert len(set(alone.values())) == len(alone)  # each stream is told from each other
+            assert all(frames for frames in alone.values())
+            assert list(request([])) == []
+
+    def test_subscribing_and_unsubscribing_are_told_apart(self) -> None:
+        wanted = self.streams(self.symbols[:1])
+        assert set(self.venue.subscribe(wanted)).isdisjoint(self.venue.unsubscribe(wanted))
+
+    def test_a_depth_the_venue_does_not_offer_is_refused_with_a_sentence(self) -> None:
+        with pytest.raises(ConfigError, match="book_depth"):
+            venue_class(self.name)(book_depth=7)
+
+    # ---- what it understands ---------------------------------------------------------------------------
+
+    def test_every_frame_made_by_hand_is_understood_and_answers_every_channel(self) -> None:
+        outputs = decode_all(self.venue, lines(self.own))
+        said = {output.stream.channel for output in outputs if isinstance(output, Accepted)}
+        assert said == set(self.venue.channels)
+        assert {type(output) for output in outputs} >= {Trade, Quote, Book, Accepted, Refused}
+        assert not [output for output in outputs if isinstance(output, Resync)]
+
+    def test_every_captured_frame_is_understood(self) -> None:
+        frames = trades = 0
+        for name in self.captures:
+            captured = lines(DATA / "captures" / name)
+            outputs = decode_all(self.venue, captured)
+            expected = sum(self.trades_in(json.loads(frame)) for frame in captured)
+            assert sum(isinstance(output, Trade) for output in outputs) == expected
+            assert not [output for output in outputs if isinstance(output, Resync)]
+            frames, trades = frames + len(captured), trades + expected
+        assert frames > 500
+        assert trades > 0
+
+    def test_events_carry_finite_numbers_known_sides_and_our_receipt_time(self) -> None:
+        outputs = decode_all(self.venue, lines(self.own))
+        for output in outputs:
+            if isinstance(output, Trade | Quote | Book):
+                assert output.ts_recv_ns == NOW_NS
+                assert output.symbol
+            if isinstance(output, Trade):
+                assert output.aggressor in ("b", "s")
+                assert 0 < output.price < 1e300
+                assert 0 < output.size < 1e300
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
+    @given(st.data())
+    def test_bytes_raise_nothing_but_a_decode_error(self, data: st.DataObject) -> None:
+        session = self.venue.session()
+        for frame in data.draw(st.lists(st.binary(max_size=200), max_size=5)):
+            _tolerate(session.decode, frame)
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+    @given(st.data())
+    def test_a_broken_frame_raises_nothing_but_a_decode_error(self, data: st.DataObject) -> None:
+        session = self.venue.session()
+        frames = lines(self.own)
+        for frame in frames[: data.draw(st.integers(0, len(frames)))]:
+            session.decode(frame, NOW_NS)
+        for _ in range(3):
+            _tolerate(session.decode, data.draw(broken(frames)))
+        for frame in frames:  # and whatever it made of them, it lives
+            session.decode(frame, NOW_NS)
+
+    @pytest.mark.parametrize("frame", [b"", b"null", b"[]", b"7", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000])
+    def test_what_is_no_message_is_a_decode_error(self, frame: bytes) -> None:
+        with pytest.raises(DecodeError):
+            self.venue.session().decode(frame, NOW_NS)
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=CHECKS)
+    @given(st.data())
+    def test_nothing_of_a_frame_that_raises_is_applied(self, data: st.DataObject) -> None:
+        frames = lines(self.own)
+        cut = data.draw(st.integers(0, len(frames)))
+        bad = data.draw(broken(frames))
+        touched, spared = self.venue.session(), self.venue.session()
+        for frame in frames[:cut]:
+            assert touched.decode(frame, NOW_NS) == spared.decode(frame, NOW_NS)
+        assume(_tolerate(touched.decode, bad) is None)
+        for frame in frames[cut:]:
+            assert touched.decode(frame, NOW_NS) == spared.decode(frame, NOW_NS)
+        assert touched.audits == spared.audits
+
+    def test_a_new_session_has_no_book_and_asks_for_one_once(self) -> None:
+        frames = lines(self.own)
+        venue = self.venue
+        first = venue.session()
+        deltas = []
+        for frame in frames:
+            books = [output for output in first.decode(frame, NOW_NS) if isinstance(output, Book)]
+            if books and not books[0].snapshot:
+                deltas.append(frame)
+        assert len(deltas) >= 2
+        second = venue.session()
+        outputs = [output for frame in deltas for output in second.decode(frame, NOW_NS)]
+        assert isinstance(outputs[0], Resync)
+        assert outputs[0].cause == "no_snapshot"
+        assert [type(output) for output in outputs[1:]] == [Book] * len(deltas)  # kept all the same
+
+    def test_the_rows_of_the_books_alone_make_the_same_books(self) -> None:
+        """No level is lost between the decoder's book and the rows a reader has."""
+        books = books_after(decode_all(self.venue, lines(self.own)))
+        assert books
+        for bids, asks in books.values():
+            assert max(bids) < min(asks)
+
+    def test_a_session_does_no_input_or_output(self) -> None:
+        frames = lines(self.own)
+        session = self.venue.session()
+        _watched.events = seen = []
+        try:
+            for frame in frames:
+                session.decode(frame, NOW_NS)
+        finally:
+            del _watched.events
+        assert seen == []
+
+    # ---- what it lists ---------------------------------------------------------------------------------
+
+    def test_the_list_of_instruments_is_understood(self) -> None:
+        assert self.venue.listings(self.listing_body) == self.listings
+
+    @pytest.mark.parametrize("body", [b"", b"null", b"{", b"[1]", b'{"message":"NotFound"}', b"<html>", b"[" * 100_000])
+    def test_a_list_that_is_none_is_a_decode_error(self, body: bytes) -> None:
+        with pytest.raises(DecodeError):
+            self.venue.listings(body)
+
+
+def _tolerate(decode: Any, frame: bytes) -> list[Output] | None:
+    try:
+        outputs = list(decode(frame, NOW_NS))
+    except DecodeError as error:
+        assert str(error)
+        return None
+    for output in outputs:  # what is not refused can be stored
+        if isinstance(output, Trade):
+            assert -(2**63) <= output.trade_id < 2**63
+            assert 0 <= output.price <= 1e300
+            assert 0 <= output.size <= 1e300
+        if isinstance(output, Book):
+            assert all(0 <= number <= 1e300 for level in (*output.bids, *output.asks) for number in level)
+    return outputs
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for below in value.values():
+            yield from _texts(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _texts(below)
