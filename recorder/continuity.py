@@ -138,12 +138,12 @@ class Continuity:
                     )
                     self._changed.append(state.gap)
 
-    def marks(self, *, everything: bool) -> list[Mark]:
-        """Marks of the streams touched since the last call, or of all; begins a new span of `first_*`."""
+    def marks(self) -> list[Mark]:
+        """Marks of the streams touched since the last call; begins a new span of `first_*`."""
         marks = []
         for states in self._by_channel.values():
             for state in states.values():
-                if everything or state.touched:
+                if state.touched:
                     marks.append(
                         Mark(
                             state.stream.symbol,
@@ -158,7 +158,6 @@ class Continuity:
                             state.gap,
                         )
                     )
-                if not everything:
                     state.touched, state.first_id, state.first_ts_event_ns = False, None, None
         return marks
 

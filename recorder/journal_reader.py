@@ -230,7 +230,7 @@ class JournalReader:
                 except ValueError:
                     lost.append(section.table)
                 else:
-                    if section.table:
+                    if section.table and not any(part.table == section.table for part in parts):  # else a second copy
                         columns = self._columns[section.table]
                         parts.append(Part(section.table, columns, section.rows, data, section.days))
             offset += section.size

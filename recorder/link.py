@@ -102,6 +102,7 @@ class Link:
         self._last_error = ""
         self._frames = self._events = self._quarantined = self._sessions = 0
         self._quiet_since_s = float("-inf")  # when we last reconnected for want of data
+        self._connected_s = float("-inf")
         self._last_frame_s: float | None = None
         self._last_data_s: float | None = None
         # of the session
@@ -204,7 +205,7 @@ class Link:
         self._subscriber = Subscriber(self._venue)
         self._resyncs.clear()
         self._outbox.clear()
-        self._last_frame_s = self._last_data_s = now_s
+        self._connected_s = self._last_frame_s = self._last_data_s = now_s
         self._next_tick_s = self._next_send_s = self._next_check_s = now_s
         self._next_ping_s, self._next_report_s = now_s + self._ping_every_s(), now_s + _REPORT_S
         _log.info("link.up", venue=self._venue.name, link=self.number, url=self._url, session=session.session_id)
@@ -341,8 +342,9 @@ class Link:
         events = len(taken.trades) + len(taken.quotes) + len(taken.books)
         if events:
             self._events += events
-            self._last_data_s = self._clock.monotonic_s()
-            self._quiet_since_s = float("-inf")
+            now_s = self._last_data_s = self._clock.monotonic_s()
+            if now_s - self._connected_s >= self._settings.max_no_data_s:  # sooner it may be the snapshots, no news
+                self._quiet_since_s = float("-inf")
             if self._backoff.attempts:
                 self._backoff.reset()
             if not self._subscriber.settled:

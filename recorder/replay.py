@@ -62,7 +62,7 @@ class Redone(msgspec.Struct):
         diffs: The two, compared.
         unread: Frames that cannot be decoded now, by their number in the block.
         unread_before: Those that could not be when they were recorded.
-        names: instrument_id -> symbol, of all rows on both sides.
+        names: instrument_id -> symbol, of all rows on both sides and more; shared between blocks.
         restores: Gaps that a damaged section opened and its intact frames close.
         beyond: Damaged sections that no decoding brings back.
     """
@@ -110,6 +110,7 @@ class Replayer:
         self._new_session = new_session
         self._journal_id = journal_id
         self._ids = Instruments(venue)
+        self._names: dict[int, str] = {}
         self._books = rows.BookEncoder()
         self._sessions: dict[int, tuple[Session, int]] = {}  # decoder, receipt of its last frame
 
@@ -153,12 +154,13 @@ class Replayer:
         self._forget(stored)
         # Symbols an older adapter told are among the marks.
         for mark in stored.header.marks:
-            self._ids[mark.symbol]
-        names = {number_: symbol for symbol, number_ in self._ids.items()}
+            self._names[self._ids[mark.symbol]] = mark.symbol
+        if len(self._names) < len(self._ids):
+            self._names |= {number_: symbol for symbol, number_ in self._ids.items()}
         beyond = [table for table in stored.lost if table not in _DERIVED]
         return Redone(
-            stored.position, len(frames), spans, now, before, diffs, unread, unread_sessions, unread_before, names,
-            stored.header.written_ns,
+            stored.position, len(frames), spans, now, before, diffs, unread, unread_sessions, unread_before,
+            self._names, stored.header.written_ns,
             [] if unread else self._restores(stored.position, stored.header, stored.lost), beyond, fresh,
         )  # fmt: skip
 

@@ -8,7 +8,8 @@ from recorder.errors import RowRejected
 from recorder.journal_reader import JournalReader
 from recorder.position import Position
 from recorder.replay import Account, Redone, Skipped, redo
-from recorder.store_replay import Applied, ReplayStore
+from recorder.store_replay import ReplayStore
+from recorder.store_replay_piece import Applied
 from recorder.venues.base import Session
 
 _PIECE_BYTES = 8 << 20

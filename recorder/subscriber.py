@@ -11,6 +11,7 @@ from recorder.venues.base import Venue
 
 ANSWER_S = 10.0
 AGAIN_S = 300.0
+QUIET_S = 2.0  # one request may be several frames, each with its refusal: the last must not blame the next stream
 
 
 class Subscriber:
@@ -21,6 +22,8 @@ class Subscriber:
         self._pending: dict[Stream, float] = {}  # asked together -> when to stop waiting
         self._singly: list[Stream] = []  # to be asked one by one
         self._asked: tuple[Stream, float] | None = None  # the one asked alone, and until when
+        self._heard = False  # a refusal without a name, since the last tick
+        self._quiet_until_s = float("-inf")  # nothing is asked alone before
         self.refused: dict[Stream, tuple[str, float]] = {}  # reason, and when to ask again
         self.accepted: set[Stream] = set()
 
@@ -56,6 +59,7 @@ class Subscriber:
         if answer.stream is not None:
             self._forget(answer.stream)
             return answer
+        self._heard = True
         if self._asked is not None:
             stream = self._asked[0]
             self._asked = None
@@ -67,6 +71,7 @@ class Subscriber:
     def live(self, stream: Stream) -> None:
         """A stream was accepted, or its data came, which says the same."""
         self.accepted.add(stream)
+        self.refused.pop(stream, None)
         self._forget(stream)
 
     def put_off(self, refusal: Refused, now_s: float) -> None:
@@ -88,7 +93,10 @@ class Subscriber:
         for stream in again:
             del self.refused[stream]
         self._singly += again
-        if self._asked is None and self._singly and not self._pending:
+        if self._heard:
+            self._heard = False
+            self._quiet_until_s = now_s + QUIET_S
+        if self._asked is None and self._singly and not self._pending and now_s >= self._quiet_until_s:
             stream = self._singly.pop(0)
             self._asked = (stream, now_s + ANSWER_S)
             return self._venue.subscribe([stream]), unanswered

@@ -158,6 +158,8 @@ class Tape:
         self._urgent = threading.Event()
         self._flushing = threading.Lock()  # one flush at a time: the thread's, or the one a link asks for
         self._live: dict[int, Session] = {}  # sessions that have not ended, as the journal has them
+        # Streams as the journal has them: a checkpoint must not know what is pending, which a crash may still take.
+        self._marks = {(mark.symbol, mark.channel): mark for mark in journal.recovered.marks}
         self._refused: list[Batch] = []  # rows without frames that a full disk did not take; they are few
 
     # ---- the links' side --------------------------------------------------------------------------------
@@ -271,19 +273,19 @@ class Tape:
                 batches, self._pending, self._size = self._pending, [], 0
                 batches, self._refused = self._refused + batches, []
                 gaps = self.continuity.take_gaps()
-                marks = self.continuity.marks(everything=False)
+                marks = self.continuity.marks()
                 self._room.notify_all()
             if not (batches or gaps or marks):
                 return True
             sections = self._sections(batches, position)
-            if gaps:
-                sections.append(self._journal.section("gap", len(gaps), rows.encode_gaps(gaps, self._ids), ()))
+            if gaps:  # twice, and names too: no later row says again what a damaged section took
+                sections += [self._journal.section("gap", len(gaps), rows.encode_gaps(gaps, self._ids), ())] * 2
             now_ns = self._clock.wall_ns()
             with self.lock:  # last: the encoders above are what finds them
                 fresh, self._ids.fresh = self._ids.fresh, []
             if fresh:
                 encoded = rows.encode_instruments(fresh, now_ns)
-                sections.append(self._journal.section("instrument", len(fresh), encoded, ()))
+                sections += [self._journal.section("instrument", len(fresh), encoded, ())] * 2
             sessions = [session for batch in batches for session in batch.sessions]
             runs = [
                 Run(batch.session_id, batch.first_seq, len(batch.lengths), batch.last_ns, batch.totals)
@@ -299,6 +301,7 @@ class Tape:
                 self._shed(error)
                 return False
             self.blocks += 1
+            self._marks |= {(mark.symbol, mark.channel): mark for mark in marks}
             for session in sessions:
                 self._live[session.session_id] = session
                 if session.ended_ns is not None:
@@ -309,8 +312,10 @@ class Tape:
             return True
 
     def _checkpoint(self) -> tuple[list[Mark], list[Session]]:
-        with self.lock:
-            return self.continuity.marks(everything=True), list(self._live.values())
+        marks = [
+            msgspec.structs.replace(mark, first_id=None, first_ts_event_ns=None) for mark in self._marks.values()
+        ]
+        return marks, list(self._live.values())
 
     def _sections(self, batches: list[Batch], position: Position) -> list[tuple[Section, bytes]]:
         ids, section = self._ids, self._journal.section

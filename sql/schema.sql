@@ -14,7 +14,7 @@ CREATE TABLE book (
     CONSTRAINT book_kind_check CHECK ((kind = ANY (ARRAY['s'::"char", 'd'::"char"])))
 ) PARTITION BY RANGE (ts_recv);
 CREATE INDEX book_instrument_ts_recv ON book USING btree (instrument_id, ts_recv);
-COMMENT ON TABLE book IS 'Book messages as venues sent them. Written by bin/writer, never updated.';
+COMMENT ON TABLE book IS 'Book messages as venues sent them. Written by bin/writer; changed by tapedeck replay --apply only.';
 COMMENT ON COLUMN book.instrument_id IS 'Whose book it is (instrument).';
 COMMENT ON COLUMN book.ts_recv IS 'When its frame was received by our clock, UTC, microseconds truncated.';
 COMMENT ON COLUMN book.ts_event IS 'The venue''s clock, UTC, microseconds truncated; NULL where it gives none.';
@@ -25,6 +25,7 @@ COMMENT ON COLUMN book.sequence IS 'The venue''s sequence number; NULL where it 
 COMMENT ON COLUMN book.bids IS 'Bid levels in the order of the wire, n x 2: price in quote units per base unit, size in base units; {} when none.';
 COMMENT ON COLUMN book.asks IS 'Ask levels in the order of the wire, n x 2: price in quote units per base unit, size in base units; {} when none.';
 GRANT SELECT ON TABLE book TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE book TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE book TO tapedeck_writer;
 
 CREATE TABLE book_default PARTITION OF book DEFAULT;
@@ -97,6 +98,7 @@ COMMENT ON COLUMN gap.last_ts_event IS 'started_at by the venue''s clock, UTC; N
 COMMENT ON COLUMN gap.first_ts_event IS 'ended_at by the venue''s clock, UTC; NULL when unknown.';
 COMMENT ON COLUMN gap.revision IS '1, 2, ...: the highest is the truth.';
 GRANT SELECT ON TABLE gap TO tapedeck_reader;
+GRANT SELECT, UPDATE ON TABLE gap TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE gap TO tapedeck_writer;
 
 CREATE TABLE instrument (
@@ -128,6 +130,7 @@ COMMENT ON COLUMN instrument.min_size IS 'Smallest order size, base units.';
 COMMENT ON COLUMN instrument.status IS 'Trading status in the venue''s own words; NULL until known.';
 COMMENT ON COLUMN instrument.first_seen IS 'Receipt time of the first frame about it, UTC.';
 GRANT SELECT ON TABLE instrument TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_writer;
 
 CREATE TABLE journal (
@@ -150,6 +153,7 @@ COMMENT ON COLUMN journal.position IS 'Offset of the next block in that segment,
 COMMENT ON COLUMN journal.block_seq IS 'Sequence number of the last block loaded.';
 COMMENT ON COLUMN journal.updated_at IS 'When it moved last, UTC.';
 GRANT SELECT ON TABLE journal TO tapedeck_reader;
+GRANT SELECT ON TABLE journal TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE journal TO tapedeck_writer;
 
 CREATE TABLE load_ledger (
@@ -181,6 +185,7 @@ COMMENT ON COLUMN load_ledger.duplicate IS 'Rows whose key was stored already (g
 COMMENT ON COLUMN load_ledger.quarantined IS 'Rows that Postgres refused; each is in quarantine with scope row.';
 COMMENT ON COLUMN load_ledger.updated_at IS 'When it was counted last, UTC.';
 GRANT SELECT ON TABLE load_ledger TO tapedeck_reader;
+GRANT INSERT, SELECT, UPDATE ON TABLE load_ledger TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE load_ledger TO tapedeck_writer;
 
 CREATE TABLE quarantine (
@@ -202,7 +207,7 @@ CREATE TABLE quarantine (
     CONSTRAINT quarantine_sha256_check CHECK ((octet_length(sha256) = 32))
 );
 CREATE INDEX quarantine_ts_recv ON quarantine USING btree (ts_recv);
-COMMENT ON TABLE quarantine IS 'What could not be understood or stored, and where its bytes are. Written by bin/writer, never updated.';
+COMMENT ON TABLE quarantine IS 'What could not be understood or stored, and where its bytes are. Written by bin/writer; tapedeck replay --apply takes out what is understood now.';
 COMMENT ON COLUMN quarantine.journal_id IS 'Journal that holds the bytes.';
 COMMENT ON COLUMN quarantine.segment IS 'Number of the segment file.';
 COMMENT ON COLUMN quarantine.position IS 'Offset of the block in the segment, bytes.';
@@ -216,6 +221,7 @@ COMMENT ON COLUMN quarantine.reason IS 'Why, for a person.';
 COMMENT ON COLUMN quarantine.sample IS 'The first 1024 bytes of it; NULL where nothing could be read.';
 COMMENT ON COLUMN quarantine.sha256 IS 'SHA-256 of all of it; NULL where nothing could be read.';
 GRANT SELECT ON TABLE quarantine TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE quarantine TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE quarantine TO tapedeck_writer;
 
 CREATE TABLE quote (
@@ -233,7 +239,7 @@ CREATE TABLE quote (
     CONSTRAINT quote_bid_size_check CHECK ((bid_size >= (0)::double precision))
 ) PARTITION BY RANGE (ts_recv);
 CREATE INDEX quote_instrument_ts_recv ON quote USING btree (instrument_id, ts_recv);
-COMMENT ON TABLE quote IS 'Best bid and ask as venues published them. Written by bin/writer, never updated.';
+COMMENT ON TABLE quote IS 'Best bid and ask as venues published them. Written by bin/writer; changed by tapedeck replay --apply only.';
 COMMENT ON COLUMN quote.instrument_id IS 'What is quoted (instrument).';
 COMMENT ON COLUMN quote.ts_recv IS 'When its frame was received by our clock, UTC, microseconds truncated.';
 COMMENT ON COLUMN quote.ts_event IS 'The venue''s clock, UTC, microseconds truncated; NULL where it gives none.';
@@ -245,11 +251,76 @@ COMMENT ON COLUMN quote.bid_size IS 'Size at bid, base units; NULL where the ven
 COMMENT ON COLUMN quote.ask IS 'Lowest price asked, quote units per base unit; NULL for an empty side.';
 COMMENT ON COLUMN quote.ask_size IS 'Size at ask, base units; NULL where the venue does not say.';
 GRANT SELECT ON TABLE quote TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE quote TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE quote TO tapedeck_writer;
 
 CREATE TABLE quote_default PARTITION OF quote DEFAULT;
 COMMENT ON TABLE quote_default IS 'Rows of quote on a day that has no partition yet; empty unless something is wrong.';
 GRANT SELECT ON TABLE quote_default TO tapedeck_reader;
+
+CREATE TABLE replay_ledger (
+    replay_id bigint NOT NULL,
+    journal_id text NOT NULL,
+    segment integer NOT NULL,
+    table_name text NOT NULL,
+    program text NOT NULL,
+    removed bigint NOT NULL,
+    inserted bigint NOT NULL,
+    updated bigint NOT NULL,
+    applied_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT replay_ledger_pkey PRIMARY KEY (replay_id, journal_id, segment, table_name),
+    CONSTRAINT replay_ledger_inserted_check CHECK ((inserted >= 0)),
+    CONSTRAINT replay_ledger_removed_check CHECK ((removed >= 0)),
+    CONSTRAINT replay_ledger_updated_check CHECK ((updated >= 0))
+);
+COMMENT ON TABLE replay_ledger IS 'Rows that replays changed, by run, journal segment and table. load_ledger is corrected in the same transaction; a replay that changes nothing leaves nothing.';
+COMMENT ON COLUMN replay_ledger.replay_id IS 'Random positive 63-bit number of one run of tapedeck replay --apply.';
+COMMENT ON COLUMN replay_ledger.journal_id IS 'Journal whose frames were decoded again.';
+COMMENT ON COLUMN replay_ledger.segment IS 'Segment file of the frames.';
+COMMENT ON COLUMN replay_ledger.table_name IS 'Table that was changed.';
+COMMENT ON COLUMN replay_ledger.program IS 'Version of tapedeck whose adapter decoded.';
+COMMENT ON COLUMN replay_ledger.removed IS 'Rows deleted.';
+COMMENT ON COLUMN replay_ledger.inserted IS 'Rows inserted; a replaced quote or book row is one removed and one inserted.';
+COMMENT ON COLUMN replay_ledger.updated IS 'Rows whose values changed under the same key.';
+COMMENT ON COLUMN replay_ledger.applied_at IS 'When it was changed last, UTC.';
+GRANT SELECT ON TABLE replay_ledger TO tapedeck_reader;
+GRANT INSERT, SELECT, UPDATE ON TABLE replay_ledger TO tapedeck_replay;
+
+CREATE TABLE replayed_block (
+    journal_id text NOT NULL,
+    segment integer NOT NULL,
+    position bigint NOT NULL,
+    replayed_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT replayed_block_pkey PRIMARY KEY (journal_id, segment, "position")
+);
+COMMENT ON TABLE replayed_block IS 'Journal blocks of which the stored rows are those of a replay and not those in the block.';
+COMMENT ON COLUMN replayed_block.journal_id IS 'Journal of the block.';
+COMMENT ON COLUMN replayed_block.segment IS 'Its segment file.';
+COMMENT ON COLUMN replayed_block.position IS 'Its offset in the segment, bytes.';
+COMMENT ON COLUMN replayed_block.replayed_at IS 'When it was replayed last, UTC.';
+GRANT SELECT ON TABLE replayed_block TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT ON TABLE replayed_block TO tapedeck_replay;
+
+CREATE TABLE replayed_trade (
+    journal_id text NOT NULL,
+    segment integer NOT NULL,
+    position bigint NOT NULL,
+    instrument_id bigint NOT NULL,
+    trade_id bigint NOT NULL,
+    ts_event timestamp with time zone NOT NULL,
+    ts_recv timestamp with time zone NOT NULL,
+    CONSTRAINT replayed_trade_pkey PRIMARY KEY (journal_id, segment, "position", instrument_id, trade_id, ts_event)
+);
+COMMENT ON TABLE replayed_trade IS 'Trades a replay stored under keys the block does not have, so that a later replay can take them back.';
+COMMENT ON COLUMN replayed_trade.journal_id IS 'Journal of the block.';
+COMMENT ON COLUMN replayed_trade.segment IS 'Its segment file.';
+COMMENT ON COLUMN replayed_trade.position IS 'Its offset in the segment, bytes.';
+COMMENT ON COLUMN replayed_trade.instrument_id IS 'Key of the trade: what was traded.';
+COMMENT ON COLUMN replayed_trade.trade_id IS 'Key of the trade: its id.';
+COMMENT ON COLUMN replayed_trade.ts_event IS 'Key of the trade: the venue''s clock, UTC.';
+COMMENT ON COLUMN replayed_trade.ts_recv IS 'Receipt time of its frame, UTC.';
+GRANT SELECT ON TABLE replayed_trade TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT ON TABLE replayed_trade TO tapedeck_replay;
 
 CREATE TABLE schema_migration (
     version integer NOT NULL,
@@ -265,6 +336,7 @@ COMMENT ON COLUMN schema_migration.name IS 'File name.';
 COMMENT ON COLUMN schema_migration.checksum IS 'SHA-256 of the file as applied, hexadecimal; an applied file never changes.';
 COMMENT ON COLUMN schema_migration.applied_at IS 'When it was applied, UTC.';
 GRANT SELECT ON TABLE schema_migration TO tapedeck_reader;
+GRANT SELECT ON TABLE schema_migration TO tapedeck_replay;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_writer;
 
 CREATE TABLE session (
@@ -353,7 +425,7 @@ CREATE TABLE trade (
     CONSTRAINT trade_price_check CHECK (((price > '-Infinity'::double precision) AND (price < 'Infinity'::double precision))),
     CONSTRAINT trade_size_check CHECK (((size > (0)::double precision) AND (size < 'Infinity'::double precision)))
 ) PARTITION BY RANGE (ts_event);
-COMMENT ON TABLE trade IS 'Trades as venues printed them. Written by bin/writer, never updated.';
+COMMENT ON TABLE trade IS 'Trades as venues printed them. Written by bin/writer; changed by tapedeck replay --apply only.';
 COMMENT ON COLUMN trade.instrument_id IS 'What was traded (instrument).';
 COMMENT ON COLUMN trade.trade_id IS 'The venue''s id of the print, or a stable 64-bit hash of venue_trade_id.';
 COMMENT ON COLUMN trade.ts_event IS 'When it was executed by the venue''s clock, UTC, microseconds truncated.';
@@ -363,6 +435,7 @@ COMMENT ON COLUMN trade.size IS 'Base units; up to 15 significant digits are exa
 COMMENT ON COLUMN trade.aggressor IS 'Side of the taker: b buy, s sell; NULL where the venue does not say.';
 COMMENT ON COLUMN trade.venue_trade_id IS 'The venue''s textual id; NULL where its id is a number.';
 GRANT SELECT ON TABLE trade TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE trade TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE trade TO tapedeck_writer;
 
 CREATE TABLE trade_default PARTITION OF trade DEFAULT;
@@ -382,6 +455,9 @@ GRANT SELECT ON TABLE venue TO tapedeck_reader;
 
 ALTER TABLE instrument ADD CONSTRAINT instrument_venue_fkey FOREIGN KEY (venue) REFERENCES venue(name);
 ALTER TABLE load_ledger ADD CONSTRAINT load_ledger_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
+ALTER TABLE replay_ledger ADD CONSTRAINT replay_ledger_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
+ALTER TABLE replayed_block ADD CONSTRAINT replayed_block_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
+ALTER TABLE replayed_trade ADD CONSTRAINT replayed_trade_journal_id_segment_position_fkey FOREIGN KEY (journal_id, segment, "position") REFERENCES replayed_block(journal_id, segment, "position") ON DELETE CASCADE;
 ALTER TABLE subscription ADD CONSTRAINT subscription_venue_fkey FOREIGN KEY (venue) REFERENCES venue(name);
 
 CREATE OR REPLACE FUNCTION public.advance_journal(in_journal_id text, in_recorder text, from_segment integer, from_position bigint, to_segment integer, to_position bigint, in_block_seq bigint, segments integer[], tables text[], in_blocks bigint[], in_offered bigint[], in_inserted bigint[], in_duplicate bigint[], in_quarantined bigint[])
@@ -469,6 +545,7 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION ensure_partition(text,date) FROM PUBLIC;
 COMMENT ON FUNCTION ensure_partition(text,date) IS 'Makes the partition of one UTC day if it is missing and moves its rows out of the default partition; true when it did.';
+GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_replay;
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_writer;
 
 CREATE OR REPLACE FUNCTION public.notify_subscription()

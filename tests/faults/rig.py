@@ -136,7 +136,7 @@ class Rig:
         """Start all programs, and return once data flows and no gap is open."""
         for program in self.programs:
             self.start(program)
-        self.wait_live()
+        self.wait("rows of every stream come in", self._flowing)
         return self
 
     def spawn(self, program: str) -> "subprocess.Popen[bytes]":
@@ -192,7 +192,8 @@ class Rig:
         return report if report is not None and process is not None and report.pid == process.pid else None
 
     def metrics(self, program: str) -> dict[str, Any]:
-        """Figures of a program; empty before its first report."""
+        """Figures of a program; waits for its first report."""
+        self.wait(f"{program} reports", lambda: self.health(program) is not None)
         report = self.health(program)
         return report.metrics if report is not None else {}
 
@@ -236,16 +237,21 @@ class Rig:
         for name in self.venues:
             self.wait(f"{name} is subscribed", lambda name=name: self.subscribed(name))  # type: ignore[misc]
 
-    def live(self) -> bool:
-        """Whether all programs say that all is well, and no stream has a gap now."""
+    def live(self, since: float = 0.0) -> bool:
+        """Whether all programs said, after that unix time, that all is well and no stream has a gap."""
         reports = [self.health(program) for program in self.programs]
         return all(
-            report is not None and report.state == "live" and not report.metrics.get("open_gaps") for report in reports
+            report is not None
+            and report.updated_at > since
+            and report.state == "live"
+            and not report.metrics.get("open_gaps")
+            for report in reports
         )
 
     def wait_live(self, deadline_s: float = 30.0) -> float:
-        """Return once `live`; gives the seconds it took."""
-        return self.wait("all programs are live without an open gap", self.live, deadline_s)
+        """Return once all is well; gives the seconds it took. What was said before the call does not count."""
+        since = time.time() + 0.1
+        return self.wait("all programs are live without an open gap", lambda: self.live(since), deadline_s)
 
     # ---- the market
 
@@ -294,6 +300,18 @@ class Rig:
         """Rows of a table."""
         return self.number(f"SELECT count(*) FROM {table}")
 
+    def _flowing(self) -> bool:
+        """Whether every stream has rows, and none has a gap that goes on."""
+        streams = sum(len(symbols) for symbols in self._symbols.values())
+        try:
+            if self.query("SELECT FROM gap WHERE ended_at IS NULL LIMIT 1"):
+                return False
+            return all(
+                self.number(f"SELECT count(DISTINCT instrument_id) FROM {table}") == streams for table in CHANNELS
+            )
+        except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable):  # no server yet, or no schema
+            return False
+
     def loaded(self) -> bool:
         """Whether the writer stands at the end of every journal."""
         positions = {
@@ -309,20 +327,25 @@ class Rig:
     # ---- the proof
 
     def prove(self, deadline_s: float = 30.0) -> Report:
-        """Wait until all is live, stop the market, and have every item accounted for; then the market goes on.
+        """Wait until data flows, stop the market, and have every item accounted for; then the market goes on.
 
         The streams must have no open gap before the market stops: such a gap would excuse whatever is missing.
         """
         for venue in self.venues.values():
             venue.do("heal")
-        self.resume_market()
-        self.wait_live(deadline_s)
-        self.stop_market()
-        self.wait("the writer has loaded the journals", self.loaded, deadline_s)
-        open_ended = self.gaps("ended_at IS NULL")
+        deadline = time.monotonic() + deadline_s
+        while True:
+            self.resume_market()
+            self.wait_subscribed()
+            self.wait("no gap goes on", self._flowing, max(1.0, deadline - time.monotonic()))
+            self.stop_market()
+            self.wait("the writer has loaded the journals", self.loaded, deadline_s)
+            open_ended = self.gaps("ended_at IS NULL")
+            if not open_ended or time.monotonic() > deadline:
+                break  # else one began as the market stopped: it must end when the market goes on
         report = self._verify_until_clean(8.0)
         assert report.ok, self._words("\n".join(report.problems))
-        assert not open_ended, self._words(f"gaps nobody will ever end: {open_ended}")
+        assert not open_ended, self._words(f"gaps nobody ends: {open_ended}")
         assert report.streams, self._words("nothing was judged")
         self.resume_market()
         return report

@@ -86,13 +86,13 @@ def test_backends_ended_again_and_again_cost_no_row(times: int, make_rig: MakeRi
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("times", [pytest.param(2, id="short"), pytest.param(20, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [pytest.param(1, id="short"), pytest.param(20, id="long", marks=pytest.mark.long)])
 def test_a_server_stopped_fast_or_killed_and_started_again_costs_no_row(
     times: int, make_rig: MakeRig, database_server: DatabaseServer
 ) -> None:
     rig = make_rig(database_server.url("tapedeck")).up()
     for number in range(times):
-        if number % 2:
+        if number % 2 == 0:
             database_server.kill()
         else:
             database_server.stop()
@@ -130,12 +130,11 @@ REFUSALS = {
         "ALTER ROLE {role} RESET default_transaction_read_only",
     ),
     "changed password": ("ALTER ROLE {role} PASSWORD 'another'", "ALTER ROLE {role} PASSWORD {password}"),
-    "no right to log in": ("ALTER ROLE {role} NOLOGIN", "ALTER ROLE {role} LOGIN"),
 }
 
 
 @pytest.mark.parametrize(
-    "lasts_s", [pytest.param(4.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
+    "lasts_s", [pytest.param(2.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
 )
 @pytest.mark.timeout(600)
 def test_a_database_that_refuses_is_asked_without_haste_and_taken_up_again(
@@ -162,7 +161,7 @@ def test_a_database_that_refuses_is_asked_without_haste_and_taken_up_again(
 
 
 @pytest.mark.parametrize(
-    "held_s", [pytest.param(3.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
+    "held_s", [pytest.param(2.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
 )
 def test_a_lock_on_a_table_delays_the_writer_and_nothing_else(held_s: float, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database).up()

@@ -98,7 +98,7 @@ def stored(rig: Rig) -> dict[str, Counter[Row]]:
         "SELECT symbol, trade_id, ts_event, price, size, aggressor FROM trade JOIN instrument USING (instrument_id)"
     )
     quotes = "SELECT symbol, ts_event, sequence, bid, bid_size, ask, ask_size FROM quote JOIN instrument USING (instrument_id)"
-    books = "SELECT symbol, ts_event, kind, bids, asks FROM book JOIN instrument USING (instrument_id)"
+    books = "SELECT symbol, ts_event, book.kind, bids, asks FROM book JOIN instrument USING (instrument_id)"
     return {
         "trade": Counter(rig.query(trades)),
         "quote": Counter(rig.query(quotes)),

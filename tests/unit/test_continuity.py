@@ -265,7 +265,7 @@ def test_data_of_streams_nobody_watches_is_no_business_of_ours() -> None:
     continuity.lost([TRADES], "disconnect", NOW, 1)
     continuity.unwatch(TRADES, NOW)
     assert continuity.take_gaps() == []
-    assert continuity.marks(everything=True) == []
+    assert continuity.marks() == []
 
 
 @pytest.mark.parametrize("stream", [TRADES, QUOTES, BOOKS])
@@ -292,7 +292,7 @@ def test_what_is_still_on_its_way_after_an_unsubscribe_does_not_end_its_gap(stre
 
 def marked(continuity: Continuity) -> list[Mark]:
     """The marks of all streams, as a journal gives them back."""
-    encoded = msgspec.msgpack.encode(continuity.marks(everything=True))
+    encoded = msgspec.msgpack.encode(continuity.marks())
     return msgspec.msgpack.decode(encoded, type=list[Mark])
 
 
@@ -327,19 +327,19 @@ def test_a_restart_without_a_frame_begins_its_gap_where_the_stream_was_asked_for
 def test_marks_are_of_what_moved_and_give_the_span_of_a_block() -> None:
     continuity = fresh(TRADES, QUOTES)
     feed(continuity, 7, 8, 9)
-    first = {mark.channel: (mark.first_id, mark.last_id) for mark in continuity.marks(everything=False)}
+    first = {mark.channel: (mark.first_id, mark.last_id) for mark in continuity.marks()}
     assert first == {"trade": (7, 9), "quote": (None, None)}
-    assert continuity.marks(everything=False) == []
+    assert continuity.marks() == []
     feed(continuity, 10)
-    (mark,) = continuity.marks(everything=False)
+    (mark,) = continuity.marks()
     assert (mark.first_id, mark.last_id) == (10, 10)
 
 
 def test_quotes_and_books_are_whole_up_to_the_last_seen() -> None:
     continuity = fresh(QUOTES)
-    continuity.marks(everything=False)
+    continuity.marks()
     continuity.saw(continuity.quotes, [quote(1), quote(2), quote(3)])
-    (mark,) = continuity.marks(everything=False)
+    (mark,) = continuity.marks()
     assert (mark.first_id, mark.last_id) == (10, 30)
     assert (mark.first_ts_event_ns, mark.last_ts_event_ns) == (quote(1).ts_event_ns, quote(3).ts_event_ns)
 
@@ -350,7 +350,7 @@ def test_quotes_and_books_are_whole_up_to_the_last_seen() -> None:
 def test_what_a_full_disk_did_not_take_is_a_gap_from_before_it() -> None:
     continuity = fresh(TRADES, QUOTES)
     feed(continuity, 7)
-    continuity.marks(everything=False)
+    continuity.marks()
     feed(continuity, 8, 9)
     continuity.shed(1, "disk_full", NOW + 3 * S)
     gaps = {gap.channel: gap for gap in continuity.take_gaps()}
@@ -362,7 +362,7 @@ def test_what_a_full_disk_did_not_take_is_a_gap_from_before_it() -> None:
 def test_a_gap_that_began_after_shed_data_is_moved_to_before_it() -> None:
     continuity = fresh(TRADES)
     feed(continuity, 7)
-    continuity.marks(everything=False)
+    continuity.marks()
     feed(continuity, 8, 9)
     continuity.lost([TRADES], "disconnect", NOW + 4 * S, 1)
     continuity.shed(1, "disk_full", NOW + 3 * S)
@@ -374,7 +374,7 @@ def test_a_gap_that_began_after_shed_data_is_moved_to_before_it() -> None:
 def test_shed_data_of_a_session_that_has_a_successor_is_declared_too() -> None:
     continuity = fresh(TRADES)
     feed(continuity, 7)
-    continuity.marks(everything=False)
+    continuity.marks()
     feed(continuity, 8, 9)
     continuity.lost([TRADES], "disconnect", NOW + 4 * S, 1)
     continuity.watch(TRADES, 2, NOW + 5 * S)
@@ -384,7 +384,7 @@ def test_shed_data_of_a_session_that_has_a_successor_is_declared_too() -> None:
 
 def test_marks_given_back_do_not_forget_what_came_since() -> None:
     continuity = fresh(TRADES)
-    marks = continuity.marks(everything=False)  # of the subscription alone
+    marks = continuity.marks()  # of the subscription alone
     feed(continuity, 8)
     continuity.give_back([], marks)
     continuity.shed(1, "disk_full", NOW)
@@ -395,7 +395,7 @@ def test_marks_given_back_do_not_forget_what_came_since() -> None:
 def test_gaps_given_back_come_again_before_newer_ones() -> None:
     continuity = fresh(TRADES)
     gaps = feed(continuity, 7, 9)
-    continuity.give_back(gaps, continuity.marks(everything=False))
+    continuity.give_back(gaps, continuity.marks())
     assert continuity.take_gaps() == gaps
 
 

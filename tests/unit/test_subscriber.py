@@ -3,7 +3,7 @@
 import json
 
 from recorder.events import Accepted, Refused, Stream
-from recorder.subscriber import AGAIN_S, ANSWER_S, Subscriber
+from recorder.subscriber import AGAIN_S, ANSWER_S, QUIET_S, Subscriber
 from recorder.venues.coinbase import Coinbase
 
 A, B, C = (Stream("trade", symbol) for symbol in ("A-USD", "B-USD", "C-USD"))
@@ -44,10 +44,14 @@ def test_a_refusal_that_names_nobody_is_found_by_asking_one_by_one() -> None:
     subscriber = asked(A, B, C)
     assert subscriber.take(Refused(None, "one of them")) is None
     refused = []
+    now_s = 0.0
     for _ in range(3):
-        frames, _ = subscriber.tick(1.0)
+        frames, _ = subscriber.tick(now_s)
+        while not frames:
+            now_s += 0.5
+            frames, _ = subscriber.tick(now_s)
         ((symbol,),) = symbols(frames)
-        assert subscriber.tick(1.5) == ([], [])  # one at a time
+        assert subscriber.tick(now_s) == ([], [])  # one at a time
         if symbol == "B-USD":
             refusal = subscriber.take(Refused(None, "not this one"))
             assert refusal is not None
@@ -57,6 +61,31 @@ def test_a_refusal_that_names_nobody_is_found_by_asking_one_by_one() -> None:
     assert refused == [Refused(B, "not this one")]
     assert subscriber.settled
     assert subscriber.accepted == {A, C}
+    assert now_s <= 2 * QUIET_S
+
+
+def test_several_refusals_of_one_request_blame_nobody_else() -> None:
+    """Coinbase refuses each of the frames that ask for one stream (its trades and their heartbeat)."""
+    subscriber = asked(A, B)
+    subscriber.take(Refused(None, "the trades"))
+    assert subscriber.tick(0.1) == ([], [])
+    assert subscriber.take(Refused(None, "their heartbeat")) is None
+    assert subscriber.tick(1.9) == ([], [])
+    frames, _ = subscriber.tick(1.9 + QUIET_S)
+    assert symbols(frames) == [["A-USD"]]
+    refusal = subscriber.take(Refused(None, "the trades"))
+    assert refusal is not None
+    assert refusal.stream == A
+    assert subscriber.tick(2.0 + QUIET_S) == ([], [])
+    assert subscriber.take(Refused(None, "their heartbeat")) is None
+
+
+def test_a_stream_that_lives_after_all_is_refused_no_more() -> None:
+    subscriber = asked(A)
+    subscriber.put_off(Refused(A, "no"), 0.0)
+    subscriber.live(A)
+    assert subscriber.refused == {}
+    assert subscriber.tick(AGAIN_S) == ([], [])
 
 
 def test_a_stream_never_answered_is_asked_alone_and_then_given_up() -> None:
@@ -95,8 +124,9 @@ def test_a_stream_asked_alone_and_dropped_makes_room_for_the_next() -> None:
     subscriber = asked(A, B)
     subscriber.take(Refused(None, "one of them"))
     subscriber.tick(0.0)
+    subscriber.tick(QUIET_S)
     subscriber.drop([A])
-    frames, _ = subscriber.tick(0.1)
+    frames, _ = subscriber.tick(QUIET_S + 0.1)
     assert symbols(frames) == [["B-USD"]]
 
 

@@ -1,0 +1,223 @@
+"""Each thing a simulated venue can do wrong with its data, and what exactly the recorder makes of it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rig import SYMBOLS, Rig
+
+from recorder.simulator.junk import KINDS
+from recorder.simulator.truth import Sent, Subscribed, TradeItem, read_truth
+
+MakeRig = Callable[..., Rig]
+
+# Every action of the simulator with arguments that make sense; FIRST is the venue's first symbol.
+FIRST = "the first symbol"
+MISDEEDS: list[tuple[str, dict[str, Any]]] = [
+    ("close", {"how": "rst"}),
+    ("close", {"how": "fin"}),
+    ("close", {"how": "torn"}),
+    ("close", {"how": "frame"}),
+    ("slow", {"chunk": 400, "every_s": 0.05}),
+    ("fragment", {"largest": 20}),
+    ("refuse", {"channel": "trade", "times": 2, "reason": "not now"}),
+    ("freeze", {"symbol": FIRST}),
+    ("freeze", {"channel": "book"}),
+    ("skip", {"times": 5, "symbol": FIRST}),
+    ("skip", {"times": 5, "channel": "quote"}),
+    ("skip", {"times": 20, "channel": "book", "symbol": FIRST}),
+    ("repeat", {"times": 5}),
+    ("repeat", {"times": 5, "channel": "quote"}),
+    ("repeat", {"times": 5, "channel": "book"}),
+    ("reorder", {"times": 5}),
+    ("republish", {"count": 40, "now": True}),
+    ("republish", {"count": 200, "times": 2}),
+    ("checksum", {"times": 2}),
+    ("checksum", {"times": 1, "zero": True, "symbol": FIRST}),
+    ("junk", {}),
+    ("junk", {"kind": "truncated", "instead": True, "symbol": FIRST}),
+    ("junk", {"kind": "invalid_utf8", "instead": True, "channel": "book", "symbol": FIRST}),
+    ("junk", {"kind": "not_json", "instead": True, "channel": "quote"}),
+    ("oversized", {"megabytes": 40.0}),
+    ("burst", {"events": 5000}),
+]
+LAST: tuple[str, dict[str, Any]] = ("reset_ids", {"symbol": FIRST, "first": 1})  # after it, ids prove less
+ELSEWHERE = {"half_open", "refuse_handshake"}  # test_venue_faults.py
+NO_MISDEED = {"heal", "status", "rate"}
+# A whole message of a product nobody asked for, its impossible time apart: recorded without that time.
+READABLE = {"coinbase": {"year_one"}, "kraken": set[str]()}
+
+
+def provoke(rig: Rig, venue: str, action: str, arguments: dict[str, Any]) -> None:
+    """Misbehave, make sure that it happened, and end it."""
+    market = rig.venues[venue].venue
+    filled = {key: SYMBOLS[venue][0] if value == FIRST else value for key, value in arguments.items()}
+    print(venue, action, filled)
+    rig.do(venue, action, **filled)
+    if action == "refuse" or (action == "republish" and not arguments.get("now")):
+        rig.do(venue, "close")  # it waits for new subscriptions
+    if action in ("freeze", "slow", "fragment"):
+        rig.pause(0.4)
+    else:
+        idle = {"checksum"} if venue == "coinbase" else set()  # it has none
+        rig.wait(f"{action} has happened", lambda: all(rule.do in idle for rule in market.mischief.rules))
+        rig.wait("the burst is over", lambda: not market.burst)
+    if action == "refuse":
+        rig.wait("it is declared", lambda: bool(rig.gaps("cause IN ('refused', 'disconnect') AND ended_at IS NULL")))
+        rig.do(venue, "close")  # refused streams are asked for again with the next session, or in five minutes
+    rig.do(venue, "heal")
+    rig.wait_subscribed()
+
+
+def happened(rig: Rig) -> bool:
+    """Whether every misdeed that was asked for is done."""
+    return not any(running.venue.mischief.rules for running in rig.venues.values())
+
+
+def test_every_misdeed_of_the_simulator_is_tried(make_rig: MakeRig, database: str) -> None:
+    for venue in make_rig(database).venues.values():
+        assert set(venue.controls.help()) == {action for action, _ in [*MISDEEDS, LAST]} | ELSEWHERE | NO_MISDEED
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("each", [pytest.param(9, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
+def test_after_any_misdeed_everything_sent_is_stored_or_declared(
+    each: int, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database).up()
+    misdeeds = list(MISDEEDS)
+    rig.rng.shuffle(misdeeds)
+    for number, (action, arguments) in enumerate([*misdeeds, LAST], 1):
+        for venue in rig.venues:
+            provoke(rig, venue, action, arguments)
+        if number % each == 0:
+            for venue in rig.venues:  # a new session has fresh books: those that failed often wait long for one
+                rig.do(venue, "close", how="frame")
+            rig.prove()
+
+
+def test_each_malformed_frame_is_quarantined_with_its_reason_and_the_session_lives(
+    make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database).up()
+    expected = 0
+    for kind in (*KINDS, "oversized"):
+        for venue in rig.venues:
+            if kind == "oversized":
+                rig.do(venue, "oversized", megabytes=40.0)
+            else:
+                rig.do(venue, "junk", kind=kind)
+            expected += kind not in READABLE[venue]
+        rig.wait(f"{kind} is in quarantine", lambda: rig.stored("quarantine") == expected, 10.0)
+    rig.prove()
+    rows = rig.query("SELECT scope, reason, octet_length(sample), octet_length(sha256) FROM quarantine")
+    assert all(scope == "frame" and reason and size <= 1024 and digest == 32 for scope, reason, size, digest in rows)
+    assert {gap["cause"] for gap in rig.gaps()} == {"unreadable"}
+    assert rig.number("SELECT count(DISTINCT session_id) FROM session") == 2
+
+
+def test_a_broken_sequence_is_a_gap_of_that_instrument_alone_and_a_reset_is_a_new_epoch(
+    make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database).up()
+    for venue in rig.venues:
+        rig.do(venue, "skip", times=3, symbol=SYMBOLS[venue][0])
+        rig.do(venue, "reorder", times=2, symbol=SYMBOLS[venue][0])
+    rig.wait("it happened", lambda: happened(rig))
+    rig.wait("gaps are stored", lambda: len({gap["venue"] for gap in rig.gaps()}) == 2)
+    for venue in rig.venues:
+        rig.do(venue, "reset_ids", symbol=SYMBOLS[venue][0], first=7)
+    rig.wait("the resets are seen", lambda: len(rig.gaps("cause = 'sequence_reset'")) == 2)
+    rig.prove()
+    gaps = rig.gaps()
+    assert {(gap["symbol"], gap["channel"]) for gap in gaps} == {(symbols[0], "trade") for symbols in SYMBOLS.values()}
+    assert {gap["cause"] for gap in gaps} == {"sequence", "sequence_reset"}
+    # A new epoch, not a million missing ids.
+    assert {gap["state"] for gap in gaps if gap["cause"] == "sequence_reset"} == {"unhealable"}
+    open_ones = [gap for gap in gaps if gap["cause"] == "sequence" and gap["state"] == "open"]
+    assert sum(gap["first_id"] - gap["last_id"] - 1 for gap in open_ones) == 2 * 3
+
+
+def test_the_same_poison_at_each_reconnect_is_quarantined_each_time_and_recording_goes_on(
+    make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database).up()
+    for number in range(1, 4):
+        for venue in rig.venues:
+            rig.do(venue, "junk", kind="truncated", instead=True, channel="book", symbol=SYMBOLS[venue][0])
+            rig.do(venue, "close")
+        rig.wait("poison came", lambda number=number: rig.stored("quarantine") == 2 * number)  # type: ignore[misc]
+        stored = rig.stored("book")
+        rig.wait("rows come in", lambda stored=stored: rig.stored("book") > stored)  # type: ignore[misc]
+    rig.prove()
+    assert rig.number("SELECT count(DISTINCT sha256) FROM quarantine") == 1
+    assert "store.unavailable" not in rig.log("writer")
+
+
+def test_repeated_trades_are_stored_once_and_the_duplicates_are_counted_exactly(
+    make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database).up()
+    for venue in rig.venues:
+        rig.do(venue, "repeat", times=20)
+    rig.wait("repeated", lambda: happened(rig))
+    for venue in rig.venues:
+        rig.do(venue, "republish", count=30, now=True)
+    report = rig.prove()
+    offered = distinct = 0
+    for running in rig.venues.values():
+        assert running.truth_path is not None
+        lines = list(read_truth(running.truth_path))
+        trades = {line.n: (line.s, line.id) for line in lines if isinstance(line, TradeItem)}
+        sent = [n for line in lines if isinstance(line, Sent) for a, b in line.n for n in range(a, b + 1)]
+        offered += sum(n in trades for n in sent)
+        distinct += len({trades[n] for n in sent if n in trades})
+    account = next(check for check in report.ledger if check.table == "trade")
+    assert (account.offered, account.inserted, account.duplicate) == (offered, distinct, offered - distinct)
+    assert account.duplicate >= 2 * 50
+    assert rig.gaps() == []
+
+
+def subscriptions(rig: Rig, venue: str, channel: str) -> Counter[str]:
+    """How often each symbol of a channel was subscribed."""
+    path = rig.venues[venue].truth_path
+    assert path is not None
+    return Counter(
+        line.s for line in read_truth(path) if isinstance(line, Subscribed) and line.on and line.ch == channel
+    )
+
+
+def test_a_wrong_checksum_brings_one_fresh_book_of_that_symbol(make_rig: MakeRig, database: str) -> None:
+    rig = make_rig(database, venues=["kraken"]).up()
+    first, second = SYMBOLS["kraken"]
+    rig.do("kraken", "checksum", symbol=first, times=1)
+    rig.wait("a fresh book was asked for", lambda: subscriptions(rig, "kraken", "book")[first] == 2, 5.0)
+    rig.prove()
+    assert subscriptions(rig, "kraken", "book") == {first: 2, second: 1}
+    (gap,) = rig.gaps()
+    assert (gap["symbol"], gap["channel"], gap["cause"]) == (first, "book", "checksum")
+    assert (gap["ended_at"] - gap["started_at"]).total_seconds() < 5
+
+
+@pytest.mark.parametrize("wrong_s", [pytest.param(4.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)])
+def test_checksums_that_are_always_wrong_are_no_storm_of_subscriptions(
+    wrong_s: float, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database, venues=["kraken"]).up()
+    rig.do("kraken", "checksum", zero=True)
+    rig.pause(wrong_s)
+    asked = subscriptions(rig, "kraken", "book")
+    assert 3 <= max(asked.values()) <= (4 if wrong_s < 5 else 7), asked  # with the first: at 0, 2, 6, 14, 30 s
+    rig.do("kraken", "heal")
+    rig.prove(2 * wrong_s + 30)
+
+
+def test_a_crossed_book_is_made_anew(make_rig: MakeRig, database: str) -> None:
+    rig = make_rig(database, venues=["coinbase"], rate=3000.0).up()
+    first, second = SYMBOLS["coinbase"]
+    rig.do("coinbase", "skip", symbol=first, channel="book", times=1000)
+    rig.wait("a fresh book was asked for", lambda: subscriptions(rig, "coinbase", "book")[first] == 2, 20.0)
+    rig.prove()
+    assert subscriptions(rig, "coinbase", "book")[second] == 1
+    assert {(gap["symbol"], gap["channel"], gap["cause"]) for gap in rig.gaps()} == {(first, "book", "crossed")}

@@ -1,0 +1,302 @@
+"""One connection kept alive, against a real server."""
+
+import random
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from link_rig import BOOKS, TRADES, Peer, Server, linked, mute_server, until
+from taped import Read, delta, integer, snapshot, trade
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.sync.server import serve
+
+from recorder.events import Stream
+from recorder.link import MOVES, State
+
+
+def test_a_link_subscribes_lives_and_closes_in_the_order_of_its_table(tmp_path: Path) -> None:
+    def behaviour(peer: Peer) -> None:
+        for _ in range(3):
+            peer.answer(peer.next())
+        peer.send(snapshot())
+        peer.send(trade(1))
+        peer.serve()
+
+    server = Server(behaviour)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES, BOOKS) as running:
+        until(lambda: running.link.status().events == 2)
+        until(lambda: running.link.state is State.LIVE)
+        status = running.link.status()
+        assert (status.streams, status.sessions, status.refused, status.quarantined) == (2, 1, 0, 0)
+    assert running.link.moves == [State.CONNECTING, State.SUBSCRIBING, State.LIVE, State.CLOSED]
+    assert sorted(request["channels"][0] for request in server.requests) == ["heartbeat", "level2_batch", "matches"]
+    read = Read(tmp_path / "j")
+    assert [integer(row["trade_id"]) for row in read.rows("trade")] == [1]
+    assert read.rows("session")[-1]["end_reason"] == b"stopped"
+    assert {gap["cause"] for gap in (*read.gaps("trade"), *read.gaps("book"))} == {b"restart"}
+
+
+def test_every_state_can_end() -> None:
+    reachable = {State.IDLE}
+    while more := {after for state in reachable for after in MOVES[state]} - reachable:
+        reachable |= more
+    assert reachable == set(State)
+    assert all(State.CLOSED in after for state, after in MOVES.items() if state is not State.CLOSED)
+
+
+def confirms_and_leaves(peer: Peer) -> None:
+    peer.answer(peer.next())
+    peer.answer(peer.next())
+    peer.connection.close()
+
+
+def test_a_server_that_accepts_and_drops_is_not_forgiven(tmp_path: Path) -> None:
+    server = Server(confirms_and_leaves)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.attempts >= 5)
+        assert running.link.status().sessions >= 5
+        assert "close frame 1000" in running.link.status().last_error
+
+
+def test_the_first_data_forgives_the_failures_before_it(tmp_path: Path) -> None:
+    def data(peer: Peer) -> None:
+        peer.send(trade(5))
+        peer.serve()
+
+    server = Server(confirms_and_leaves, confirms_and_leaves, confirms_and_leaves, data)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.status().events)
+        until(lambda: running.link.attempts == 0)
+        assert running.link.status().sessions == 4
+
+
+def test_a_link_gives_up_where_the_settings_say_so(tmp_path: Path) -> None:
+    server = Server(confirms_and_leaves)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES, max_retries=3) as running:
+        until(lambda: running.ended)
+    assert "gave up after 3 attempts" in str(running.failure)
+    assert len(server.attempts) == 4
+
+
+def test_a_dead_connection_is_found_by_its_silence(tmp_path: Path) -> None:
+    with (
+        mute_server() as (url, taken),
+        linked(tmp_path / "j", url, TRADES, heartbeat_interval_s=0.2, heartbeat_timeout_s=0.2) as running,
+    ):
+        until(lambda: taken)
+        began_s = time.monotonic()
+        until(lambda: State.BACKOFF in running.link.moves)
+        assert 0.3 < time.monotonic() - began_s < 2.0
+        assert "nothing at all" in running.link.status().last_error
+        until(lambda: len(taken) >= 2)  # and it tries again
+
+
+def test_a_connection_that_only_answers_pings_is_made_anew_once(tmp_path: Path) -> None:
+    server = Server(Peer.serve)
+    with (
+        server.running() as url,
+        linked(tmp_path / "j", url, TRADES, heartbeat_interval_s=0.05, max_no_data_s=0.3) as running,
+    ):
+        until(lambda: running.link.status().sessions == 2)
+        assert "no market data" in running.link.status().last_error
+        until(lambda: running.link.state is State.LIVE)
+        until(lambda: (running.link.status().last_data_age_s or 0.0) > 0.8)
+        assert running.link.status().sessions == 2  # a quiet market is not asked for anew all the time
+
+
+def test_a_server_that_names_a_time_is_not_bothered_before_it(tmp_path: Path) -> None:
+    server = Server(Peer.serve)
+    server.refuse = Response(429, "Too Many Requests", Headers({"Retry-After": "1", "Content-Length": "0"}), b"")
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.state is State.BACKOFF)
+        assert running.link.status().last_error == "the venue answered HTTP 429"
+        until(lambda: len(server.attempts) >= 2)
+    assert server.attempts[1] - server.attempts[0] >= 1.0
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    target, server = Server(Peer.serve), Server(Peer.serve)
+    with target.running() as elsewhere, server.running() as url:
+        server.refuse = Response(302, "Found", Headers({"Location": elsewhere, "Content-Length": "0"}), b"")
+        with linked(tmp_path / "j", url, TRADES):
+            until(lambda: len(server.attempts) >= 2)
+    assert target.attempts == []
+
+
+def test_an_address_where_nobody_listens_is_tried_again_with_growing_patience(tmp_path: Path) -> None:
+    with linked(tmp_path / "j", "ws://127.0.0.1:1", TRADES) as running:
+        until(lambda: running.link.attempts >= 3)
+        assert "refused" in running.link.status().last_error.lower()
+        assert running.link.status().sessions == 0
+
+
+def test_a_certificate_nobody_signed_is_refused_for_ever(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if made.returncode != 0:
+        pytest.skip("needs openssl to make a certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    opened: list[object] = []
+    with serve(opened.append, "127.0.0.1", 0, ssl=context) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"wss://127.0.0.1:{server.socket.getsockname()[1]}"
+            with linked(tmp_path / "j", url, TRADES) as running:
+                until(lambda: running.link.attempts >= 3)
+                assert "certificate verify failed" in running.link.status().last_error.lower()
+        finally:
+            server.shutdown()
+            thread.join(10)
+    assert opened == []
+
+
+def test_streams_come_and_go_without_a_reconnect(tmp_path: Path) -> None:
+    other = Stream("trade", "B-USD")
+    server = Server(Peer.serve)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.state is State.LIVE)
+        running.link.change([TRADES, other])
+        until(lambda: any("B-USD" in request["product_ids"] for request in server.requests))
+        server.peers[0].send(trade(1, "B-USD"))
+        until(lambda: running.link.status().events == 1)
+        running.link.change([other])
+        until(lambda: any(request["type"] == "unsubscribe" for request in server.requests))
+        until(lambda: running.link.state is State.LIVE)
+        assert running.link.status().sessions == 1
+    asked = [(request["type"], *request["product_ids"]) for request in server.requests if "matches" in request["channels"]]
+    assert asked == [("subscribe", "A-USD"), ("subscribe", "B-USD"), ("unsubscribe", "A-USD")]
+    read = Read(tmp_path / "j")
+    assert [gap["cause"] for gap in read.gaps("trade", "A-USD")] == [b"unsubscribed"]
+    assert [gap["cause"] for gap in read.gaps("trade", "B-USD")] == [b"restart"]
+
+
+def test_a_dropped_book_that_the_venue_still_confirms_is_not_asked_for_again(tmp_path: Path) -> None:
+    late = threading.Event()
+
+    def behaviour(peer: Peer) -> None:
+        peer.answer(peer.next())
+        peer.send(snapshot())
+        peer.next()  # the unsubscribe: confirmed late, and with an old list before it
+        peer.send(b'{"type":"subscriptions","channels":[{"name":"level2_50","product_ids":["A-USD"]}]}')
+        peer.send(delta(price="9"))  # still on its way, and crossing
+        late.set()
+        peer.serve()
+
+    server = Server(behaviour)
+    with server.running() as url, linked(tmp_path / "j", url, BOOKS) as running:
+        until(lambda: running.link.status().events == 1)
+        running.link.change([])
+        assert late.wait(10)
+        until(lambda: running.link.status().events == 2)
+        frames = running.link.status().frames
+        threading.Event().wait(0.5)  # several ticks, in which nothing must be asked
+        assert running.link.status().frames == frames
+    assert [request["type"] for request in server.requests] == ["subscribe", "unsubscribe"]
+
+
+def test_a_refused_symbol_is_found_and_the_others_live(tmp_path: Path) -> None:
+    bad = Stream("trade", "NO-NO")
+
+    def behaviour(peer: Peer) -> None:
+        while True:
+            request = peer.next()
+            if "NO-NO" in request["product_ids"]:
+                peer.send(b'{"type":"error","message":"Failed to subscribe","reason":"NO-NO is not a valid product"}')
+            else:
+                peer.answer(request)
+                if "matches" in request["channels"]:
+                    peer.send(trade(1))
+
+    server = Server(behaviour)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES, bad) as running:
+        until(lambda: running.link.status().refused == 1)
+        until(lambda: running.link.status().events >= 1)
+        until(lambda: running.link.state is State.LIVE)
+        assert running.link.status().sessions == 1
+    read = Read(tmp_path / "j")
+    assert [gap["cause"] for gap in read.gaps("trade", "NO-NO")] == [b"refused"]
+    assert [gap["cause"] for gap in read.gaps("trade")] == [b"restart"]
+
+
+def test_a_crossed_book_is_asked_for_anew_on_the_same_connection(tmp_path: Path) -> None:
+    def behaviour(peer: Peer) -> None:
+        peer.answer(peer.next())
+        peer.send(snapshot())
+        peer.send(delta(price="9"))
+        peer.answer(peer.next())
+        peer.answer(peer.next())
+        peer.send(snapshot())
+        peer.serve()
+
+    server = Server(behaviour)
+    with server.running() as url, linked(tmp_path / "j", url, BOOKS) as running:
+        until(lambda: running.link.status().events == 3)
+        until(lambda: running.rig.continuity.open_gaps() == 0)
+        assert running.link.status().sessions == 1
+    assert [request["type"] for request in server.requests] == ["subscribe", "unsubscribe", "subscribe"]
+
+
+def test_a_book_whose_snapshot_is_on_its_way_after_a_reconnect_is_asked_for_once(tmp_path: Path) -> None:
+    def first(peer: Peer) -> None:
+        peer.answer(peer.next())
+        peer.send(snapshot())
+        peer.connection.close()
+
+    def second(peer: Peer) -> None:
+        peer.answer(peer.next())
+        threading.Event().wait(0.5)  # a whole book takes its time
+        peer.send(snapshot())
+        peer.serve()
+
+    server = Server(first, second)
+    with server.running() as url, linked(tmp_path / "j", url, BOOKS) as running:
+        until(lambda: running.link.status().events == 2)
+    assert [request["type"] for request in server.requests] == ["subscribe", "subscribe"]
+
+
+def test_a_disconnect_is_a_gap_that_the_next_session_ends(tmp_path: Path) -> None:
+    def first(peer: Peer) -> None:
+        peer.answer(peer.next())
+        for number in (1, 2):
+            peer.send(trade(number))
+        peer.answer(peer.next())
+        peer.connection.close_socket()  # without a word
+
+    def second(peer: Peer) -> None:
+        peer.send(trade(5))
+        peer.serve()
+
+    server = Server(first, second)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.status().events == 3)
+    read = Read(tmp_path / "j")
+    assert [integer(row["trade_id"]) for row in read.rows("trade")] == [1, 2, 5]
+    first_gap = read.gaps("trade")[0]
+    assert (first_gap["cause"], integer(first_gap["last_id"]), integer(first_gap["first_id"])) == (b"disconnect", 2, 5)
+    assert len({row["session_id"] for row in read.rows("session")}) == 2
+
+
+def test_later_links_start_later_within_the_connects_a_venue_allows(tmp_path: Path) -> None:
+    server = Server(Peer.serve)
+    began_s = time.monotonic()
+    with server.running() as url, linked(tmp_path / "j", url, TRADES, number=3):
+        until(lambda: server.attempts)
+    assert server.attempts[0] - began_s >= 3 * 0.5 * random.Random(7).random() - 0.01
+
+
+def test_a_link_told_to_stop_while_it_waits_stops_at_once(tmp_path: Path) -> None:
+    with linked(tmp_path / "j", "ws://127.0.0.1:1", TRADES, reconnect_delay_s=60.0, reconnect_cap_s=60.0) as running:
+        until(lambda: running.link.state is State.BACKOFF)
+        began_s = time.monotonic()
+        running.stop()
+        assert time.monotonic() - began_s < 1.0
+        assert running.link.state is State.CLOSED
