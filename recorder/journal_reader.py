@@ -221,7 +221,8 @@ class JournalReader:
         self, position: Position, header: BlockHeader, body: int, body_size: int, seq: int, *, with_frames: bool
     ) -> StoredBlock:
         assert self._file is not None
-        parts, lost = [], []
+        parts: list[Part] = []
+        lost: list[str] = []
         offset = body
         for section in header.sections:
             if section.table or with_frames:

@@ -45,26 +45,46 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 Ids = Mapping[str, int]
 """symbol -> instrument_id"""
 
+# The encoders below are the second largest cost of the hot path. What many rows share (the instrument, the
+# time of receipt, the session) is packed once with the lengths around it, so that a row packs half as many values.
+
+_shared = struct.Struct("!iqi").pack  # a length, a value, the length of the next field
+
+
+class _Prefixes(dict[str, bytes]):
+    """symbol -> the first bytes of its rows: field count, length and instrument_id, perhaps the next length."""
+
+    def __init__(self, ids: Ids, fields: int, next_length: bytes = b"") -> None:
+        super().__init__()
+        self._ids, self._fields, self._next_length = ids, fields, next_length
+
+    def __missing__(self, symbol: str) -> bytes:
+        prefix = self[symbol] = struct.pack("!hiq", self._fields, 8, self._ids[symbol]) + self._next_length
+        return prefix
+
+
 # ---- trade ----------------------------------------------------------------------------------------
 
-_trade = struct.Struct("!hiqiqiqiqididici").pack
-_CHAR = {"b": b"b", "s": b"s"}
+_trade = struct.Struct("!18sqiq16sdid9s").pack
+_EIGHT = struct.pack("!i", 8)
+_TRADE_END = {side: struct.pack("!ici", 1, side.encode(), -1) for side in ("b", "s")}  # aggressor, no venue_trade_id
 
 
 def encode_trades(trades: Sequence[Trade], ids: Ids) -> bytes:
     """Tuples of table trade."""
-    pack, char, epoch = _trade, _CHAR, PG_EPOCH_US
-    return b"".join(
-        [
-            pack(
-                8, 8, ids[t.symbol], 8, t.trade_id, 8, t.ts_event_ns // 1000 - epoch, 8, t.ts_recv_ns // 1000 - epoch,
-                8, t.price, 8, t.size, 1, char[t.aggressor], -1,
-            )
-            if t.aggressor is not None and t.venue_trade_id is None
-            else _uncommon_trade(t, ids[t.symbol])
-            for t in trades
-        ]
-    )  # fmt: skip
+    pack, end, epoch, prefixes = _trade, _TRADE_END, PG_EPOCH_US, _Prefixes(ids, 8, _EIGHT)
+    receipt_ns, receipt = -1, b""
+    out = []
+    for t in trades:
+        if t.ts_recv_ns != receipt_ns:
+            receipt_ns = t.ts_recv_ns
+            receipt = _shared(8, receipt_ns // 1000 - epoch, 8)
+        if t.aggressor is not None and t.venue_trade_id is None:
+            ts_us = t.ts_event_ns // 1000 - epoch
+            out.append(pack(prefixes[t.symbol], t.trade_id, 8, ts_us, receipt, t.price, 8, t.size, end[t.aggressor]))
+        else:
+            out.append(_uncommon_trade(t, ids[t.symbol]))
+    return b"".join(out)
 
 
 def _uncommon_trade(t: Trade, instrument_id: int) -> bytes:
@@ -76,19 +96,25 @@ def _uncommon_trade(t: Trade, instrument_id: int) -> bytes:
 
 # ---- quote ----------------------------------------------------------------------------------------
 
-_quote = struct.Struct("!hiqiqiqiqiqiqidididid").pack
+_quote = struct.Struct("!14s16sq16sqiqidididid").pack
 
 
 def encode_quotes(quotes: Sequence[Quote], ids: Ids, session_id: int) -> bytes:
     """Tuples of table quote, all of one session."""
+    pack, epoch, prefixes = _quote, PG_EPOCH_US, _Prefixes(ids, 10)
+    session = _shared(8, session_id, 8)
+    receipt_ns, receipt = -1, b""
     out = []
-    pack, epoch = _quote, PG_EPOCH_US
     for q in quotes:
+        if q.ts_recv_ns != receipt_ns:
+            receipt_ns = q.ts_recv_ns
+            receipt = _shared(8, receipt_ns // 1000 - epoch, 8)
         try:
+            ts_us = q.ts_event_ns // 1000 - epoch  # type: ignore[operator]
             out.append(
                 pack(
-                    10, 8, ids[q.symbol], 8, q.ts_recv_ns // 1000 - epoch, 8, q.ts_event_ns // 1000 - epoch,  # type: ignore[operator]
-                    8, session_id, 8, q.frame_seq, 8, q.sequence, 8, q.bid, 8, q.bid_size, 8, q.ask, 8, q.ask_size,
+                    prefixes[q.symbol], receipt, ts_us, session, q.frame_seq,
+                    8, q.sequence, 8, q.bid, 8, q.bid_size, 8, q.ask, 8, q.ask_size,
                 )
             )  # fmt: skip
         except (struct.error, TypeError):  # a field is null
@@ -105,20 +131,21 @@ def _uncommon_quote(q: Quote, instrument_id: int, session_id: int) -> bytes:
 
 # ---- book -----------------------------------------------------------------------------------------
 
-_book_head = struct.Struct("!hiqiqiqiqiqici").pack  # up to the null sequence
+_BOOK_HEAD = "!14s16sq16sq9s"  # up to the null sequence
+_BOOK_KIND = {True: struct.pack("!ici", 1, b"s", -1), False: struct.pack("!ici", 1, b"d", -1)}
 _BOOK_SHAPES = 4096
 _COMMON_LEVELS = 256
 _flatten = chain.from_iterable
 
 
 class _Shape:
-    """Packer of both arrays of a row with so many levels a side, and its argument list, filled in place."""
+    """Packer of a row with so many levels a side, and its argument list, filled in place."""
 
-    __slots__ = ("asks", "bids", "pack", "values")
+    __slots__ = ("arrays", "asks", "bids", "pack", "values")
 
     def __init__(self, bids: int, asks: int) -> None:
-        layout = "!"
-        values: list[float] = []
+        layout = ""
+        values: list[float | bytes] = [0] * 6  # the head
         slices = []
         for count in (bids, asks):
             if count:
@@ -131,7 +158,8 @@ class _Shape:
             first = len(values)
             values += [8] * (4 * count)
             slices.append(slice(first + 1, first + 4 * count, 2))
-        self.pack = struct.Struct(layout).pack
+        self.pack = struct.Struct(_BOOK_HEAD + layout).pack
+        self.arrays = "!" + layout
         self.values = values
         self.bids, self.asks = slices
 
@@ -148,7 +176,9 @@ class BookEncoder:
         shapes = self._shapes
         if len(shapes) > _BOOK_SHAPES:
             shapes.clear()
-        head, epoch = _book_head, PG_EPOCH_US
+        epoch, kinds, prefixes = PG_EPOCH_US, _BOOK_KIND, _Prefixes(ids, 9)
+        session = _shared(8, session_id, 8)
+        receipt_ns, receipt = -1, b""
         for b in books:
             counts = (len(b.bids), len(b.asks))
             shape = shapes.get(counts)
@@ -156,19 +186,19 @@ class BookEncoder:
                 shape = _Shape(*counts)
                 if sum(counts) <= _COMMON_LEVELS:  # one of a whole book takes megabytes and never comes again
                     shapes[counts] = shape
+            if b.ts_recv_ns != receipt_ns:
+                receipt_ns = b.ts_recv_ns
+                receipt = _shared(8, receipt_ns // 1000 - epoch, 8)
             values = shape.values
             values[shape.bids] = _flatten(b.bids)
             values[shape.asks] = _flatten(b.asks)
             if b.ts_event_ns is not None and b.sequence is None:
-                out.append(
-                    head(
-                        9, 8, ids[b.symbol], 8, b.ts_recv_ns // 1000 - epoch, 8, b.ts_event_ns // 1000 - epoch,
-                        8, session_id, 8, b.frame_seq, 1, b"s" if b.snapshot else b"d", -1,
-                    )
-                )  # fmt: skip
+                ts_us = b.ts_event_ns // 1000 - epoch
+                values[:6] = (prefixes[b.symbol], receipt, ts_us, session, b.frame_seq, kinds[b.snapshot])
+                out.append(shape.pack(*values))
             else:
                 out.append(_uncommon_book_head(b, ids[b.symbol], session_id))
-            out.append(shape.pack(*values))
+                out.append(struct.pack(shape.arrays, *values[6:]))
         return b"".join(out)
 
 

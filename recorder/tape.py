@@ -25,7 +25,7 @@ from recorder.log import get_logger
 from recorder.position import Position
 from recorder.timestamps import NS_PER_DAY
 
-_URGENT_BYTES = 1 << 18
+_URGENT_BYTES = 1 << 19
 _SAMPLE = 1024
 _WAIT_FOR_ROOM_S = 1.0
 
@@ -312,9 +312,7 @@ class Tape:
             return True
 
     def _checkpoint(self) -> tuple[list[Mark], list[Session]]:
-        marks = [
-            msgspec.structs.replace(mark, first_id=None, first_ts_event_ns=None) for mark in self._marks.values()
-        ]
+        marks = [msgspec.structs.replace(mark, first_id=None, first_ts_event_ns=None) for mark in self._marks.values()]
         return marks, list(self._live.values())
 
     def _sections(self, batches: list[Batch], position: Position) -> list[tuple[Section, bytes]]:

@@ -29,7 +29,7 @@ class Rfc3339:
         """
         base = self._seconds_ns.get(text[:20])
         fraction = text[20:26]
-        if base is not None and len(text) == 27 and text[26] == "Z" and fraction.isdecimal():  # microseconds: the rule
+        if base is not None and text[26:] == "Z" and fraction.isdecimal():  # microseconds: the rule
             return base + int(fraction) * 1000
         return self._slow(text)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from recorder.clock import ManualClock
 from recorder.continuity import Continuity
 from recorder.events import CHANNELS, Session, Stream
-from recorder.intake import Intake
 from recorder.instruments import instrument_id
+from recorder.intake import Intake
 from recorder.journal import Journal
 from recorder.journal_reader import JournalReader, StoredBlock
 from recorder.settings import JournalSettings
@@ -32,7 +32,9 @@ class Rig:
         self.clock = ManualClock(NOW)
         self._ids = itertools.count(1)
         self.journal = Journal(folder, "coinbase", settings or JournalSettings(reserve_mb=0), self.clock)
-        self.continuity = Continuity(Coinbase.contiguous, lambda: next(self._ids) + 1000 * len(self.journal.recovered.marks))
+        self.continuity = Continuity(
+            Coinbase.contiguous, lambda: next(self._ids) + 1000 * len(self.journal.recovered.marks)
+        )
         recovered = self.journal.recovered
         self.continuity.restore(recovered.marks, recovered.last_frame_ns, NOW)
         self.tape = Tape(self.journal, self.continuity, "coinbase", pending_bytes, self.clock)
@@ -53,9 +55,9 @@ class Rig:
 
     def kill(self) -> None:
         """kill -9: everything that is not in the file is gone."""
-        os.close(self.journal._lock)  # noqa: SLF001
-        if self.journal._file >= 0:  # noqa: SLF001
-            os.close(self.journal._file)  # noqa: SLF001
+        os.close(self.journal._lock)
+        if self.journal._file >= 0:
+            os.close(self.journal._file)
 
 
 class Read:

@@ -135,7 +135,11 @@ class CoinbaseSession:
         return (Trade(m.product_id, m.trade_id, self._ns(m.time), ts_recv_ns, m.price, m.size, aggressor),)
 
     def _quote(self, m: _Ticker, ts_recv_ns: int) -> Sequence[Output]:
-        time_ns = self._clock(m.time, ts_recv_ns) if m.time is not None else None
+        time_ns = None
+        if m.time is not None:
+            time_ns = self._ns(m.time)
+            if not EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY:
+                time_ns = None
         return (
             Quote(
                 m.product_id, time_ns, ts_recv_ns, m.sequence, m.best_bid, m.best_bid_size, m.best_ask, m.best_ask_size
@@ -144,10 +148,15 @@ class CoinbaseSession:
 
     def _delta(self, m: _L2Update, ts_recv_ns: int) -> Sequence[Output]:
         symbol, changes = m.product_id, m.changes
-        bids: Levels = [(price, size) for side, price, size in changes if side == "buy"]
-        asks: Levels = [(price, size) for side, price, size in changes if side == "sell"]
-        if len(bids) + len(asks) != len(changes):
-            raise DecodeError("a change is neither buy nor sell")
+        bids: Levels = []
+        asks: Levels = []
+        for side, price, size in changes:
+            if side == "buy":
+                bids.append((price, size))
+            elif side == "sell":
+                asks.append((price, size))
+            else:
+                raise DecodeError("a change is neither buy nor sell")
         row = Book(symbol, self._clock(m.time, ts_recv_ns), ts_recv_ns, False, None, bids, asks)
         book = self._books.get(symbol)
         if book is None:

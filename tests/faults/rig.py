@@ -307,7 +307,7 @@ class Rig:
             if self.query("SELECT FROM gap WHERE ended_at IS NULL LIMIT 1"):
                 return False
             return all(
-                self.number(f"SELECT count(DISTINCT instrument_id) FROM {table}") == streams for table in CHANNELS
+                self.number(f"SELECT count(DISTINCT instrument_id) FROM {table}") >= streams for table in CHANNELS
             )
         except (psycopg2.OperationalError, psycopg2.errors.UndefinedTable):  # no server yet, or no schema
             return False

@@ -131,7 +131,11 @@ def mute_server() -> Iterator[tuple[str, list[socket.socket]]]:
                 head = b""
                 while b"\r\n\r\n" not in head:
                     head += peer.recv(4096)
-                (key,) = (line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+                (key,) = (
+                    line.split(b": ")[1]
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"sec-websocket-key")
+                )
                 digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
                 peer.sendall(
                     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

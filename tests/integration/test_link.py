@@ -172,7 +172,9 @@ def test_streams_come_and_go_without_a_reconnect(tmp_path: Path) -> None:
         until(lambda: any(request["type"] == "unsubscribe" for request in server.requests))
         until(lambda: running.link.state is State.LIVE)
         assert running.link.status().sessions == 1
-    asked = [(request["type"], *request["product_ids"]) for request in server.requests if "matches" in request["channels"]]
+    asked = [
+        (request["type"], *request["product_ids"]) for request in server.requests if "matches" in request["channels"]
+    ]
     assert asked == [("subscribe", "A-USD"), ("subscribe", "B-USD"), ("unsubscribe", "A-USD")]
     read = Read(tmp_path / "j")
     assert [gap["cause"] for gap in read.gaps("trade", "A-USD")] == [b"unsubscribed"]

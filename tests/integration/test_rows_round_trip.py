@@ -72,7 +72,9 @@ def test_quotes_keep_their_values_and_nulls(copied: Connection) -> None:
         Quote("A", NS, NS, 7, 1.0, 2.0, 3.0, 4.0, 12),
         Quote("A", None, NS, None, None, None, None, None, 13),
     ]
-    first, second = sorted(through(copied, "quote", encode_quotes(quotes, IDS, 99)), key=lambda row: str(row["frame_seq"]))
+    first, second = sorted(
+        through(copied, "quote", encode_quotes(quotes, IDS, 99)), key=lambda row: str(row["frame_seq"])
+    )
     assert first == {
         "instrument_id": -5, "ts_recv": TIME, "ts_event": TIME, "session_id": 99, "frame_seq": 12, "sequence": 7,
         "bid": 1.0, "bid_size": 2.0, "ask": 3.0, "ask_size": 4.0,
@@ -83,7 +85,14 @@ def test_quotes_keep_their_values_and_nulls(copied: Connection) -> None:
 @pytest.mark.parametrize(("bids", "asks"), [(0, 0), (1, 0), (0, 1), (2, 3), (1000, 700)])
 def test_books_keep_their_levels_whatever_their_number(copied: Connection, bids: int, asks: int) -> None:
     book = Book(
-        "A", NS, NS, bids == 1, None, [(100 - n / 7, n / 3) for n in range(bids)], [(101 + n / 7, n) for n in range(asks)], 4
+        "A",
+        NS,
+        NS,
+        bids == 1,
+        None,
+        [(100 - n / 7, n / 3) for n in range(bids)],
+        [(101 + n / 7, n) for n in range(asks)],
+        4,
     )
     (row,) = through(copied, "book", BookEncoder().encode([book], IDS, 99))
     assert row == {
@@ -98,7 +107,8 @@ def test_books_keep_their_levels_whatever_their_number(copied: Connection, bids:
 def test_every_float_comes_back_as_it_was(
     copied: Connection, numbers: list[float], levels: list[tuple[float, float]]
 ) -> None:
-    quote = Quote("A", NS, NS, 1, *numbers)
+    bid, bid_size, ask, ask_size = numbers
+    quote = Quote("A", NS, NS, 1, bid, bid_size, ask, ask_size)
     (row,) = through(copied, "quote", encode_quotes([quote], IDS, 1))
     assert [row[name] for name in ("bid", "bid_size", "ask", "ask_size")] == numbers
     book = Book("A", None, NS, True, 5, levels, levels[:1])

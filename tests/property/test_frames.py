@@ -1,5 +1,6 @@
 """The frame reader: any cutting of the stream gives the same messages, against our own bytes and a real server."""
 
+import contextlib
 import os
 import random
 import socket
@@ -120,7 +121,7 @@ def test_a_skipped_message_keeps_a_sample_and_costs_no_memory() -> None:
         count = len(room)
         room.release()
         assert reader.received(count) == ([], [])
-    assert reader._oversized is not None  # noqa: SLF001 - a terabyte is not sent in a test
+    assert reader._oversized is not None
     assert reader._oversized.sample.startswith(b"begins so")
 
 
@@ -171,10 +172,8 @@ def test_what_breaks_the_protocol_is_told_as_such(raw: bytes) -> None:
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 @example(b"\x81\x7f" + b"\xff" * 8, [])
 def test_any_bytes_give_messages_or_a_protocol_error(raw: bytes, cuts: list[int]) -> None:
-    try:
+    with contextlib.suppress(ProtocolError):
         feed(FrameReader(100), raw, [cut for cut in cuts if cut <= len(raw)])
-    except ProtocolError as error:
-        assert str(error)
 
 
 # ---- a real server ----------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The journal: whatever is written is read, whatever happens to the disk."""
 
+import contextlib
+import itertools
 import os
 import subprocess
 import tempfile
@@ -141,7 +143,7 @@ def test_the_torn_tail_of_a_younger_segment_does_not_touch_the_older(tmp_path: P
         journal = opened(tmp_path / "j")
         assert [one.last_id for one in journal.recovered.marks] == [1]
         assert journal.recovered.last_frame_ns == {1: 1001}
-        os.close(journal._lock)  # noqa: SLF001 - gone without a word, as kill -9 does it
+        os.close(journal._lock)
     assert numbers(read(tmp_path / "j")) == [1]
 
 
@@ -172,7 +174,7 @@ def test_a_wrong_bit_costs_at_most_its_own_block(tmp_path: Path) -> None:
         if isinstance(told[0], Damaged):
             assert told[0].reason
             assert told[0].position.offset == (starts[hit] if hit else FILE_HEADER.size)
-        assert all(a.next <= b.position for a, b in zip(items, items[1:], strict=False))
+        assert all(a.next <= b.position for a, b in itertools.pairwise(items))
 
 
 def test_a_header_that_claims_gigabytes_costs_no_memory(tmp_path: Path) -> None:
@@ -296,8 +298,11 @@ def test_a_journal_keeps_its_identity_also_when_the_file_that_names_it_is_gone(t
     journal = opened(tmp_path / "j")
     write(journal, 1)
     journal.close()
-    for damage in (lambda path: path.unlink(), lambda path: path.write_text(""), lambda path: path.write_text("x" * 32)):
-        damage(tmp_path / "j" / "journal.id")
+    for damage in (None, "", "x" * 32):
+        path = tmp_path / "j" / "journal.id"
+        path.unlink()
+        if damage is not None:
+            path.write_text(damage)
         again = opened(tmp_path / "j")
         assert again.journal_id == journal.journal_id  # else all of it would be loaded a second time
         again.close()
@@ -320,7 +325,7 @@ def test_a_sync_that_fails_ends_the_trust_in_the_journal(tmp_path: Path, monkeyp
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(recorder.journal, "_sync_data", fails)
-    with pytest.raises(JournalError, match="cannot sync the journal .*Input/output error") as caught:
+    with pytest.raises(JournalError, match=r"cannot sync the journal .*Input/output error") as caught:
         journal.sync()
     assert not isinstance(caught.value, JournalFull)
     monkeypatch.undo()
@@ -342,7 +347,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root can mount a small file system")
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    )
     if mounted.returncode != 0:
         pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
     try:
@@ -353,7 +360,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(path: Path) -> None:
     """Write a file until there is no space."""
-    with open(path, "wb", buffering=0) as file, pytest.raises(OSError, match="space"):
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
 
@@ -384,7 +391,7 @@ def test_a_full_disk_costs_whole_blocks_and_writing_resumes_with_space(small_dis
 def test_a_segment_that_finds_no_space_is_begun_later(small_disk: Path) -> None:
     journal = opened(small_disk / "j")
     clock = ManualClock()
-    journal._clock = clock  # noqa: SLF001
+    journal._clock = clock
     fill(small_disk / "ballast")
     with pytest.raises(JournalFull):
         journal.next_position(lambda: ([mark(number) for number in range(10_000)], []))

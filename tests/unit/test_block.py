@@ -1,9 +1,10 @@
 """The bytes of a block: what goes in comes out, and what is damaged is told from what is whole."""
 
+import struct
 from array import array
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recorder import block
@@ -13,7 +14,6 @@ from recorder.block import (
     BlockHeader,
     Mark,
     Run,
-    Section,
     decode_frames,
     encode_frames,
     parse_header,
@@ -23,7 +23,10 @@ from recorder.block import (
 from recorder.events import Gap
 
 GAP = Gap(1, "A", "trade", None, "disconnect", "open", None, 7, None, 10, None, 5, None, 1)
-MARKS = [Mark("A", "trade", 3, True, 9, 90, 8, 80, 1, GAP), Mark("\u00e9/\U0001f600", "book", None, False, *[None] * 4, 2, None)]  # type: ignore[list-item]
+MARKS = [
+    Mark("A", "trade", 3, True, 9, 90, 8, 80, 1, GAP),
+    Mark("\u00e9/\U0001f600", "book", None, False, None, None, None, None, 2, None),
+]
 
 
 @settings(max_examples=100, deadline=None)
@@ -44,6 +47,8 @@ def test_frames_come_out_as_they_went_in_with_their_receipts(chunks: list[list[b
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80), st.integers(0, 5))
+@example(struct.pack("=Iqq", 1, 5, 10**15), 0)
+@example(struct.pack("=Iqqqq", 2, 5, 10**15, 5, 3 - 10**15), 3)
 def test_a_frames_section_of_another_shape_is_a_value_error(raw: bytes, count: int) -> None:
     try:
         decode_frames([Run(1, 1, count, 0)], raw)
@@ -71,14 +76,6 @@ def test_a_section_with_a_wrong_byte_is_refused(raw: bytes) -> None:
         unpack_section(section, stored[:-1])
 
 
-def test_a_section_that_claims_to_grow_beyond_its_size_is_refused() -> None:
-    section, stored = BlockEncoder().section("", 1, b"abc" * 2000, ())
-    lying = Section("", 1, section.size, 100, section.crc, ())
-    with pytest.raises(ValueError, match="section frames"):
-        if len(unpack_section(lying, stored)) != lying.raw_size:
-            raise ValueError("section frames: grew")
-
-
 def test_a_block_carries_its_header_and_bodies() -> None:
     encoder = BlockEncoder()
     parts = [encoder.section("trade", 2, b"rows" * 400, (1, 2)), encoder.section("gap", 1, b"g", ())]
@@ -98,7 +95,7 @@ def test_a_wrong_bit_in_prefix_or_header_is_noticed() -> None:
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
-        parsed = parse_prefix(flipped[: PREFIX.size])
+        parsed = parse_prefix(bytes(flipped[: PREFIX.size]))
         if parsed is not None:
             header_size, body_size, crc, seq = parsed
             packed = bytes(flipped[PREFIX.size : PREFIX.size + header_size])

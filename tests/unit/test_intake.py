@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from taped import NOW, Read, Rig, S, delta, integer, nanoseconds, quote, snapshot, trade
@@ -11,8 +12,6 @@ from recorder.block import Frame
 from recorder.events import CHANNELS, Refused, Resync, Stream
 from recorder.frames import Oversized
 from recorder.instruments import instrument_id
-
-import pytest
 
 
 def test_every_frame_and_row_is_in_the_journal_in_order_and_counted(tmp_path: Path) -> None:
@@ -187,7 +186,7 @@ def test_a_fault_of_the_adapter_costs_its_frame_and_not_the_connection(
 ) -> None:
     rig = Rig(tmp_path / "j")
     intake = rig.intake("A-USD")
-    decoder = intake._decoder  # noqa: SLF001
+    decoder = intake._decoder
     right = decoder.decode
 
     def wrong(frame: bytes, ts_ns: int) -> object:

@@ -1,5 +1,7 @@
 """When a fresh book is asked for."""
 
+import itertools
+
 from recorder.resyncs import CALM_S, CAP_S, FIRST_S, Resyncs
 
 
@@ -25,7 +27,7 @@ def test_a_book_that_does_not_come_is_asked_for_ever_later() -> None:
     resyncs = Resyncs()
     resyncs.want("A", 0.0)
     asked = [float(at) for at in range(2000) if resyncs.due(float(at))]
-    waits = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert waits[0] == FIRST_S
     assert waits == sorted(waits)
     assert max(waits) == CAP_S

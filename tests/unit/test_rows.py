@@ -42,9 +42,9 @@ def test_nanoseconds_are_truncated_to_microseconds_never_rounded() -> None:
 
 def test_the_quick_way_and_the_general_way_agree() -> None:
     trade = Trade("A", 7, NS, NS + 5, 1.5, 2.5, "b")
-    assert encode_trades([trade], IDS) == rows._uncommon_trade(trade, -5)  # noqa: SLF001
+    assert encode_trades([trade], IDS) == rows._uncommon_trade(trade, -5)
     quote = Quote("B", NS, NS + 5, 9, 1.0, 2.0, 3.0, 4.0, 11)
-    assert encode_quotes([quote], IDS, 3) == rows._uncommon_quote(quote, IDS["B"], 3)  # noqa: SLF001
+    assert encode_quotes([quote], IDS, 3) == rows._uncommon_quote(quote, IDS["B"], 3)
 
 
 @pytest.mark.parametrize("missing", ["ts_event_ns", "sequence", "bid", "bid_size", "ask", "ask_size"])

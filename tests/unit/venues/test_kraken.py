@@ -93,7 +93,7 @@ def level(price: str, size: str) -> str:
 def book(kind: str, bids: Levels, asks: Levels, checksum: int | None = None, **naive: Any) -> bytes:
     """A book frame; its checksum is right unless another is given."""
     if checksum is None:
-        row = {"bids": [dict(price=p, qty=q) for p, q in bids], "asks": [dict(price=p, qty=q) for p, q in asks]}
+        row = {"bids": [{"price": p, "qty": q} for p, q in bids], "asks": [{"price": p, "qty": q} for p, q in asks]}
         checksum = naive["book"].checksum(row, snapshot=kind == "snapshot")
     return (
         f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"A/USD","bids":[{",".join(level(*one) for one in bids)}'
