@@ -129,8 +129,7 @@ class Intake:
                     elif isinstance(output, Trade):
                         time_ns = output.ts_event_ns
                         if not EARLIEST_NS <= time_ns <= latest_ns:
-                            reason = "event time out of range"
-                            batch.quarantined.append(quarantined(item, output.symbol, ts_ns, reason, frame))
+                            self._absurd(batch, item, output.symbol, ts_ns, frame)
                             continue
                         trades.append(output)
                         state = trade_states.get(output.symbol)
@@ -144,7 +143,8 @@ class Intake:
                         else:
                             continuity.trade(output)
                     elif isinstance(output, Witness):
-                        continuity.witness(output, ts_ns)
+                        if EARLIEST_NS <= output.ts_event_ns <= latest_ns:
+                            continuity.witness(output, ts_ns)
                     elif isinstance(output, Resync):
                         settle()
                         stream = Stream("book", output.symbol)
@@ -212,6 +212,12 @@ class Intake:
         return rows
 
     # ---- what cannot be read, what cannot be kept ---------------------------------------------------------
+
+    @staticmethod
+    def _absurd(batch: Batch, item: int, symbol: str, ts_ns: int, frame: bytes) -> None:
+        """Quarantine a frame with a trade of an impossible time; once, however many it holds."""
+        if not batch.quarantined or batch.quarantined[-1].item != item:
+            batch.quarantined.append(quarantined(item, symbol, ts_ns, "event time out of range", frame))
 
     def _unreadable(self, batch: Batch, item: int, frame: bytes, ts_ns: int, reason: str) -> None:
         """Quarantine a frame, and declare a gap for the streams whose data it may have carried."""

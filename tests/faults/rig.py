@@ -31,6 +31,7 @@ from recorder.verify import Report, verify
 ROOT = Path(__file__).parents[2]
 SYMBOLS = {"coinbase": ("BTC-USD", "ETH-USD"), "kraken": ("BTC/USD", "ETH/USD")}
 CHANNELS = ("trade", "quote", "book")
+GAP = ("venue", "symbol", "channel", "cause", "state", "reason", "last_id", "first_id", "started_at", "ended_at")
 QUIET = 1e-9  # market events a second; 0 would mean as fast as the clients read
 ZONES = ("UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Chatham")  # the host's zone must not matter
 Sections = Mapping[str, Mapping[str, object]]
@@ -285,12 +286,11 @@ class Rig:
 
     def gaps(self, where: str = "true") -> list[dict[str, Any]]:
         """Gap rows with venue and symbol, oldest first."""
-        names = "venue symbol channel cause state reason last_id first_id started_at ended_at".split()
         rows = self.query(
-            f"SELECT {', '.join(names)} FROM gap LEFT JOIN instrument USING (instrument_id) "
+            f"SELECT {', '.join(GAP)} FROM gap LEFT JOIN instrument USING (instrument_id) "
             f"WHERE {where} ORDER BY started_at, gap_id"
         )
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [dict(zip(GAP, row, strict=True)) for row in rows]
 
     def number(self, query: str) -> int:
         """The single number a query gives."""

@@ -82,9 +82,7 @@ def test_every_misdeed_of_the_simulator_is_tried(make_rig: MakeRig, database: st
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("each", [pytest.param(9, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
-def test_after_any_misdeed_everything_sent_is_stored_or_declared(
-    each: int, make_rig: MakeRig, database: str
-) -> None:
+def test_after_any_misdeed_everything_sent_is_stored_or_declared(each: int, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database).up()
     misdeeds = list(MISDEEDS)
     rig.rng.shuffle(misdeeds)
@@ -109,7 +107,7 @@ def test_each_malformed_frame_is_quarantined_with_its_reason_and_the_session_liv
             else:
                 rig.do(venue, "junk", kind=kind)
             expected += kind not in READABLE[venue]
-        rig.wait(f"{kind} is in quarantine", lambda: rig.stored("quarantine") == expected, 10.0)
+        rig.wait(f"{kind} is in quarantine", lambda number=expected: rig.stored("quarantine") == number, 10.0)  # type: ignore[misc]
     rig.prove()
     rows = rig.query("SELECT scope, reason, octet_length(sample), octet_length(sha256) FROM quarantine")
     assert all(scope == "frame" and reason and size <= 1024 and digest == 32 for scope, reason, size, digest in rows)
@@ -200,7 +198,9 @@ def test_a_wrong_checksum_brings_one_fresh_book_of_that_symbol(make_rig: MakeRig
     assert (gap["ended_at"] - gap["started_at"]).total_seconds() < 5
 
 
-@pytest.mark.parametrize("wrong_s", [pytest.param(4.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "wrong_s", [pytest.param(4.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
+)
 def test_checksums_that_are_always_wrong_are_no_storm_of_subscriptions(
     wrong_s: float, make_rig: MakeRig, database: str
 ) -> None:

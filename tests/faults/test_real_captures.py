@@ -1,4 +1,4 @@
-"""Real frames all the way: file, websocket, recorder, journal, writer, Postgres; compared with a plain reading of it."""
+"""Real frames all the way from a file to Postgres, compared with a plain reading of the file."""
 
 import json
 import os
@@ -97,7 +97,10 @@ def stored(rig: Rig) -> dict[str, Counter[Row]]:
     trades = (
         "SELECT symbol, trade_id, ts_event, price, size, aggressor FROM trade JOIN instrument USING (instrument_id)"
     )
-    quotes = "SELECT symbol, ts_event, sequence, bid, bid_size, ask, ask_size FROM quote JOIN instrument USING (instrument_id)"
+    quotes = (
+        "SELECT symbol, ts_event, sequence, bid, bid_size, ask, ask_size "
+        "FROM quote JOIN instrument USING (instrument_id)"
+    )
     books = "SELECT symbol, ts_event, book.kind, bids, asks FROM book JOIN instrument USING (instrument_id)"
     return {
         "trade": Counter(rig.query(trades)),

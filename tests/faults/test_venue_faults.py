@@ -14,9 +14,7 @@ MakeRig = Callable[..., Rig]
 
 def threads(rig: Rig) -> dict[str, int]:
     """Threads of each recorder."""
-    return {
-        name: len(list(Path(f"/proc/{rig.processes[name].pid}/task").iterdir())) for name in rig.recorders
-    }
+    return {name: len(list(Path(f"/proc/{rig.processes[name].pid}/task").iterdir())) for name in rig.recorders}
 
 
 def sessions(rig: Rig, recorder: str) -> int:
@@ -49,7 +47,9 @@ def test_half_open_connections_are_noticed_within_fifteen_seconds(
     assert threads(rig) == before
 
 
-@pytest.mark.parametrize("frozen_s", [pytest.param(2.5, id="short"), pytest.param(60, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "frozen_s", [pytest.param(2.5, id="short"), pytest.param(60, id="long", marks=pytest.mark.long)]
+)
 def test_a_ponging_socket_without_data_is_made_anew_once_and_a_quiet_market_is_left_alone(
     frozen_s: float, make_rig: MakeRig, database: str
 ) -> None:
