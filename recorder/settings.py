@@ -47,6 +47,8 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "LOG_LEVEL": ("log", "level"),
     "DEBUG": ("log", "debug"),
 }
+_OWN_NAMES = [*FLAT_NAMES, "TAPEDECK_CONFIG"]
+_A_SLIP = 0.85  # TAPEDECK_HOEM is one of TAPEDECK_HOME; TAPEDECK_DATA, which tests read, is none
 
 
 def _split_commas(value: object) -> object:
@@ -326,7 +328,8 @@ def _from_variables(variables: Mapping[str, str], origin: str, *, strict: bool) 
     Args:
         variables: Name -> text.
         origin: Where they stand, for the message.
-        strict: Every name must be ours (`.env`); otherwise only those that begin with TAPEDECK_.
+        strict: Every name must be ours (`.env`). The environment belongs to others too, so there only a name that
+            all but spells one of ours is taken for a slip.
     """
     values: dict[str, Any] = {}
     for name, text in variables.items():
@@ -336,10 +339,8 @@ def _from_variables(variables: Mapping[str, str], origin: str, *, strict: bool) 
             path = FLAT_NAMES[name]
         elif name.startswith(PREFIX):
             path = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
-        elif strict or name.startswith("TAPEDECK_"):
-            raise ConfigError(
-                f"{origin} sets {name}, which is unknown{_nearest(name, [*FLAT_NAMES, 'TAPEDECK_CONFIG'])}"
-            )
+        elif strict or (name.startswith("TAPEDECK_") and difflib.get_close_matches(name, _OWN_NAMES, cutoff=_A_SLIP)):
+            raise ConfigError(f"{origin} sets {name}, which is unknown{_nearest(name, _OWN_NAMES)}")
         else:
             continue
         if text or path in (("database", "url"), ("monitoring", "alert_webhook_url")):  # empty: unset

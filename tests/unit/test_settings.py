@@ -153,3 +153,7 @@ def test_without_a_name_the_settings_of_the_running_appliance_are_used(tmp_path:
 def test_a_program_started_with_the_environment_has_the_same_settings(tmp_path: Path) -> None:
     settings = Settings.load(Path("live"), {"TAPEDECK_HOME": str(tmp_path)})
     assert Settings.load(None, settings.environment()).file == settings.file
+
+
+def test_a_variable_that_only_shares_our_prefix_is_left_alone() -> None:
+    assert Settings.load(Path("demo"), {"TAPEDECK_DATA": "/elsewhere", "TAPEDECK_BENCH": "x"}).simulator.enabled
