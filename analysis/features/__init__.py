@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from analysis.arrays import MINUTE, SECOND, Floats, Gaps, Ints, Quotes, Trades
+from analysis.arrays import DAY, MINUTE, SECOND, Floats, Gaps, Ints, Quotes, Trades
 from analysis.features import context, dependence, flow, liquidity, orderbook, returns, volatility
 from analysis.features.barview import BarView, bar_view
 from analysis.features.moment import MOMENTS, Arrivals, Moment, Tape
@@ -19,6 +19,9 @@ FAMILIES = (returns, volatility, dependence, flow, liquidity, orderbook, context
 
 DELAY_NS = 2 * SECOND
 """The watermark: a bar counts as known this long after its end."""
+
+LOOKBACK = 21 * DAY
+"""How much of the tape a live process must hold: 20 days of the same minute, and the indicators' warm-up."""
 
 HEALTH = frozenset({"gap_share_60"})
 """Columns about the data rather than the market; a model leaves them out unless they are shown to be harmless."""
@@ -68,6 +71,7 @@ __all__ = [
     "BARS",
     "DELAY_NS",
     "HEALTH",
+    "LOOKBACK",
     "MINUTE",
     "MOMENTS",
     "Arrivals",

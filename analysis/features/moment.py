@@ -118,6 +118,22 @@ class Tape:
             _days={},
         )
 
+    def since(self, t: int) -> "Tape":
+        """The tape without what was received before t, as a process holds it that forgets: see LOOKBACK."""
+
+        def later(arrivals: Arrivals[C]) -> Arrivals[C]:
+            return Arrivals(arrivals.rows.take(arrivals.rows.ts_recv >= t))
+
+        return replace(
+            self,
+            trades=later(self.trades),
+            quotes=later(self.quotes),
+            depths=later(self.depths),
+            others=[later(other) for other in self.others],
+            leader=None if self.leader is None else later(self.leader),
+            _days={},
+        )
+
     def day_before(self, t: int) -> tuple[float, float]:
         """Volume, and 99th percentile of a trade's notional, of the UTC day before t's, as received by midnight.
 

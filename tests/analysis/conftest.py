@@ -1,4 +1,4 @@
-"""Tests of `analysis`. Without its extra they are skipped with a reason: the recorder's own tests do not wait for it."""
+"""Tests of `analysis`. Without its extra they are skipped, with a reason: the recorder's own do not wait for it."""
 
 import importlib.util
 import sys

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.arrays import DAY, HOUR, MINUTE, SECOND, Depths, Floats, Gaps, Quotes, Trades
+from analysis.arrays import DAY, HOUR, MINUTE, SECOND, Depths, Floats, Gaps, Ints, Quotes, Trades
 from analysis.features import Arrivals, Tape
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +75,11 @@ def all_candles() -> dict[str, Ohlcv]:
     return series
 
 
+def rounded(prices: Floats) -> Floats:
+    """Three decimals."""
+    return np.round(prices, 3).astype(np.float64)
+
+
 def full_tape(days: int = 12, seed: int = 1) -> Tape:
     """A tape with every input: late trades, a gap, a second venue, ten levels; quiet enough to be fast."""
     rng = np.random.default_rng(seed)
@@ -89,26 +94,26 @@ def full_tape(days: int = 12, seed: int = 1) -> Tape:
     noisy = np.round(price + 0.01 * side, 3)
     trades = Trades(ts, ts + lag, np.arange(len(ts)), noisy, np.round(rng.exponential(1, len(ts)) + 0.01, 3), side)
 
-    def quotes(n: int, delay: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
+    def seen_mid(n: int) -> tuple[Ints, Floats]:
         at = T0 + np.sort(rng.integers(span - 9 * HOUR, span, n))
         seen = (at < gap.start[0]) | (at >= gap.end[0])
         at = at[seen]
         return at, np.interp(at, ts, price)
 
     def best(n: int, delay: int) -> Quotes:
-        at, mid = quotes(n, delay)
+        at, mid = seen_mid(n)
         half = rng.integers(1, 4, len(at)) * 0.005
-        bid, ask = np.round(mid - half, 3), np.round(mid + half, 3)
+        bid, ask = rounded(mid - half), rounded(mid + half)
         crossed = rng.random(len(at)) < 0.001
         bid[crossed] = ask[crossed]
         sizes = rng.exponential(1, (2, len(at))) + 0.1
         return Quotes(at, at + delay, bid, sizes[0], ask, sizes[1])
 
     own = best(20_000, 10_000_000)
-    at, mid = quotes(12_000, 0)
+    at, mid = seen_mid(12_000)
     step = np.arange(1, 11) * 0.01
     levels = rng.exponential(1, (2, len(at), 10)) + 0.01
-    bids, asks = np.round(mid[:, None] - step, 3), np.round(mid[:, None] + step, 3)
+    bids, asks = rounded(mid[:, None] - step), rounded(mid[:, None] + step)
     depths = Depths(at, at + 10_000_000, bids, levels[0], asks, levels[1])
     return Tape.of(
         trades,

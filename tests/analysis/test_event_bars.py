@@ -1,5 +1,7 @@
 """Tick, volume and dollar bars."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,7 +34,7 @@ def test_a_stream_gives_the_bars_of_the_whole(kind: tuple[Kind, float], n: int, 
     trades = random_trades(n, HOUR, seed=n)
     stream = EventBarStream(*kind)
     borders = [0, *sorted(min(cut, n) for cut in cuts), n]
-    parts = [stream.add(trades.take(slice(a, b))) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    parts = [stream.add(trades.take(slice(a, b))) for a, b in pairwise(borders)]
     assert same(Bars.none().then(*parts), event_bars(trades, *kind))
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_data import Ohlcv, all_candles
+from talib._ta_lib import MA_Type
 
 from analysis.arrays import DAY, Floats, Gaps
 from analysis.bars import Bars
@@ -44,8 +46,8 @@ FIRST = {
 def oracle(high: Floats, low: Floats, close: Floats, volume: Floats) -> dict[str, Floats]:
     """The protocol's calls, one by one."""
     macd, signal, hist = talib.MACD(close, 12, 26, 9)
-    upper, middle, lower = talib.BBANDS(close, 20, 2, 2, 0)
-    k, d = talib.STOCH(high, low, close, 14, 3, 0, 3, 0)
+    upper, middle, lower = talib.BBANDS(close, 20, 2, 2, MA_Type.SMA)
+    k, d = talib.STOCH(high, low, close, 14, 3, MA_Type.SMA, 3, MA_Type.SMA)
     return {
         "rsi_14": talib.RSI(close, 14),
         "macd": macd,
@@ -127,6 +129,20 @@ def test_streaming_equals_talib_on_every_series_after_a_restart_too() -> None:
         assert_equal(found, oracle(rows.high, rows.low, rows.close, rows.volume), rows.close, rows.volume)
 
 
+def test_a_window_of_a_thousand_bars_agrees_with_the_whole_history() -> None:
+    for candles in all_candles().values():
+        n = len(candles[0])
+        if n < WINDOW + 100:
+            continue
+        whole = series(candles)
+        expected = oracle(whole.high, whole.low, whole.close, whole.volume)
+        rows = series(tuple(column[-WINDOW - 100 :] for column in candles))  # type: ignore[arg-type]
+        out = streamed(IndicatorStream(from_trades=False), rows, 0, WINDOW + 100)[-100:]
+        found = {name: np.array([row[name] for row in out]) for name in COLUMNS}
+        started = {name: values[-100:] for name, values in expected.items() if name != "obv"}
+        assert_equal(found, started, whole.close, whole.volume)
+
+
 def test_the_first_value_stands_where_the_protocol_says() -> None:
     found = indicators(walk(300))
     assert {name: int(np.flatnonzero(~np.isnan(found[name]))[0]) for name in FIRST} == FIRST
@@ -182,7 +198,7 @@ def test_a_nan_or_a_reset_begins_a_series_of_its_own(broken: set[int], reset: se
     close = np.where(holes, np.nan, rows.close)
     found = indicators(Series(rows.high, rows.low, close, rows.volume, rows.notional, rows.session), resets)
     borders = sorted({0, 400} | reset | broken | {i + 1 for i in broken})
-    for begin, end in zip(borders[:-1], borders[1:], strict=True):
+    for begin, end in pairwise(borders):
         if begin in broken:
             assert all(np.isnan(values[begin]) for values in found.values())
             continue
