@@ -119,8 +119,9 @@ def test_a_gap_over_a_tenth_of_the_window_makes_it_null_and_a_shorter_one_does_n
     assert {"rv_60", "rv_15", "rv_240", "eff_spread_bp", "spread_z", "ret_60"} <= known(0.0)
     assert {"rv_60", "rv_240", "ret_60", "spread_z"} <= known(5.0)
     assert not {"rv_60", "rv_15", "eff_spread_bp", "ret_60"} & known(8.0)
-    assert {"rv_240", "spread_z", "tfi_5", "spread_bp"} <= known(8.0)
+    assert {"rv_240", "spread_z", "tfi_5", "spread_bp", "trade_sign_acf1"} <= known(8.0)
     assert not {"rv_240", "spread_z"} & known(30.0)
+    assert not {"trade_sign_acf1", "roll_bp"} & known(60.0)  # 500 trades span four hours here
 
 
 def test_an_audit_finds_a_feature_that_counts_by_event_time_alone(tape: Tape, times: Ints) -> None:
