@@ -4,7 +4,7 @@ RUN  := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## make .venv and install everything the recorder needs (no-op when fresh)
 
@@ -35,6 +35,9 @@ test: $(STAMP)  ## every test in its short form
 lint: $(STAMP)  ## format, style, types, import layers
 	@.ci/lint
 
+test-analysis: $(STAMP)  ## install the analysis extra and run the tests of analysis/
+	@.ci/test-analysis
+
 check: lint test  ## what CI checks
 
 faults: $(STAMP)  ## the fault tests in their long form
@@ -49,4 +52,4 @@ schema: $(STAMP)  ## write sql/schema.sql anew from the migrations
 clean:  ## remove the virtual environment and caches; recorded data in var/ stays
 	@.ci/clean $(VENV)
 
-.PHONY: help setup run live stop status logs psql test lint check faults bench schema clean
+.PHONY: help setup run live stop status logs psql test test-analysis lint check faults bench schema clean

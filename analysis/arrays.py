@@ -1,0 +1,177 @@
+"""Columns of events: what the tape holds, as aligned arrays.
+
+Times are int64 nanoseconds since 1970, UTC. Prices are float64 in quote units per base unit, sizes in base units.
+All columns of one value have the same length, which is its `len`.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Signs = npt.NDArray[np.int8]
+Index = slice | Ints | Bools
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+FOREVER = np.iinfo(np.int64).max
+"""The end of a gap that is still going on."""
+
+
+class Columns:
+    """Base of the values below: aligned columns, taken and joined together."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        first: npt.NDArray[np.generic] = getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
+        return len(first)
+
+    def take(self, index: Index) -> Self:
+        """The rows of a slice, a mask or an array of positions."""
+        names = (field.name for field in fields(self))  # type: ignore[arg-type]
+        return type(self)(**{name: getattr(self, name)[index] for name in names})
+
+    def then(self, *others: Self) -> Self:
+        """These rows, then those of `others`."""
+        names = (field.name for field in fields(self))  # type: ignore[arg-type]
+        parts = (self, *others)
+        return type(self)(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received(Columns):
+    """Rows that carry both clocks."""
+
+    ts_event: Ints  # venue's clock, ns; the loader puts ts_recv where the venue gives none
+    ts_recv: Ints  # ours, ns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trades(Received):
+    """Prints of one instrument."""
+
+    trade_id: Ints
+    price: Floats
+    size: Floats
+    side: Signs  # of the taker: 1 buy, -1 sell, 0 where the venue does not say
+
+    @classmethod
+    def none(cls) -> Self:
+        """No trades."""
+        return cls(_ints(), _ints(), _ints(), _floats(), _floats(), np.zeros(0, np.int8))
+
+    def ordered(self) -> Self:
+        """The same trades by (ts_event, trade_id): one order, whatever the order of arrival.
+
+        Trades that are in order already come back uncopied.
+        """
+        ts = self.ts_event
+        if len(ts) < 2:
+            return self
+        step = ts[1:] >= ts[:-1]
+        if step.all():
+            ties = np.flatnonzero(ts[1:] == ts[:-1])
+            if (self.trade_id[ties + 1] >= self.trade_id[ties]).all():
+                return self
+        return self.take(np.lexsort((self.trade_id, ts)))
+
+    def distinct(self) -> Self:
+        """Ordered, and each (ts_event, trade_id) once: the first that came."""
+        rows = self.ordered()
+        if len(rows) < 2:
+            return rows
+        twin = (rows.ts_event[1:] == rows.ts_event[:-1]) & (rows.trade_id[1:] == rows.trade_id[:-1])
+        return rows.take(np.concatenate([[True], ~twin])) if twin.any() else rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quotes(Received):
+    """Best bid and ask after each change; NaN where a side is empty."""
+
+    bid: Floats
+    bid_size: Floats
+    ask: Floats
+    ask_size: Floats
+
+    @classmethod
+    def none(cls) -> Self:
+        """No quotes."""
+        return cls(_ints(), _ints(), _floats(), _floats(), _floats(), _floats())
+
+    @property
+    def mid(self) -> Floats:
+        """(n,) middle of bid and ask; NaN where a side is empty or the book is crossed."""
+        return np.where(self.ask > self.bid, (self.ask + self.bid) / 2, np.nan)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Depths(Received):
+    """The top levels of the book after each change, best first; NaN where a level is missing."""
+
+    bid: Floats  # (n, levels) prices
+    bid_size: Floats
+    ask: Floats
+    ask_size: Floats
+
+    @classmethod
+    def none(cls, levels: int = 10) -> Self:
+        """No book."""
+        empty = np.zeros((0, levels))
+        return cls(_ints(), _ints(), empty, empty, empty, empty)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gaps(Columns):
+    """Spans of receipt time in which the stream was not recorded, half-open; `end` is FOREVER while one lasts."""
+
+    start: Ints
+    end: Ints
+
+    @classmethod
+    def none(cls) -> Self:
+        """Nothing missing."""
+        return cls(_ints(), _ints())
+
+    def merged(self) -> Self:
+        """The same spans without overlaps, in order."""
+        if not len(self):
+            return self
+        order = np.argsort(self.start, kind="stable")
+        start, end = self.start[order], np.maximum.accumulate(self.end[order])
+        first = np.concatenate([[True], start[1:] > end[:-1]])
+        last = np.concatenate([first[1:], [True]])
+        return type(self)(start[first], end[last])
+
+    def missing(self, start: Ints, end: Ints) -> Ints:
+        """(n,) nanoseconds of each span [start, end) that lie in a gap."""
+        gaps = self.merged()
+        if not len(gaps):
+            return np.zeros(len(start), np.int64)
+        length = np.concatenate([[0], np.cumsum(gaps.end[:-1] - gaps.start[:-1])])
+
+        def before(at: Ints) -> Ints:
+            k = np.searchsorted(gaps.start, at, side="right") - 1
+            inside = np.minimum(at, gaps.end[k]) - gaps.start[k]
+            return np.where(k >= 0, length[k] + inside, 0)
+
+        return before(end) - before(start)
+
+    def share(self, start: Ints, end: Ints) -> Floats:
+        """(n,) share of each span that lies in a gap, 0 to 1."""
+        share: Floats = self.missing(start, end) / np.maximum(end - start, 1)
+        return share
+
+
+def _ints() -> Ints:
+    return np.zeros(0, np.int64)
+
+
+def _floats() -> Floats:
+    return np.zeros(0, np.float64)

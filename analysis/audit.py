@@ -1,0 +1,104 @@
+"""Proof that features know only the past: cut the tape at t, compute again, and compare to the bit."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arrays import Floats, Ints
+
+Value = float | str
+
+
+class Cuttable(Protocol):
+    """A tape that can be had as it was."""
+
+    def until(self, t: int) -> Self:
+        """Nothing received after t."""
+        ...
+
+
+T = TypeVar("T", bound=Cuttable)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A feature that is not what it should be."""
+
+    feature: str
+    t: int  # decision time, ns
+    expected: Value
+    found: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found, and what it could not tell."""
+
+    findings: tuple[Finding, ...]
+    checked: int  # values compared
+    always_null: tuple[str, ...]  # features that were unknown at every audited time: nothing is proven of them
+
+    @property
+    def passed(self) -> bool:
+        """No finding."""
+        return not self.findings
+
+
+def truncation(tape: T, times: Ints, compute: Callable[[T, int], Mapping[str, Value]]) -> Audit:
+    """Whether each feature at t is unchanged, to the bit, when all that was received after t is removed.
+
+    Args:
+        tape: Reaching beyond the times.
+        times: (n,) decision times to audit, ns.
+        compute: The features of a tape at one time.
+    """
+    whole = [compute(tape, t) for t in times.tolist()]
+    cut = (compute(tape.until(t), t) for t in times.tolist())
+    return _compare(times, whole, cut, same)
+
+
+def recomputation(
+    times: Ints, published: Mapping[str, Floats], recomputed: Mapping[str, Floats], tolerance: float = 1e-9
+) -> Audit:
+    """Whether features computed again equal what was published: null masks exactly, values to a relative tolerance."""
+    missing = sorted(set(published) ^ set(recomputed))
+    if missing:
+        raise ValueError(f"only in one of the two tables: {', '.join(missing)}")
+
+    def rows(table: Mapping[str, npt.NDArray[np.float64]]) -> Iterable[Mapping[str, Value]]:
+        return ({name: float(values[i]) for name, values in table.items()} for i in range(len(times)))
+
+    def close(a: Value, b: Value) -> bool:
+        if isinstance(a, str) or isinstance(b, str) or np.isnan(a) or np.isnan(b):
+            return same(a, b)
+        return abs(a - b) <= tolerance * max(1.0, abs(a), abs(b))
+
+    return _compare(times, rows(published), rows(recomputed), close)
+
+
+def same(a: Value, b: Value) -> bool:
+    """Equal to the bit, or both null."""
+    if isinstance(a, str) or isinstance(b, str):
+        return a == b
+    return a == b or bool(np.isnan(a) and np.isnan(b))
+
+
+def _compare(
+    times: Ints,
+    expected: Iterable[Mapping[str, Value]],
+    found: Iterable[Mapping[str, Value]],
+    equal: Callable[[Value, Value], bool],
+) -> Audit:
+    findings: list[Finding] = []
+    known: dict[str, bool] = {}
+    checked = 0
+    for t, left, right in zip(times.tolist(), expected, found, strict=True):
+        for name, value in left.items():
+            checked += 1
+            known[name] = known.get(name, False) or isinstance(value, str) or not np.isnan(value)
+            if not equal(value, right[name]):
+                findings.append(Finding(name, t, value, right[name]))
+    return Audit(tuple(findings), checked, tuple(name for name, seen in known.items() if not seen))

@@ -1,0 +1,273 @@
+"""Time bars from trades, their roll-up to longer timeframes, and the regular grid.
+
+Trades count in the order (ts_event, trade_id), whatever the order of arrival; a bar holds the trades of [start, end).
+Nothing is forward-filled: a minute without a trade has no bar, until `on_grid` is asked for one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+
+from analysis.arrays import DAY, HOUR, MINUTE, Columns, Floats, Gaps, Ints, Trades
+
+TIMEFRAMES: Mapping[str, int] = {
+    "1m": MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "1h": HOUR,
+    "4h": 4 * HOUR,
+    "1d": DAY,
+}
+"""Name of a timeframe -> its width in ns. All but 1m are rolled up from 1m."""
+
+_BLOCK = 65_536  # trades
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars(Columns):
+    """Bars of one series, oldest first."""
+
+    start: Ints  # ns, the first instant inside
+    end: Ints  # ns, the first instant after
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats  # base units
+    notional: Floats  # quote units, sum of price * size
+    vwap: Floats  # notional / volume
+    trade_count: Ints
+    buy_volume: Floats  # base units where the taker bought
+    sell_volume: Floats
+    signed_notional: Floats  # quote units, bought minus sold by takers
+    coverage: Floats  # share of the span that was recorded, 0 to 1; NaN where the gaps are not known
+
+    @classmethod
+    def none(cls) -> Self:
+        """No bars."""
+        i, f = np.zeros(0, np.int64), np.zeros(0)
+        return cls(i, i, f, f, f, f, f, f, f, i, f, f, f, f)
+
+
+def time_bars(trades: Trades, width_ns: int, gaps: Gaps | None = None) -> Bars:
+    """Bars of equal spans of the venue's clock, aligned to 1970.
+
+    Args:
+        trades: Of one instrument, in any order, each once.
+        width_ns: Span of a bar.
+        gaps: What was not recorded; None leaves `coverage` NaN.
+
+    Returns:
+        One bar per span that holds a trade.
+    """
+    trades = trades.ordered()
+    first, span = _spans(trades.ts_event, width_ns)
+    start = span * width_ns
+    return reduce(trades, first, start, start + width_ns, gaps)
+
+
+def roll_up(bars: Bars, width_ns: int, gaps: Gaps | None = None) -> Bars:
+    """Longer bars from shorter ones: first open, highest high, lowest low, last close, sums.
+
+    Args:
+        bars: Oldest first, of a width that divides `width_ns`.
+        width_ns: Span of the longer bars.
+        gaps: As in `time_bars`.
+    """
+    if len(bars) and (width_ns % (bars.end - bars.start)).any():
+        raise ValueError(f"bars of this width do not add up to {width_ns} ns")
+    if not len(bars):
+        return bars
+    first, span = _spans(bars.start, width_ns)
+    volume, notional = _sum(bars.volume, first), _sum(bars.notional, first)
+    start = span * width_ns
+    return Bars(
+        start=start,
+        end=start + width_ns,
+        open=bars.open[first],
+        high=np.maximum.reduceat(bars.high, first),
+        low=np.minimum.reduceat(bars.low, first),
+        close=bars.close[np.append(first[1:], len(bars)) - 1],
+        volume=volume,
+        notional=notional,
+        vwap=notional / volume,
+        trade_count=np.add.reduceat(bars.trade_count, first),
+        buy_volume=_sum(bars.buy_volume, first),
+        sell_volume=_sum(bars.sell_volume, first),
+        signed_notional=_sum(bars.signed_notional, first),
+        coverage=_coverage(start, start + width_ns, gaps),
+    )
+
+
+def on_grid(
+    bars: Bars, start_ns: int, end_ns: int, width_ns: int, gaps: Gaps, fill: Literal["flat", "none"] = "flat"
+) -> Bars:
+    """One row per span of [start_ns, end_ns), so that neighbours in the array are neighbours in time.
+
+    A quiet span, recorded throughout, has volume 0 and, with fill "flat", the previous close as its four prices; with
+    "none" its prices are NaN. A span without a trade that was not recorded throughout is NaN in every measured
+    column: we do not know. No price is carried across it.
+    """
+    start = np.arange(start_ns // width_ns * width_ns, end_ns, width_ns, dtype=np.int64)
+    inside = (bars.start >= start_ns) & (bars.start < end_ns)
+    source = bars.take(inside)
+    at = (source.start - start[0]) // width_ns if len(start) else source.start
+    coverage = _coverage(start, start + width_ns, gaps)
+    has = np.zeros(len(start), np.bool_)
+    has[at] = True
+    known = has | (coverage == 1.0)
+
+    def spread(values: Floats, empty: float) -> Floats:
+        out = np.where(known, empty, np.nan)
+        out[at] = values
+        return out
+
+    close = spread(source.close, np.nan)
+    if fill == "flat":
+        anchor = np.where(known, np.where(has, np.arange(len(start)), -1), np.arange(len(start)))
+        anchor = np.maximum.accumulate(anchor) if len(anchor) else anchor
+        close = np.where(anchor >= 0, close[anchor], np.nan)
+    flat = np.where(has, np.nan, close)
+
+    def prices(values: Floats) -> Floats:
+        out = flat.copy()
+        out[at] = values
+        return out
+
+    count = np.zeros(len(start), np.int64)
+    count[at] = source.trade_count
+    return Bars(
+        start=start,
+        end=start + width_ns,
+        open=prices(source.open),
+        high=prices(source.high),
+        low=prices(source.low),
+        close=close,
+        volume=spread(source.volume, 0.0),
+        notional=spread(source.notional, 0.0),
+        vwap=spread(source.vwap, np.nan),
+        trade_count=count,
+        buy_volume=spread(source.buy_volume, 0.0),
+        sell_volume=spread(source.sell_volume, 0.0),
+        signed_notional=spread(source.signed_notional, 0.0),
+        coverage=coverage,
+    )
+
+
+class BarStream:
+    """Time bars while the trades arrive, in any order and any batches; equal to `time_bars` of all of them.
+
+    It keeps the trades of recent bars and makes a touched bar anew from all of its trades, so a late or repeated
+    trade changes exactly its own bar. A trade older than what it keeps is not added: its bar is named in `dirty`,
+    for the caller to make again from the store.
+    """
+
+    def __init__(self, width_ns: int) -> None:
+        self._width = width_ns
+        self._trades: dict[int, Trades] = {}
+        self._kept_from: int | None = None
+        self.dirty: set[int] = set()  # starts (ns) of bars whose trades we no longer hold
+
+    def add(self, trades: Trades, gaps: Gaps | None = None) -> Bars:
+        """Take trades in; the bars they touched, as they are now."""
+        trades = trades.ordered()
+        first, span = _spans(trades.ts_event, self._width)
+        touched: list[Trades] = []
+        starts: list[int] = []
+        for begin, end, start in zip(first, np.append(first, len(trades))[1:], span * self._width, strict=True):
+            key = int(start)
+            if self._kept_from is not None and key < self._kept_from:
+                self.dirty.add(key)
+                continue
+            part = trades.take(slice(begin, end))
+            held = self._trades.get(key)
+            part = (held.then(part) if held is not None else part).distinct()
+            self._trades[key] = part
+            touched.append(part)
+            starts.append(key)
+        if not touched:
+            return Bars.none()
+        sizes = np.array([len(part) for part in touched])
+        start_ns = np.array(starts, np.int64)
+        rows = touched[0].then(*touched[1:])
+        return reduce(rows, np.cumsum(sizes) - sizes, start_ns, start_ns + self._width, gaps)
+
+    def forget(self, before_ns: int) -> None:
+        """Drop the trades of bars that start earlier."""
+        self._kept_from = max(before_ns, self._kept_from or before_ns)
+        self._trades = {start: kept for start, kept in self._trades.items() if start >= self._kept_from}
+
+
+def _spans(ts: Ints, width_ns: int) -> tuple[Ints, Ints]:
+    """Position of the first row of each non-empty span, and the number of that span. `ts` is ascending."""
+    if not len(ts):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    low, high = int(ts[0]) // width_ns, int(ts[-1]) // width_ns
+    if (high - low) * 8 < len(ts):  # few spans: cutting by bisection spares a division per row
+        numbers = np.arange(low, high + 1, dtype=np.int64)
+        first = np.searchsorted(ts, numbers * width_ns)
+        filled = np.append(first[1:], len(ts)) > first
+        return first[filled], numbers[filled]
+    number = ts // width_ns
+    first = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
+    return first, number[first]
+
+
+def reduce(trades: Trades, first: Ints, start: Ints, end: Ints, gaps: Gaps | None) -> Bars:
+    """Bars of consecutive rows: bar k holds the rows from first[k] up to first[k+1].
+
+    `reduceat` adds a run by its length alone, so a bar is the same to the bit wherever its trades stand.
+    """
+    if not len(first):
+        return Bars.none()
+    n = len(first)
+    high, low, volume, notional, buy, sell, signed = np.empty((7, n))
+    after = np.append(first[1:], len(trades))
+    k = 0
+    while k < n:  # a block of bars at a time: what is computed per trade then stays in the cache
+        upto = max(k + 1, int(np.searchsorted(after, first[k] + _BLOCK, side="right")))
+        rows = slice(int(first[k]), int(after[upto - 1]))
+        price, size, side = trades.price[rows], trades.size[rows], trades.side[rows]
+        quote = price * size
+        at, out = first[k:upto] - first[k], slice(k, upto)
+        np.maximum.reduceat(price, at, out=high[out])
+        np.minimum.reduceat(price, at, out=low[out])
+        np.add.reduceat(size, at, out=volume[out])
+        np.add.reduceat(quote, at, out=notional[out])
+        np.add.reduceat(size * (side > 0), at, out=buy[out])
+        np.add.reduceat(size * (side < 0), at, out=sell[out])
+        np.add.reduceat(quote * side, at, out=signed[out])
+        k = upto
+    return Bars(
+        start=start,
+        end=end,
+        open=trades.price[first],
+        high=high,
+        low=low,
+        close=trades.price[after - 1],
+        volume=volume,
+        notional=notional,
+        vwap=notional / volume,
+        trade_count=after - first,
+        buy_volume=buy,
+        sell_volume=sell,
+        signed_notional=signed,
+        coverage=_coverage(start, end, gaps),
+    )
+
+
+def _sum(values: Floats, first: Ints) -> Floats:
+    return np.add.reduceat(values, first)
+
+
+def _coverage(start: Ints, end: Ints, gaps: Gaps | None) -> Floats:
+    if gaps is None:
+        return np.full(len(start), np.nan)
+    return 1.0 - gaps.share(start, end)
+
+
+def with_coverage(bars: Bars, gaps: Gaps) -> Bars:
+    """The same bars against another set of gaps, for instance after some were healed."""
+    return replace(bars, coverage=_coverage(bars.start, bars.end, gaps))

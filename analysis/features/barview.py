@@ -1,0 +1,122 @@
+"""What a bar feature reads: one-minute bars on a grid, and the rows at which a value is wanted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from analysis.arrays import Floats, Gaps, Ints, Trades
+from analysis.bars import Bars, on_grid, time_bars
+from analysis.features import windows as w
+from analysis.indicators import Series, indicators
+
+MAX_GAP = 0.10
+"""A window of which more than this share was not recorded gives null."""
+
+_BLOCK = 2_000_000  # values a block of windows may hold at a time
+
+
+@dataclass(frozen=True, eq=False)
+class BarView:
+    """Minute bars and the rows wanted; every method answers at those rows from bars up to them.
+
+    A feature of row i reads bars 0..i only. Returns of prices are log differences, of probabilities logit differences.
+    """
+
+    bars: Bars  # on a grid: see bars.on_grid
+    rows: Ints  # (m,) positions in `bars`; -1 where there is no bar yet
+    probability: bool = False
+
+    @cached_property
+    def level(self) -> Floats:
+        """(n,) log of the close, or its logit with p clipped to [0.005, 0.995]."""
+        if self.probability:
+            p = np.clip(self.bars.close, 0.005, 0.995)
+            return np.log(p / (1 - p))
+        return w.positive_log(self.bars.close)
+
+    @cached_property
+    def returns(self) -> Floats:
+        """(n,) change of `level` from the bar before; null at the first bar and beside a gap."""
+        return np.diff(self.level, prepend=np.nan)
+
+    @cached_property
+    def _missing(self) -> Floats:
+        """(n + 1,) minutes not recorded before each bar, a running sum."""
+        return np.concatenate([[0.0], np.cumsum(1.0 - self.bars.coverage)])
+
+    def recorded(self, n: int) -> Floats:
+        """(m,) 1.0 where the last n bars exist and at most MAX_GAP of them lies in a gap, else null."""
+        begin = self.rows + 1 - n
+        missing = self._missing[self.rows + 1] - self._missing[np.maximum(begin, 0)]
+        return np.where((begin >= 0) & (missing <= MAX_GAP * n + 1e-9), 1.0, np.nan)
+
+    def at(self, values: Floats, lag: int = 0) -> Floats:
+        """(m,) values `lag` bars before each row; null before the first bar."""
+        index = self.rows - lag
+        return np.where(index >= 0, values[np.maximum(index, 0)] if len(values) else np.nan, np.nan)
+
+    def over(self, n: int, compute: Callable[..., Floats], *columns: Floats, more: int = 0) -> Floats:
+        """(m,) a statistic of the last n values of each column.
+
+        Args:
+            n: Length of the window.
+            compute: Takes one (k, n) array per column, gives (k,).
+            columns: (len(bars),) each.
+            more: Bars needed before the window, 1 for a window of returns.
+        """
+        out = np.full(len(self.rows), np.nan)
+        good = np.flatnonzero(~np.isnan(self.recorded(n + more)))
+        back = np.arange(1 - n, 1)
+        step = max(1, _BLOCK // n)
+        for i in range(0, len(good), step):
+            part = good[i : i + step]
+            index = self.rows[part][:, None] + back
+            out[part] = compute(*(column[index] for column in columns))
+        return out
+
+    def over_returns(self, n: int, compute: Callable[..., Floats], *columns: Floats) -> Floats:
+        """(m,) a statistic of the last n returns, with the same rows of other columns; null at fewer than n returns."""
+        return self.over(n, compute, self.returns, *columns, more=1)
+
+    @cached_property
+    def _indicators(self) -> dict[str, Floats]:
+        return indicators(Series.of(self.bars))
+
+    def indicator(self, name: str) -> Floats:
+        """(m,) an indicator of the same bars."""
+        return self.at(self._indicators[name])
+
+
+def published(trades: Trades, width_ns: int, delay_ns: int) -> Trades:
+    """The trades that were there when their bar was published: received by its end plus the watermark delay."""
+    end = (trades.ts_event // width_ns + 1) * width_ns
+    return trades.take(trades.ts_recv <= end + delay_ns)
+
+
+def bar_view(
+    trades: Trades,
+    gaps: Gaps,
+    times: Ints,
+    *,
+    delay_ns: int,
+    width_ns: int = 60_000_000_000,
+    probability: bool = False,
+) -> BarView:
+    """Bars as they were published, and for each decision time the last one known by then.
+
+    Args:
+        trades: All that is stored; what came after a bar was published is left out of it, as it was then.
+        gaps: What was not recorded, healed since or not: a healed trade was not known at the time.
+        times: (m,) decision times, ns.
+        delay_ns: A bar is known this long after its end.
+    """
+    known = published(trades, width_ns, delay_ns)
+    bars = time_bars(known, width_ns)
+    last = int(times.max()) - delay_ns if len(times) else 0
+    if len(bars):
+        start = int(bars.start[0])
+        bars = on_grid(bars, start, max(start, last // width_ns * width_ns), width_ns, gaps)
+    rows = np.searchsorted(bars.end, times - delay_ns, side="right") - 1
+    return BarView(bars, rows.astype(np.int64), probability)

@@ -1,0 +1,73 @@
+"""G. Other venues, the calendar, and the health of the data."""
+
+import numpy as np
+
+from analysis.arrays import DAY, HOUR, SECOND
+from analysis.features.moment import MOMENTS, Moment, mid_at
+
+
+@MOMENTS.add("basis_bp", "context", ["quotes", "others"])
+def basis_bp(now: Moment) -> float:
+    """Own middle against the median of the other venues'.
+
+    Formula: 1e4 ln(m_own / median of the other venues' m), every quote at most 5 s old
+    Unit: bp
+    Null: own quote or all others stale
+    Source: quotes of the same pair in the same currency
+    """
+    others = np.array([mid_at(other, now.t) for other in now.tape.others])
+    others = others[~np.isnan(others)]
+    return 1e4 * float(np.log(mid_at(now.tape.quotes, now.t) / np.median(others))) if len(others) else np.nan
+
+
+@MOMENTS.add("lead_ret_5s", "context", ["quotes", "leader"])
+def lead_ret_5s(now: Moment) -> float:
+    """What the leading venue moved in 5 s beyond ourselves.
+
+    Formula: 1e4 ln(m(T) / m(T - 5 s)) of the leader minus the same of our own
+    Unit: bp
+    Null: a quote at either end older than 5 s
+    Source: quotes of both venues
+    """
+    if now.tape.leader is None:
+        return np.nan
+    ends = now.t, now.t - 5 * SECOND
+    theirs, before = (mid_at(now.tape.leader, t) for t in ends)
+    ours, earlier = (mid_at(now.tape.quotes, t) for t in ends)
+    return 1e4 * float(np.log(theirs / before) - np.log(ours / earlier))
+
+
+@MOMENTS.add("tod_sin", "context", [])
+def tod_sin(now: Moment) -> float:
+    """Time of day on a circle, its sine.
+
+    Formula: sin(2 pi seconds of the UTC day / 86400)
+    Unit: 1
+    Null: never
+    Source: clock
+    """
+    return float(np.sin(2 * np.pi * (now.t % DAY) / DAY))
+
+
+@MOMENTS.add("tod_cos", "context", [])
+def tod_cos(now: Moment) -> float:
+    """Time of day on a circle, its cosine.
+
+    Formula: cos(2 pi seconds of the UTC day / 86400)
+    Unit: 1
+    Null: never
+    Source: clock
+    """
+    return float(np.cos(2 * np.pi * (now.t % DAY) / DAY))
+
+
+@MOMENTS.add("gap_share_60", "context", [])
+def gap_share_60(now: Moment) -> float:
+    """Share of the last hour without a live connection; a health flag, kept out of a model by default.
+
+    Formula: time in gaps in (T - 60 min, T] / 60 min
+    Unit: 0 to 1
+    Null: never
+    Source: gaps, healed since or not
+    """
+    return float(now.tape.gaps.share(np.array([now.t - HOUR]), np.array([now.t]))[0])

@@ -1,0 +1,278 @@
+"""The 13 indicators, 24 columns, computed by TA-Lib; `indicators` for a whole series, `IndicatorStream` bar by bar.
+
+Every parameter is passed to TA-Lib explicitly, its unstable period stays 0, and it never sees a NaN: one NaN would make
+six of them null for the rest of the series, and RSI and OBV wrong without a sign of it. So a series is cut at every
+row that has a NaN and at every reset the caller names, and each part is a series of its own: it warms up anew.
+
+A value belongs to its bar's close time. Null is NaN. A constant price gives RSI, STOCH, ADX, ATR and MFI of 0 and bands
+equal to the price, which are finite values by TA-Lib's definition, not nulls.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import talib
+from talib._ta_lib import MA_Type
+
+from analysis.arrays import DAY, Bools, Floats, Gaps, Ints
+from analysis.bars import Bars
+
+_SMA = MA_Type.SMA
+
+WINDOW = 1_000
+"""Bars the stream computes on: every recursive indicator agrees with its full history to 1e-13 by then."""
+
+COLUMNS: tuple[str, ...] = (
+    "rsi_14",
+    "macd",
+    "macd_signal",
+    "macd_hist",
+    "bb_upper",
+    "bb_middle",
+    "bb_lower",
+    "sma_20",
+    "sma_50",
+    "sma_100",
+    "sma_200",
+    "ema_12",
+    "ema_26",
+    "ema_50",
+    "stoch_k",
+    "stoch_d",
+    "atr_14",
+    "adx_14",
+    "plus_di_14",
+    "minus_di_14",
+    "volume_sma_20",
+    "mfi_14",
+    "obv",
+    "vwap",
+)
+
+VwapBasis = Literal["trades", "typical"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """What the indicators read: aligned (n,) columns of one (venue, symbol, timeframe), oldest first."""
+
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    notional: Floats | None  # quote units, from trades; None leaves vwap to typical prices
+    session: Ints  # a number that changes with each session; vwap starts anew
+
+    @classmethod
+    def of(cls, bars: Bars, session: Ints | None = None) -> Self:
+        """A series of bars; a session is a UTC day unless the caller numbers them, as for equities."""
+        days = bars.start // DAY if session is None else session
+        return cls(bars.high, bars.low, bars.close, bars.volume, bars.notional, days)
+
+    @property
+    def vwap_basis(self) -> VwapBasis:
+        """What vwap was computed from."""
+        return "typical" if self.notional is None else "trades"
+
+
+def indicators(series: Series, resets: Bools | None = None) -> dict[str, Floats]:
+    """All columns of a series.
+
+    Args:
+        series: (n,) columns; a row with a NaN has null indicators and ends the part before it.
+        resets: (n,) True where a row does not follow from the row before, see `resets_at_gaps`.
+
+    Returns:
+        Name of each of COLUMNS -> (n,) float64, NaN until the indicator's first value.
+    """
+    n = len(series.close)
+    parts = _parts(series, resets)
+    if parts == [(0, n)]:  # the usual case: TA-Lib's arrays are the answer, and copying them costs half as much again
+        return _whole(_rows(series, 0, n))
+    out = {name: np.full(n, np.nan) for name in COLUMNS}
+    for begin, end in parts:
+        for name, values in _whole(_rows(series, begin, end)).items():
+            out[name][begin:end] = values
+    return out
+
+
+def _whole(part: Series) -> dict[str, Floats]:
+    return {**_computed(part), "obv": talib.OBV(part.close, part.volume), "vwap": _vwap(part)}
+
+
+def resets_at_gaps(bars: Bars, gaps: Gaps) -> Bools:
+    """(n,) True where recording was interrupted between the start of the bar before and the start of this one."""
+    resets = np.zeros(len(bars), np.bool_)
+    resets[1:] = gaps.missing(bars.start[:-1], bars.start[1:]) > 0
+    return resets
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a stream needs to go on after a restart."""
+
+    rows: tuple[tuple[float, float, float, float], ...]  # high, low, close, volume of up to WINDOW bars
+    obv: float
+    session: int | None
+    session_notional: float
+    session_volume: float
+
+
+class IndicatorStream:
+    """The same columns for one new bar at a time, in constant memory.
+
+    Recursive indicators are computed on the last WINDOW bars; OBV and vwap, which remember everything, are carried.
+    """
+
+    def __init__(self, state: State | None = None, *, from_trades: bool = True) -> None:
+        self._rows = np.full((4, 4 * WINDOW), np.nan)
+        self._begin = self._end = 0
+        self._from_trades = from_trades
+        self._obv = 0.0
+        self._session: int | None = None
+        self._notional = self._volume = 0.0
+        if state is not None:
+            self._end = len(state.rows)
+            self._rows[:, : self._end] = np.array(state.rows, np.float64).reshape(-1, 4).T
+            self._obv, self._session = state.obv, state.session
+            self._notional, self._volume = state.session_notional, state.session_volume
+
+    @property
+    def state(self) -> State:
+        """Everything the next bar depends on."""
+        window = self._rows[:, self._begin : self._end].T
+        rows = tuple((float(h), float(low), float(c), float(v)) for h, low, c, v in window)
+        return State(rows, self._obv, self._session, self._notional, self._volume)
+
+    def reset(self) -> None:
+        """Begin a series of its own, as after a gap."""
+        self._begin = self._end = 0
+        self._obv = 0.0
+        self._session = None
+        self._notional = self._volume = 0.0
+
+    def add(
+        self, high: float, low: float, close: float, volume: float, session: int, notional: float | None = None
+    ) -> dict[str, float]:
+        """Take a closed bar in; its columns. A bar with a NaN is a reset and has none."""
+        if self._from_trades and notional is None:
+            raise ValueError("vwap from trades needs the bar's notional")
+        cash = (high + low + close) / 3 * volume if notional is None else notional
+        if np.isnan((high, low, close, volume, cash)).any():
+            self.reset()
+            return dict.fromkeys(COLUMNS, np.nan)
+        self._carry(close, volume, cash, session)
+        self._push(high, low, close, volume)
+        highs, lows, closes, volumes = self._rows[:, self._begin : self._end]
+        part = Series(highs, lows, closes, volumes, None, np.zeros(0, np.int64))
+        out = {name: float(values[-1]) for name, values in _computed(part).items()}
+        out["obv"] = self._obv
+        out["vwap"] = self._notional / self._volume if self._volume > 0 else np.nan
+        return out
+
+    def _carry(self, close: float, volume: float, cash: float, session: int) -> None:
+        if self._begin == self._end:
+            self._obv = volume
+        else:
+            before = self._rows[2, self._end - 1]
+            self._obv += volume if close > before else -volume if close < before else 0.0
+        if session != self._session:
+            self._session, self._notional, self._volume = session, 0.0, 0.0
+        self._notional += cash
+        self._volume += volume
+
+    def _push(self, *row: float) -> None:
+        if self._end == self._rows.shape[1]:
+            kept = self._end - self._begin
+            self._rows[:, :kept] = self._rows[:, self._begin : self._end].copy()
+            self._begin, self._end = 0, kept
+        self._rows[:, self._end] = row
+        self._end += 1
+        self._begin = max(self._begin, self._end - WINDOW)
+
+
+def _computed(part: Series) -> Mapping[str, Floats]:
+    """The columns that TA-Lib can compute on a window of the series."""
+    high, low, close, volume = part.high, part.low, part.close, part.volume
+    macd, signal, hist = talib.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
+    upper, middle, lower = talib.BBANDS(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0, matype=_SMA)
+    k, d = talib.STOCH(
+        high,
+        low,
+        close,
+        fastk_period=14,
+        slowk_period=3,
+        slowk_matype=_SMA,
+        slowd_period=3,
+        slowd_matype=_SMA,
+    )
+    return {
+        "rsi_14": talib.RSI(close, timeperiod=14),
+        "macd": macd,
+        "macd_signal": signal,
+        "macd_hist": hist,
+        "bb_upper": upper,
+        "bb_middle": middle,
+        "bb_lower": lower,
+        "sma_20": talib.SMA(close, timeperiod=20),
+        "sma_50": talib.SMA(close, timeperiod=50),
+        "sma_100": talib.SMA(close, timeperiod=100),
+        "sma_200": talib.SMA(close, timeperiod=200),
+        "ema_12": talib.EMA(close, timeperiod=12),
+        "ema_26": talib.EMA(close, timeperiod=26),
+        "ema_50": talib.EMA(close, timeperiod=50),
+        "stoch_k": k,
+        "stoch_d": d,
+        "atr_14": talib.ATR(high, low, close, timeperiod=14),
+        "adx_14": talib.ADX(high, low, close, timeperiod=14),
+        "plus_di_14": talib.PLUS_DI(high, low, close, timeperiod=14),
+        "minus_di_14": talib.MINUS_DI(high, low, close, timeperiod=14),
+        "volume_sma_20": talib.SMA(volume, timeperiod=20),
+        "mfi_14": talib.MFI(high, low, close, volume, timeperiod=14),
+    }
+
+
+def _vwap(part: Series) -> Floats:
+    """Sum of notional over sum of volume, from the session's first bar of this part to each bar."""
+    notional = (part.high + part.low + part.close) / 3 * part.volume if part.notional is None else part.notional
+    out = np.full(len(notional), np.nan)
+    first = np.concatenate([[0], np.flatnonzero(part.session[1:] != part.session[:-1]) + 1])
+    for begin, end in zip(first, [*first[1:], len(out)], strict=True):
+        volume = np.cumsum(part.volume[begin:end])
+        np.divide(np.cumsum(notional[begin:end]), volume, out=out[begin:end], where=volume > 0)
+    return out
+
+
+def _parts(series: Series, resets: Bools | None) -> list[tuple[int, int]]:
+    """Begin and end of each run of rows without a NaN or a reset inside."""
+    columns = [series.high, series.low, series.close, series.volume]
+    if series.notional is not None:
+        columns.append(series.notional)
+    n = len(series.close)
+    clean = not np.isnan(sum(float(np.add.reduce(values)) for values in columns))
+    if clean and (resets is None or not resets[1:].any()):
+        return [(0, n)] if n else []
+    good: Bools = np.logical_and.reduce(~np.isnan(np.stack(columns)))
+    begins = good & ~np.concatenate([[False], good[:-1]])
+    ends = good & ~np.concatenate([good[1:], [False]])
+    if resets is not None:
+        begins |= good & resets
+        ends[:-1] |= good[:-1] & resets[1:]
+    return list(zip(np.flatnonzero(begins).tolist(), (np.flatnonzero(ends) + 1).tolist(), strict=True))
+
+
+def _rows(series: Series, begin: int, end: int) -> Series:
+    def cut(values: Floats) -> Floats:
+        return np.ascontiguousarray(values[begin:end], np.float64)
+
+    notional = None if series.notional is None else cut(series.notional)
+    return Series(
+        cut(series.high),
+        cut(series.low),
+        cut(series.close),
+        cut(series.volume),
+        notional,
+        series.session[begin:end],
+    )

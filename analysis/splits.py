@@ -1,0 +1,140 @@
+"""Train and test rows that share nothing: neither time nor event.
+
+A label spans the time from its decision to its end. Training rows whose span touches that of a test row are purged,
+and so are those that begin within an embargo after it; all rows of an event are on one side.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from analysis.arrays import Bools, Gaps, Ints
+
+
+class LeakError(ValueError):
+    """A split whose training rows know something of its test rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """What a split needs to know of each row."""
+
+    start: Ints  # (n,) decision time, ns
+    end: Ints  # (n,) end of the label, ns
+    event: Ints | None = None  # (n,) a number for each event: its markets and both their tokens share it
+
+    def __post_init__(self) -> None:
+        if (self.end < self.start).any():
+            raise ValueError("a label ends before its decision")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Positions of rows."""
+
+    train: Ints
+    test: Ints
+
+
+def walk_forward(
+    spans: Spans, folds: int, embargo_ns: int = 0, least_train: int = 1, longest_train_ns: int | None = None
+) -> Iterator[Split]:
+    """Train on what was known, test on what came next, and move on.
+
+    The rows are cut by decision time into folds + 1 parts with the same number of distinct times; each part but the
+    first is tested once. A row trains a fold if its label ended before the part's first decision, less the embargo.
+
+    Args:
+        spans: Rows, in any order.
+        folds: Number of test parts.
+        embargo_ns: How long before the first test decision a training label must have ended.
+        least_train: Folds with fewer training rows are left out.
+        longest_train_ns: How far back training reaches; all the way unless given.
+    """
+    times = np.unique(spans.start)
+    size = len(times) // (folds + 1)
+    if folds < 1 or size == 0:
+        raise ValueError(f"{len(times)} decision times make no {folds} folds")
+    part = np.minimum(np.searchsorted(times, spans.start) // size, folds)
+    for fold in range(1, folds + 1):
+        cut = int(times[fold * size])
+        test = part == fold
+        train = spans.end < cut - embargo_ns
+        if longest_train_ns is not None:
+            train &= spans.start >= cut - longest_train_ns
+        train &= ~_same_event(spans, test)
+        if train.sum() >= least_train:
+            yield Split(np.flatnonzero(train), np.flatnonzero(test))
+
+
+def combinatorial(spans: Spans, folds: int, test_folds: int, embargo_ns: int = 0) -> Iterator[Split]:
+    """Every choice of `test_folds` out of `folds` parts as test, the rest as purged training.
+
+    Parts are cut by time: rows by decision, events whole and by their end.
+
+    Source: Lopez de Prado (2018), chapter 12.
+    """
+    if not 1 <= test_folds < folds:
+        raise ValueError("the test takes at least one fold and leaves at least one")
+    part = _parts(spans, folds)
+    for chosen in combinations(range(folds), test_folds):
+        test = np.isin(part, chosen)
+        train = purged(spans, ~test, test, embargo_ns)
+        yield Split(np.flatnonzero(train), np.flatnonzero(test))
+
+
+def purged(spans: Spans, train: Bools, test: Bools, embargo_ns: int = 0) -> Bools:
+    """(n,) the training rows whose label touches no test label, nor begins within an embargo after one, nor shares
+    its event.
+
+    Args:
+        spans: Rows.
+        train: (n,) True for the rows proposed for training.
+        test: (n,) True for the test rows.
+        embargo_ns: After each test label's end.
+    """
+    taken = Gaps(spans.start[test], spans.end[test] + embargo_ns + 1)
+    touched = taken.missing(spans.start, spans.end + 1) > 0
+    return train & ~test & ~touched & ~_same_event(spans, test)
+
+
+def require_purged(spans: Spans, split: Split, embargo_ns: int = 0) -> None:
+    """Refuse a split that leaks.
+
+    Raises:
+        LeakError: It says how many training rows overlap the test in time or share its events.
+    """
+    n = len(spans.start)
+    train, test = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    train[split.train] = True
+    test[split.test] = True
+    leaking = int(train.sum() - purged(spans, train, test, embargo_ns).sum())
+    if leaking:
+        raise LeakError(
+            f"{leaking} of {len(split.train)} training rows overlap the test rows in time or share an event; "
+            "use walk_forward or combinatorial with their spans"
+        )
+
+
+def _parts(spans: Spans, folds: int) -> Ints:
+    if spans.event is None:
+        units, rank = np.unique(spans.start, return_inverse=True)
+    else:
+        units, row = np.unique(spans.event, return_inverse=True)
+        ends = np.full(len(units), np.iinfo(np.int64).min)
+        np.maximum.at(ends, row, spans.end)
+        place = np.empty(len(units), np.int64)
+        place[np.argsort(ends, kind="stable")] = np.arange(len(units))
+        rank = place[row]
+    size = len(units) // folds
+    if size == 0:
+        raise ValueError(f"{len(units)} {'times' if spans.event is None else 'events'} make no {folds} folds")
+    return np.minimum(rank // size, folds - 1)
+
+
+def _same_event(spans: Spans, test: Bools) -> Bools:
+    if spans.event is None:
+        return np.zeros(len(spans.start), np.bool_)
+    return np.isin(spans.event, np.unique(spans.event[test]))
