@@ -17,13 +17,14 @@ from zlib import crc32
 import msgspec
 import zstandard
 
-from recorder.events import Channel, Gap
+from recorder.events import Channel, Gap, Session
 
 FILE_MAGIC = b"TAPEDK01"
 FILE_HEADER = struct.Struct("<8s16sII")  # magic, journal id, segment number, crc of these
 MAGIC = b"TDBK"
 PREFIX = struct.Struct("<4sIIIQ")
 _CHECKED = struct.Struct("<4sIIQ")
+LARGEST_HEADER = 1 << 26
 LARGEST_BODY = 1 << 30
 _WORTH_COMPRESSING = 512
 _LEVEL = 1
@@ -51,6 +52,21 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     first_seq: int  # number of the first frame in its session
     count: int
     last_ns: int  # receipt of the session's latest frame, kept or not
+    totals: tuple[int, int, int, int, int] = (
+        0,
+        0,
+        0,
+        0,
+        0,
+    )  # of the session so far: bytes, trades, quotes, books, quarantined
+
+
+def counted(session: Session, run: Run) -> Session:
+    """A session's row brought up to the end of a run."""
+    names = ("bytes", "trades", "quotes", "books", "quarantined")
+    counts = dict(zip(names, run.totals, strict=True))
+    frames = max(session.frames, run.first_seq + run.count - 1)
+    return msgspec.structs.replace(session, last_frame_ns=run.last_ns, frames=frames, **counts)
 
 
 class Section(msgspec.Struct, array_like=True, gc=False):
@@ -71,6 +87,7 @@ class BlockHeader(msgspec.Struct, array_like=True, gc=False):
     runs: list[Run]
     sections: list[Section]
     marks: list[Mark]
+    sessions: list[Session] = []  # rows said in this block; in a checkpoint those of all sessions that live
     checkpoint: bool = False
     venue: str = ""  # in a checkpoint
     recorder: str = ""  # in a checkpoint
@@ -153,7 +170,7 @@ class BlockEncoder:
 def parse_prefix(data: bytes) -> tuple[int, int, int, int] | None:
     """(header bytes, body bytes, crc, block number) of a prefix; None where it cannot be one."""
     magic, header_size, body_size, crc, seq = PREFIX.unpack(data)
-    if magic != MAGIC or body_size > LARGEST_BODY or header_size > LARGEST_BODY:
+    if magic != MAGIC or body_size > LARGEST_BODY or header_size > LARGEST_HEADER:
         return None
     return header_size, body_size, crc, seq
 

@@ -51,6 +51,7 @@ class Connection:
                 sslopt={"context": ssl.create_default_context()} if url.startswith("wss:") else None,
                 skip_utf8_validation=True,
                 enable_multithread=False,
+                redirect_limit=0,  # a redirect could lead away from TLS
             )
         except websocket.WebSocketBadStatusException as error:
             raise Unwelcome(error) from error

@@ -105,20 +105,38 @@ class Continuity:
         self._changed = gaps + self._changed
         for mark in marks:
             state = self._by_channel[mark.channel][mark.symbol]
-            state.touched, state.first_id, state.first_ts_event_ns = True, mark.first_id, mark.first_ts_event_ns
+            state.touched = True
+            if mark.first_id is not None:  # else what came since the mark is the first there is
+                state.first_id = mark.first_id
+            if mark.first_ts_event_ns is not None:
+                state.first_ts_event_ns = mark.first_ts_event_ns
 
     def shed(self, session_id: int, cause: GapCause, since_ns: int) -> None:
         """What a session brought since the last mark was let go: its streams stand where they stood then."""
         for states in self._by_channel.values():
             for state in states.values():
-                if state.session_id != session_id or not state.watched:
+                brought = state.first_id is not None or state.first_ts_event_ns is not None
+                if state.session_id != session_id and not brought:  # a reconnect may have come in between
                     continue
                 if state.first_id is not None and state.stream.channel in self._contiguous:
                     state.last_id = state.first_id - 1
                 if state.first_ts_event_ns is not None:
                     state.last_ts_event_ns = state.first_ts_event_ns
                 state.first_id = state.first_ts_event_ns = None
-                self._open(state, cause, since_ns, session_id)
+                gap = state.gap
+                if gap is None:
+                    if state.watched:
+                        self._open(state, cause, since_ns, session_id)
+                elif gap.started_ns >= since_ns:  # it began after data that is now gone: it begins before it
+                    state.touched = True
+                    state.gap = msgspec.structs.replace(
+                        gap,
+                        last_id=state.last_id,
+                        started_ns=since_ns,
+                        last_ts_event_ns=state.last_ts_event_ns,
+                        revision=gap.revision + 1,
+                    )
+                    self._changed.append(state.gap)
 
     def marks(self, *, everything: bool) -> list[Mark]:
         """Marks of the streams touched since the last call, or of all; begins a new span of `first_*`."""
@@ -183,7 +201,7 @@ class Continuity:
     def trade(self, trade: Trade) -> None:
         """Account for a trade. The common case, the next id of a stream without a gap, is inlined in the intake."""
         state = self.trades.get(trade.symbol)
-        if state is None:
+        if state is None or not state.watched:  # on its way when the subscription ended: that gap goes on
             return
         state.touched = True
         trade_id, ts_ns = trade.trade_id, trade.ts_event_ns
@@ -214,7 +232,7 @@ class Continuity:
     def witness(self, witness: Witness, ts_recv_ns: int) -> None:
         """The venue named its latest trade: proof that nothing is missing, or, the second time, that it is."""
         state = self.trades.get(witness.symbol)
-        if state is None or state.last_id is None:
+        if state is None or state.last_id is None or not state.watched:
             return
         if witness.trade_id == state.last_id:
             if state.gap is not None:
@@ -232,13 +250,13 @@ class Continuity:
     def quote(self, quote: Quote) -> None:
         """Account for a quote of a stream with an open gap: it ends it."""
         state = self.quotes.get(quote.symbol)
-        if state is not None and state.gap is not None:
+        if state is not None and state.gap is not None and state.watched:
             self._close(state, quote.ts_recv_ns, quote.ts_event_ns, quote.sequence, healed=False)
 
     def book(self, book: Book) -> None:
         """Account for a book message of a stream with an open gap: a snapshot ends it, a delta has no base."""
         state = self.books.get(book.symbol)
-        if state is not None and state.gap is not None and book.snapshot:
+        if state is not None and state.gap is not None and state.watched and book.snapshot:
             self._close(state, book.ts_recv_ns, book.ts_event_ns, book.sequence, healed=False)
 
     def saw(self, states: dict[str, StreamState], events: Sequence[Quote | Book]) -> None:

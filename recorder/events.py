@@ -121,6 +121,11 @@ class Session(msgspec.Struct, gc=False):
     quarantined: int
     revision: int
 
+    @property
+    def totals(self) -> tuple[int, int, int, int, int]:
+        """Bytes, trades, quotes, books, quarantined."""
+        return self.bytes, self.trades, self.quotes, self.books, self.quarantined
+
 
 class BookAudit(msgspec.Struct, gc=False):
     """Verdicts on one symbol's book over a span of one session."""

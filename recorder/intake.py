@@ -155,15 +155,15 @@ class Intake:
                 self.last_frame_ns = ts_ns
             settle()
             quarantined_here = len(batch.quarantined)
-            size = batch.add_frames(frames, ts_ns)
+            session.frames += len(frames)
+            session.bytes += batch.add_frames(frames, ts_ns)
+            session.trades += len(trades)
+            session.quotes += len(quotes)
+            session.books += len(books)
+            session.quarantined += quarantined_here
+            batch.totals = session.totals
             tape.encode(batch, trades, quotes, books, ts_ns)
             tape.add(batch)
-        session.frames += len(frames)
-        session.bytes += size
-        session.trades += len(trades)
-        session.quotes += len(quotes)
-        session.books += len(books)
-        session.quarantined += quarantined_here
         return Taken(trades, quotes, books, quarantined_here, said)
 
     def report(self, *, ended_ns: int | None = None, reason: str | None = None, lost: GapCause | None = None) -> None:
@@ -180,6 +180,7 @@ class Intake:
         session.revision += 1
         batch = Batch(session.session_id, session.frames + 1)
         batch.last_ns = self.last_frame_ns
+        batch.totals = session.totals
         batch.sessions = [msgspec.structs.replace(session)]
         batch.audits = self._audits()
         with self._tape.lock:

@@ -4,8 +4,10 @@ Every start begins a new segment. A power cut may take bytes from the end of a s
 already loaded; appending there would put new blocks under positions that count as done.
 """
 
+import errno
 import fcntl
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -15,9 +17,10 @@ from zlib import crc32
 import msgspec
 
 from recorder import block
-from recorder.block import BlockEncoder, BlockHeader, Mark
+from recorder.block import BlockEncoder, BlockHeader, Mark, counted
 from recorder.clock import Clock
 from recorder.errors import ConfigError, JournalError, JournalFull
+from recorder.events import Session
 from recorder.journal_reader import JournalReader, StoredBlock, segment_path, segments
 from recorder.log import get_logger
 from recorder.position import Position
@@ -25,7 +28,8 @@ from recorder.rows import COLUMNS
 from recorder.settings import JournalSettings
 
 _SPACE_CHECK_S = 0.5
-_FULL = {28, 122}  # ENOSPC, EDQUOT
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _log = get_logger(__name__)
 
@@ -35,6 +39,7 @@ class Recovered(msgspec.Struct):
 
     marks: list[Mark]
     last_frame_ns: dict[int, int]  # by session: receipt of its last journalled frame
+    sessions: list[Session]  # that had not ended
     last_seq: int  # of the last block
     cut_bytes: int  # torn tail
 
@@ -90,12 +95,13 @@ class Journal:
     def _identity(self) -> str:
         path = self.folder / "journal.id"
         try:
-            known = path.read_text().strip()
+            known = path.read_text(errors="replace").strip()
         except FileNotFoundError:
             known = ""
-        if len(known) == 32:
+        if _IDENTITY.fullmatch(known):
             return known
-        fresh = secrets.token_hex(16)
+        # Under another identity all that is loaded would be loaded again.
+        fresh = self._identity_in_segments() or secrets.token_hex(16)
         temporary = path.with_suffix(".new")
         with open(temporary, "w") as file:
             file.write(fresh + "\n")
@@ -105,33 +111,43 @@ class Journal:
         _sync_folder(self.folder)
         return fresh
 
+    def _identity_in_segments(self) -> str | None:
+        for number in reversed(segments(self.folder)):
+            with open(segment_path(self.folder, number), "rb") as file:
+                head = file.read(block.FILE_HEADER.size)
+            if len(head) == block.FILE_HEADER.size and crc32(head[:-4]) == int.from_bytes(head[-4:], "little"):
+                return head[8:24].hex()
+        return None
+
     # ---- after a crash ------------------------------------------------------------------------------
 
     def _recover(self) -> Recovered:
-        """Read the marks of the newest segment that has any, and cut what was torn off the last one."""
+        """Read on from the newest checkpoint, which names every stream, and cut what was torn off the end."""
         numbers = segments(self.folder)
-        cut = 0
         reader = JournalReader(self.folder)
         last_frame_ns: dict[int, int] = {}
-        last_seq = 0
+        sessions: dict[int, Session] = {}
+        last_seq = cut = 0
         try:
-            for number in reversed(numbers):
-                end = block.FILE_HEADER.size
-                for item in reader.read(Position(number, end), 1 << 62):
-                    if item.position.segment != number:
-                        break
+            if numbers:
+                start = next((number for number in reversed(numbers) if reader.checkpointed(number)), numbers[0])
+                end = Position(numbers[-1], block.FILE_HEADER.size)
+                for item in reader.read(Position(start, block.FILE_HEADER.size), 1 << 62):
                     if isinstance(item, StoredBlock):
+                        end = max(end, item.next)
                         last_seq = max(last_seq, item.seq)
+                        for session in item.header.sessions:
+                            sessions[session.session_id] = session
+                            last_frame_ns[session.session_id] = session.last_frame_ns or session.started_ns
                         for run in item.header.runs:
                             last_frame_ns[run.session_id] = run.last_ns
-                        end = item.next.offset
-                if number == numbers[-1]:
-                    cut = self._cut(number, end)
-                if reader.marks:
-                    break
+                            if run.session_id in sessions:
+                                sessions[run.session_id] = counted(sessions[run.session_id], run)
+                cut = self._cut(numbers[-1], end.offset)
         finally:
             reader.close()
-        return Recovered(list(reader.marks.values()), last_frame_ns, last_seq, cut)
+        alive = [session for session in sessions.values() if session.ended_ns is None]
+        return Recovered(list(reader.marks.values()), last_frame_ns, alive, last_seq, cut)
 
     def _cut(self, number: int, end: int) -> int:
         path = segment_path(self.folder, number)
@@ -148,11 +164,11 @@ class Journal:
         """Where the next block goes, if the segment is not rotated first."""
         return Position(self._segment, self._offset)
 
-    def next_position(self, checkpoint: Callable[[], list[Mark]]) -> Position:
+    def next_position(self, checkpoint: Callable[[], tuple[list[Mark], list[Session]]]) -> Position:
         """Rotate if it is time, and tell where the next block will be.
 
         Args:
-            checkpoint: Gives the marks of every stream; they begin a new segment.
+            checkpoint: Gives the marks of every stream and the rows of live sessions; they begin a new segment.
 
         Raises:
             JournalFull: the disk is at its reserve; nothing was written.
@@ -165,7 +181,7 @@ class Journal:
             or self._offset >= self._settings.segment_mb << 20
             or now_s - self._began_s >= self._settings.segment_minutes * 60
         ):
-            self._rotate(checkpoint())
+            self._rotate(*checkpoint())
             self._began_s = now_s
         return self.position
 
@@ -186,10 +202,8 @@ class Journal:
         return self._encoder.section(table, rows, raw, days)
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._file, view) :]
+            _write_all(self._file, data)
         except OSError as error:
             try:
                 os.ftruncate(self._file, self._offset)  # half a block is worse than none
@@ -213,7 +227,7 @@ class Journal:
         if not self._has_space:
             raise JournalFull(f"less than {self._settings.reserve_mb} MB free in {self.folder}")
 
-    def _rotate(self, marks: list[Mark]) -> None:
+    def _rotate(self, marks: list[Mark], sessions: list[Session]) -> None:
         self._close_segment()
         number = self._segment + 1
         head = block.FILE_HEADER.pack(block.FILE_MAGIC, bytes.fromhex(self.journal_id), number, 0)
@@ -223,6 +237,7 @@ class Journal:
             [],
             [],
             marks,
+            sessions,
             checkpoint=True,
             venue=self._venue,
             recorder=self.name,
@@ -233,9 +248,11 @@ class Journal:
         data = head + self._encoder.block(self._seq, header, [])
         try:
             # Under another name until it has its checkpoint: a reader never sees a segment without one.
-            file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            # Appending: after half a block was taken back, the next one goes to the end, not behind a hole.
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            file = os.open(temporary, flags, 0o644)
             try:
-                os.write(file, data)
+                _write_all(file, data)
                 os.fsync(file)
                 os.rename(temporary, path)
                 _sync_folder(self.folder)
@@ -282,6 +299,12 @@ class Journal:
 
 
 _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
 
 
 def _sync_folder(folder: Path) -> None:

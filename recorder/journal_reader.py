@@ -171,6 +171,14 @@ class JournalReader:
             self._remember(found[0])
         return True
 
+    def checkpointed(self, segment: int) -> bool:
+        """Whether a segment is there and its checkpoint is whole."""
+        self.close()
+        if not self._open(segment):
+            return False
+        found = self._header_at(block.FILE_HEADER.size)
+        return found is not None and found[0].checkpoint
+
     def _remember(self, header: BlockHeader) -> None:
         if header.checkpoint:
             self._columns = header.columns
@@ -188,6 +196,8 @@ class JournalReader:
         if parsed is None:
             return None
         header_size, body_size, crc, seq = parsed
+        if offset + len(prefix) + header_size + body_size > os.fstat(self._file).st_size:
+            return None  # still being written, or a damaged size: not worth its memory
         header = block.parse_header(os.pread(self._file, header_size, offset + len(prefix)), body_size, crc, seq)
         return None if header is None else (header, offset + len(prefix) + header_size, body_size, seq)
 
@@ -198,7 +208,7 @@ class JournalReader:
         if position.offset >= size:
             return None
         found = self._header_at(position.offset)
-        if found is not None and found[1] + found[2] <= size:
+        if found is not None:
             return self._block(position, *found, with_frames=with_frames)
         following = self._scan(position.offset + 1, size)
         if following is not None:

@@ -24,7 +24,7 @@ from recorder.events import Accepted, Refused, Reply, Resync, Session, Stream
 from recorder.frames import Oversized
 from recorder.intake import Intake, Said, Taken
 from recorder.log import get_logger
-from recorder.resyncs import Resyncs
+from recorder.resyncs import FIRST_S, Resyncs
 from recorder.settings import WebsocketSettings
 from recorder.subscriber import Subscriber
 from recorder.tape import Tape
@@ -318,14 +318,16 @@ class Link:
     def _resync_frames(self, now_s: float) -> list[str]:
         """Requests for fresh books that are due: those a decoder asked for, and those a gap waits for."""
         with self._tape.lock:
-            for stream in self._subscriber.accepted:
+            # The venue may confirm what was dropped in the meantime: that is not asked for again.
+            for stream in self._subscriber.accepted & self._intake.streams:
                 if stream.channel == "book":
                     state = self._tape.continuity.books.get(stream.symbol)
                     if state is not None and state.gap is not None:
-                        self._resyncs.want(stream.symbol, now_s)
+                        self._resyncs.want(stream.symbol, now_s, FIRST_S)  # the first snapshot may be on its way
                     else:
                         self._resyncs.done(stream.symbol, now_s)
-        streams = [Stream("book", symbol) for symbol in self._resyncs.due(now_s)]
+        due = [Stream("book", symbol) for symbol in self._resyncs.due(now_s)]
+        streams = [stream for stream in due if stream in self._intake.streams]
         if not streams:
             return []
         for stream in streams:

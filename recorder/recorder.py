@@ -103,6 +103,7 @@ class Recorder:
             ),
             lambda link: self.crew.add(f"{venue.name}.link-{link.number}", link.run),
         )
+        self.tape.close_sessions(recovered.sessions, clock.wall_ns())
         self.tape.flush()  # gaps of the time we were away are known now: say so before anything else
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from recorder import rows
 from recorder.block import BlockHeader, Frame
 from recorder.damage import gaps_of_sections
-from recorder.errors import DecodeError
+from recorder.errors import ConfigError, DecodeError
 from recorder.events import Book, Quote, Trade
 from recorder.journal_reader import Damaged, JournalReader, StoredBlock
 from recorder.position import Position
@@ -59,6 +59,7 @@ class Redone(msgspec.Struct):
     Attributes:
         now: Tuples of each table as the adapter makes them today.
         before: Tuples of each table as the journal has them; a table whose section is damaged is missing.
+        diffs: The two, compared.
         unread: Frames that cannot be decoded now, by their number in the block.
         unread_before: Those that could not be when they were recorded.
         names: instrument_id -> symbol, of all rows on both sides.
@@ -71,6 +72,7 @@ class Redone(msgspec.Struct):
     spans: list[Span]
     now: dict[str, bytes]
     before: dict[str, bytes]
+    diffs: dict[str, TableDiff]
     unread: dict[int, Quarantined]
     unread_sessions: dict[int, int]  # item -> session_id
     unread_before: set[int]
@@ -80,16 +82,11 @@ class Redone(msgspec.Struct):
     beyond: list[str]
     fresh_sessions: int = 0  # sessions whose beginning the journal no longer has
 
-    def diff(self, table: str) -> TableDiff:
-        """What differs in one table."""
-        return compare(table, self.before.get(table, b""), self.now[table])
-
     @property
     def differs(self) -> bool:
-        """Whether anything has to be done about this block."""
-        if any(self.before.get(table, b"") != self.now[table] and self.diff(table).differs for table in TABLES):
-            return True
-        return self.unread.keys() != self.unread_before or bool(self.restores)
+        """Whether the frames say anything else than what the journal has of them."""
+        changed = any(diff.differs for diff in self.diffs.values())
+        return changed or self.unread.keys() != self.unread_before or bool(self.restores)
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -126,7 +123,8 @@ class Replayer:
         unread: dict[int, Quarantined] = {}
         unread_sessions: dict[int, int] = {}
         spans: list[Span] = []
-        now: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        made: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        counts: Counter[str] = Counter()
         fresh = first = 0
         for run in stored.header.runs:
             chunk = frames[first : first + run.count]
@@ -137,20 +135,30 @@ class Replayer:
             for item, refused in decoded.refused:
                 unread[first + item] = refused
                 unread_sessions[first + item] = run.session_id
-            now["trade"].append(rows.encode_trades(decoded.trades, self._ids))
-            now["quote"].append(rows.encode_quotes(decoded.quotes, self._ids, run.session_id))
-            now["book"].append(self._books.encode(decoded.books, self._ids, run.session_id))
+            made["trade"].append(rows.encode_trades(decoded.trades, self._ids))
+            made["quote"].append(rows.encode_quotes(decoded.quotes, self._ids, run.session_id))
+            made["book"].append(self._books.encode(decoded.books, self._ids, run.session_id))
+            counts.update(trade=len(decoded.trades), quote=len(decoded.quotes), book=len(decoded.books))
             times = [frame.ts_recv_ns for frame in chunk]
             spans.append(Span(run.session_id, chunk[0].seq, chunk[-1].seq, min(times), max(times)))
             first += run.count
         before, unread_before = _before(stored)
+        now = {table: b"".join(data) for table, data in made.items()}
+        diffs = {
+            table: TableDiff(counts[table])
+            if before.get(table) == now[table]
+            else compare(table, before.get(table, b""), now[table])
+            for table in TABLES
+        }
         self._forget(stored)
-        names = {self._ids[mark.symbol]: mark.symbol for mark in stored.header.marks}
-        names |= {number_: symbol for symbol, number_ in self._ids.items()}
+        # Symbols an older adapter told are among the marks.
+        for mark in stored.header.marks:
+            self._ids[mark.symbol]
+        names = {number_: symbol for symbol, number_ in self._ids.items()}
         beyond = [table for table in stored.lost if table not in _DERIVED]
         return Redone(
-            stored.position, len(frames), spans, {table: b"".join(data) for table, data in now.items()}, before,
-            unread, unread_sessions, unread_before, names, stored.header.written_ns,
+            stored.position, len(frames), spans, now, before, diffs, unread, unread_sessions, unread_before, names,
+            stored.header.written_ns,
             [] if unread else self._restores(stored.position, stored.header, stored.lost), beyond, fresh,
         )  # fmt: skip
 
@@ -237,10 +245,7 @@ def compare(table: str, before: bytes, now: bytes) -> TableDiff:
 
     Rows that differ are paired when they are the same trade, or come from the same frame.
     """
-    was, is_now = split(before), split(now)
-    if before == now:
-        return TableDiff(len(was))
-    old, new = Counter(was), Counter(is_now)
+    old, new = Counter(split(before)), Counter(split(now))
     diff = TableDiff((old & new).total())
     unpaired: dict[tuple[bytes, ...], deque[bytes]] = {}
     for row in (old - new).elements():
@@ -263,8 +268,24 @@ def _identity(table: str, row: bytes) -> tuple[bytes, ...]:
 # ---- a whole journal ---------------------------------------------------------------------------------
 
 
+def venue_of(reader: JournalReader) -> str:
+    """The venue of a journal.
+
+    Raises:
+        ConfigError: nobody knows it, or the journal does not say.
+    """
+    next(reader.read(reader.first(), 1), None)
+    if not reader.venue:
+        raise ConfigError(f"the journal in {reader.folder} is empty or its beginning is damaged: its venue is unknown")
+    try:
+        venue_class(reader.venue)
+    except ConfigError as error:
+        raise ConfigError(f"the journal in {reader.folder} cannot be replayed: {error}") from None
+    return reader.venue
+
+
 def redo(
-    reader: JournalReader, new_session: Callable[[str], Session], from_ns: int = 0, until_ns: int | None = None
+    reader: JournalReader, new_session: Callable[[], Session], from_ns: int = 0, until_ns: int | None = None
 ) -> Iterator[Redone | Skipped]:
     """Decode a journal again, block by block.
 
@@ -272,12 +293,9 @@ def redo(
 
     Args:
         reader: The journal.
-        new_session: The decoder of a new connection of the venue named.
+        new_session: Gives the decoder of a new connection of the journal's venue.
         from_ns: Give only blocks written from then on.
         until_ns: Give only blocks written before.
-
-    Raises:
-        ConfigError: the journal is of a venue nobody knows.
     """
     replayer: Replayer | None = None
     written_ns = 0
@@ -297,9 +315,7 @@ def redo(
         if not item.frames:
             continue
         if replayer is None:
-            venue = reader.venue
-            venue_class(venue)
-            replayer = Replayer(venue, lambda: new_session(venue), reader.journal_id)
+            replayer = Replayer(reader.venue, new_session, reader.journal_id)
         redone = replayer.block(item, reader.frames_of(item))
         if wanted:
             yield redone
@@ -370,10 +386,7 @@ class Account(msgspec.Struct):
         for one in item.unread.values():
             if len(self.unread) < examples and one.reason not in self.unread:
                 self.unread.append(one.reason)
-        differs = item.unread.keys() != item.unread_before or bool(item.restores)
-        for table in TABLES:
-            diff = item.diff(table)
-            differs = differs or diff.differs
+        for table, diff in item.diffs.items():
             count = self.tables.setdefault(table, TableCount())
             count.same += diff.same
             for what, found in (("changed", diff.changed), ("only_now", diff.only_now), ("no_longer", diff.no_longer)):
@@ -381,8 +394,8 @@ class Account(msgspec.Struct):
                 setattr(count, what, before + len(found))
                 for row in found[: max(0, examples - before)]:
                     self.examples.append(_example(item, table, what, row))
-        self.differing_blocks += differs
-        return differs
+        self.differing_blocks += item.differs
+        return item.differs
 
     def skip(self, item: Skipped) -> None:
         """Count what could not be replayed."""

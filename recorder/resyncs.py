@@ -20,14 +20,20 @@ class Resyncs:
     def __init__(self) -> None:
         self._wishes: dict[str, _Wish] = {}
 
-    def want(self, symbol: str, now_s: float) -> None:
-        """A book needs a fresh snapshot; said again while it has none, it changes nothing."""
+    def want(self, symbol: str, now_s: float, grace_s: float = 0.0) -> None:
+        """A book needs a fresh snapshot; said again while it has none, it changes nothing.
+
+        Args:
+            symbol: Whose book.
+            now_s: Now.
+            grace_s: How long it may still come by itself.
+        """
         wish = self._wishes.setdefault(symbol, _Wish())
         if not wish.open:
             wish.open = True
             if now_s - wish.done_s > CALM_S:
                 wish.attempts = 0
-            wish.due_s = max(wish.due_s, now_s) if wish.attempts else now_s
+            wish.due_s = max(wish.due_s if wish.attempts else now_s, now_s + grace_s)
 
     def done(self, symbol: str, now_s: float) -> None:
         """The snapshot came."""

@@ -30,10 +30,9 @@ def to_remove(files: Iterable[SegmentFile], now_s: float, days: float, max_bytes
     newest_first = sorted(files, key=lambda file: file.modified_s, reverse=True)
     removed, kept_bytes = [], 0
     for file in newest_first:
-        if now_s - file.modified_s > days * 86_400 or kept_bytes + file.size > max_bytes:
+        kept_bytes += file.size
+        if now_s - file.modified_s > days * 86_400 or kept_bytes > max_bytes:
             removed.append(file)
-        else:
-            kept_bytes += file.size
     return removed
 
 

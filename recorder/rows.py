@@ -107,6 +107,7 @@ def _uncommon_quote(q: Quote, instrument_id: int, session_id: int) -> bytes:
 
 _book_head = struct.Struct("!hiqiqiqiqiqici").pack  # up to the null sequence
 _BOOK_SHAPES = 4096
+_COMMON_LEVELS = 256
 _flatten = chain.from_iterable
 
 
@@ -152,7 +153,9 @@ class BookEncoder:
             counts = (len(b.bids), len(b.asks))
             shape = shapes.get(counts)
             if shape is None:
-                shape = shapes[counts] = _Shape(*counts)
+                shape = _Shape(*counts)
+                if sum(counts) <= _COMMON_LEVELS:  # one of a whole book takes megabytes and never comes again
+                    shapes[counts] = shape
             values = shape.values
             values[shape.bids] = _flatten(b.bids)
             values[shape.asks] = _flatten(b.asks)

@@ -19,7 +19,7 @@ import psycopg2.errors
 
 from recorder import __version__, rows
 from recorder.database import Connection, Cursor, classify, connect
-from recorder.errors import ConfigError, RecorderError, RowRejected, StoreError
+from recorder.errors import ConfigError, RecorderError, StoreError
 from recorder.position import Position
 from recorder.replay import TABLES, Redone
 from recorder.store_batch import COPY_HEADER, CopyReader, copy_stream
@@ -53,7 +53,8 @@ CREATE TEMP TABLE IF NOT EXISTS replay_span (
 
 _DELETE_TRADES = """
 DELETE FROM trade t USING replay_gone g
- WHERE t.instrument_id = g.instrument_id AND t.trade_id = g.first AND t.ts_event = g.ts_event AND t.ts_recv = g.ts_recv"""
+ WHERE t.instrument_id = g.instrument_id AND t.trade_id = g.first AND t.ts_event = g.ts_event
+   AND t.ts_recv = g.ts_recv"""
 # A trade that came several times keeps the first time of receipt.
 _UPDATE_TRADES = """
 UPDATE trade t
@@ -204,9 +205,9 @@ class ReplayStore:
             try:
                 return self._transaction(blocks)
             except psycopg2.errors.DeadlockDetected as error:  # the writer met us on a trade that came twice
-                self._connection.rollback()
                 if attempt == _DEADLOCK_TRIES - 1:
                     self._fail(error)
+                self._roll_back()
             except psycopg2.Error as error:
                 self._fail(error)
         raise AssertionError("unreachable")
@@ -299,12 +300,11 @@ class ReplayStore:
         renewed: list[int] = []
         for block in blocks:
             place = block.position.offset
-            now = {row[2:_KEY_END]: row[2:_IDENTITY_END] for row in split(block.now["trade"])}
-            was = {row[2:_KEY_END]: row[2:_IDENTITY_END] for row in split(block.before.get("trade", b""))}
-            extra = {identity for key, identity in now.items() if key not in was}
+            now, was = _identities(block.now["trade"]), _identities(block.before.get("trade", b""))
+            extra = {min(found) for key, found in now.items() if key not in was}
             old = recorded.get(place, set())
-            gone += [identity for key, identity in was.items() if key not in now]
-            gone += [identity for identity in old if identity[: 3 * 12] not in now]
+            gone += [identity for key, found in was.items() if key not in now for identity in found]
+            gone += [identity for identity in old if identity[: _KEY_END - 2] not in now]
             if old != extra or (place in replayed) != block.differs:
                 renewed.append(place)
                 head = rows.text(self._journal_id) + rows.int4(segment) + rows.int8(place)
@@ -452,16 +452,29 @@ class ReplayStore:
 
     def _fail(self, error: psycopg2.Error) -> NoReturn:
         trouble: RecorderError = classify(error)
-        if isinstance(trouble, RowRejected):
-            with self._connection.cursor() as cursor:
-                cursor.execute("ROLLBACK")
+        self._roll_back()
         raise trouble from error
+
+    def _roll_back(self) -> None:
+        try:
+            if not self._connection.closed:
+                self._connection.cursor().execute("ROLLBACK")
+        except psycopg2.Error:
+            self._connection.close()  # lost together with its transaction
 
 
 def _kept(blocks: Iterable[Redone], table: str, refused: set[bytes]) -> list[bytes]:
     """Rows as they are decoded now, without those Postgres is known to refuse."""
     made = [row for block in blocks for row in split(block.now[table])]
     return [row for row in made if hashlib.sha256(row).digest() not in refused] if refused else made
+
+
+def _identities(data: bytes) -> dict[bytes, set[bytes]]:
+    """Trades by key: the key with each time of receipt, of which there are several where a trade was repeated."""
+    found: dict[bytes, set[bytes]] = {}
+    for row in split(data):
+        found.setdefault(row[2:_KEY_END], set()).add(row[2:_IDENTITY_END])
+    return found
 
 
 def _frame(row: bytes) -> bytes:

@@ -14,7 +14,7 @@ from itertools import chain
 import msgspec
 
 from recorder import rows
-from recorder.block import BlockHeader, Mark, Receipt, Run, Section, encode_frames
+from recorder.block import BlockHeader, Mark, Receipt, Run, Section, counted, encode_frames
 from recorder.clock import Clock
 from recorder.continuity import Continuity
 from recorder.errors import JournalFull
@@ -74,7 +74,7 @@ class Batch:
     """
 
     __slots__ = ("audits", "book", "first_seq", "frames", "last_ns", "lengths", "quarantined", "quote", "receipts",
-                 "session_id", "sessions", "size", "trade")  # fmt: skip
+                 "session_id", "sessions", "size", "totals", "trade")  # fmt: skip
 
     def __init__(self, session_id: int, first_seq: int) -> None:
         self.session_id = session_id
@@ -87,6 +87,7 @@ class Batch:
         self.sessions: list[Session] = []
         self.audits: list[BookAudit] = []
         self.last_ns = 0
+        self.totals = (0, 0, 0, 0, 0)  # of the session: bytes, trades, quotes, books, quarantined
         self.size = 0  # bytes of memory, about
 
     def add_frames(self, frames: Sequence[bytes], ts_ns: int) -> int:
@@ -113,6 +114,7 @@ class Batch:
         self.sessions += other.sessions
         self.audits += other.audits
         self.last_ns = max(self.last_ns, other.last_ns)
+        self.totals = other.totals
         self.size += other.size
 
 
@@ -155,6 +157,7 @@ class Tape:
         self._filled = threading.Event()
         self._urgent = threading.Event()
         self._flushing = threading.Lock()  # one flush at a time: the thread's, or the one a link asks for
+        self._live: dict[int, Session] = {}  # sessions that have not ended, as the journal has them
         self._refused: list[Batch] = []  # rows without frames that a full disk did not take; they are few
 
     # ---- the links' side --------------------------------------------------------------------------------
@@ -187,6 +190,22 @@ class Tape:
             encoded = self._books.encode(books, ids, batch.session_id)
             batch.book.add(encoded, len(books), day)
             batch.size += len(encoded)
+
+    def close_sessions(self, sessions: Iterable[Session], now_ns: int) -> None:
+        """Say of the sessions of an earlier process that they are over; what they counted is known exactly."""
+        with self.lock:
+            for session in sessions:
+                batch = Batch(session.session_id, session.frames + 1)
+                batch.last_ns = session.last_frame_ns or session.started_ns
+                batch.totals = session.totals
+                ended_ns = min(batch.last_ns, now_ns)
+                reason = "the recorder ended without a word"
+                batch.sessions = [
+                    msgspec.structs.replace(
+                        session, ended_ns=ended_ns, end_reason=reason, revision=session.revision + 1
+                    )
+                ]
+                self.add(batch)
 
     def add(self, batch: Batch) -> None:
         """Hand a batch over. The caller holds `lock`, and has told `continuity` of its events."""
@@ -260,13 +279,18 @@ class Tape:
             if gaps:
                 sections.append(self._journal.section("gap", len(gaps), rows.encode_gaps(gaps, self._ids), ()))
             now_ns = self._clock.wall_ns()
-            if self._ids.fresh:  # last: the encoders above are what finds them
+            with self.lock:  # last: the encoders above are what finds them
                 fresh, self._ids.fresh = self._ids.fresh, []
+            if fresh:
                 encoded = rows.encode_instruments(fresh, now_ns)
                 sections.append(self._journal.section("instrument", len(fresh), encoded, ()))
-            runs = [Run(batch.session_id, batch.first_seq, len(batch.lengths), batch.last_ns) for batch in batches]
+            sessions = [session for batch in batches for session in batch.sessions]
+            runs = [
+                Run(batch.session_id, batch.first_seq, len(batch.lengths), batch.last_ns, batch.totals)
+                for batch in batches
+            ]
             try:
-                self._journal.append(BlockHeader(now_ns, runs, [], marks), sections)
+                self._journal.append(BlockHeader(now_ns, runs, [], marks, sessions), sections)
             except JournalFull as error:
                 with self.lock:
                     self._pending = batches + self._pending
@@ -275,11 +299,18 @@ class Tape:
                 self._shed(error)
                 return False
             self.blocks += 1
+            for session in sessions:
+                self._live[session.session_id] = session
+                if session.ended_ns is not None:
+                    del self._live[session.session_id]
+            for run in runs:
+                if run.session_id in self._live:
+                    self._live[run.session_id] = counted(self._live[run.session_id], run)
             return True
 
-    def _checkpoint(self) -> list[Mark]:
+    def _checkpoint(self) -> tuple[list[Mark], list[Session]]:
         with self.lock:
-            return self.continuity.marks(everything=True)
+            return self.continuity.marks(everything=True), list(self._live.values())
 
     def _sections(self, batches: list[Batch], position: Position) -> list[tuple[Section, bytes]]:
         ids, section = self._ids, self._journal.section

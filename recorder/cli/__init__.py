@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 import recorder
-from recorder.cli import appliance, data, decode, simulate, venue
+from recorder.cli import appliance, data, decode, replay, simulate, venue
 from recorder.cli.common import Context
 from recorder.errors import ConfigError, RecorderError, StoreUnavailable
 
@@ -43,7 +43,7 @@ def _options(
     context.obj = Context(config, debug)
 
 
-for group in (appliance, venue, decode, data, simulate):
+for group in (appliance, venue, decode, data, replay, simulate):
     group.register(app)
 
 

@@ -1,0 +1,108 @@
+"""What was asked, what was answered, and how a refusal without a name finds its stream."""
+
+import json
+
+from recorder.events import Accepted, Refused, Stream
+from recorder.subscriber import AGAIN_S, ANSWER_S, Subscriber
+from recorder.venues.coinbase import Coinbase
+
+A, B, C = (Stream("trade", symbol) for symbol in ("A-USD", "B-USD", "C-USD"))
+
+
+def symbols(frames: list[str]) -> list[list[str]]:
+    """Symbols of each request for trades."""
+    requests = map(json.loads, frames)
+    return [request["product_ids"] for request in requests if request["channels"] == ["matches"]]
+
+
+def asked(*streams: Stream) -> Subscriber:
+    subscriber = Subscriber(Coinbase())
+    assert symbols(subscriber.ask(streams, 0.0)) == [[stream.symbol for stream in streams]]
+    return subscriber
+
+
+def test_it_is_settled_when_every_stream_is_answered() -> None:
+    subscriber = asked(A, B)
+    assert not subscriber.settled
+    assert subscriber.take(Accepted(A)) is None
+    assert not subscriber.settled
+    subscriber.live(B)  # its data came, which says the same
+    assert subscriber.settled
+    assert subscriber.accepted == {A, B}
+    assert subscriber.tick(1000.0) == ([], [])
+
+
+def test_a_refusal_that_names_its_stream_leaves_the_others_alone() -> None:
+    subscriber = asked(A, B)
+    refusal = Refused(B, "no such product")
+    assert subscriber.take(refusal) == refusal
+    subscriber.take(Accepted(A))
+    assert subscriber.settled
+
+
+def test_a_refusal_that_names_nobody_is_found_by_asking_one_by_one() -> None:
+    subscriber = asked(A, B, C)
+    assert subscriber.take(Refused(None, "one of them")) is None
+    refused = []
+    for _ in range(3):
+        frames, _ = subscriber.tick(1.0)
+        ((symbol,),) = symbols(frames)
+        assert subscriber.tick(1.5) == ([], [])  # one at a time
+        if symbol == "B-USD":
+            refusal = subscriber.take(Refused(None, "not this one"))
+            assert refusal is not None
+            refused.append(refusal)
+        else:
+            subscriber.take(Accepted(Stream("trade", symbol)))
+    assert refused == [Refused(B, "not this one")]
+    assert subscriber.settled
+    assert subscriber.accepted == {A, C}
+
+
+def test_a_stream_never_answered_is_asked_alone_and_then_given_up() -> None:
+    subscriber = asked(A)
+    assert subscriber.tick(ANSWER_S - 0.1) == ([], [])
+    frames, unanswered = subscriber.tick(ANSWER_S)
+    assert (symbols(frames), unanswered) == ([["A-USD"]], [])
+    frames, unanswered = subscriber.tick(2 * ANSWER_S)
+    assert frames == []
+    assert [refusal.stream for refusal in unanswered] == [A]
+    assert subscriber.settled
+
+
+def test_a_refused_stream_is_asked_for_again_later_since_listings_change() -> None:
+    subscriber = asked(A)
+    subscriber.put_off(Refused(A, "not yet"), 0.0)
+    subscriber.take(Refused(A, "not yet"))
+    assert subscriber.settled
+    assert subscriber.tick(AGAIN_S - 1) == ([], [])
+    frames, _ = subscriber.tick(AGAIN_S)
+    assert symbols(frames) == [["A-USD"]]
+    assert subscriber.refused == {}
+
+
+def test_what_is_dropped_is_neither_waited_for_nor_asked_again() -> None:
+    subscriber = asked(A, B)
+    subscriber.take(Accepted(A))
+    subscriber.put_off(Refused(B, "no"), 0.0)
+    assert symbols(subscriber.drop([A, B])) == [["A-USD", "B-USD"]]
+    assert subscriber.settled
+    assert (subscriber.accepted, subscriber.refused) == (set(), {})
+    assert subscriber.tick(10 * AGAIN_S) == ([], [])
+
+
+def test_a_stream_asked_alone_and_dropped_makes_room_for_the_next() -> None:
+    subscriber = asked(A, B)
+    subscriber.take(Refused(None, "one of them"))
+    subscriber.tick(0.0)
+    subscriber.drop([A])
+    frames, _ = subscriber.tick(0.1)
+    assert symbols(frames) == [["B-USD"]]
+
+
+def test_an_error_that_belongs_to_no_request_changes_nothing() -> None:
+    subscriber = asked(A)
+    subscriber.take(Accepted(A))
+    assert subscriber.take(Refused(None, "out of the blue")) is None
+    assert subscriber.settled
+    assert subscriber.accepted == {A}
