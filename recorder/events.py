@@ -159,6 +159,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 class Alive(msgspec.Struct, frozen=True, gc=False):
     """A heartbeat or status: the socket works. It is no data."""
 
+    stream: Stream | None = None  # what the venue repeated unchanged: this stream lives, though nothing is new
+
 
 class Witness(msgspec.Struct, frozen=True, gc=False):
     """The venue named its latest trade of a symbol outside the trade stream (heartbeat)."""
