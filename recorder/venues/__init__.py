@@ -2,10 +2,19 @@
 
 from recorder.errors import ConfigError
 from recorder.venues.base import Venue
+from recorder.venues.binance import Binance
 from recorder.venues.coinbase import Coinbase
+from recorder.venues.coinbase_advanced import CoinbaseAdvanced
 from recorder.venues.kraken import Kraken
+from recorder.venues.okx import Okx
 
-VENUES: dict[str, type[Venue]] = {venue.name: venue for venue in (Coinbase, Kraken)}
+VENUES: dict[str, type[Venue]] = {
+    "binance": Binance,
+    "coinbase": Coinbase,
+    "coinbase_advanced": CoinbaseAdvanced,  # a second dialect: its instruments, its journal and its rows are coinbase's
+    "kraken": Kraken,
+    "okx": Okx,
+}
 
 
 def venue_class(name: str) -> type[Venue]:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
+from recorder.errors import DecodeError
 from recorder.events import Channel, Output, Stream
 
 Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e300)]
@@ -97,6 +98,37 @@ class Session(Protocol):
             DecodeError: the frame is not understood; nothing of it was applied.
         """
         ...
+
+
+class Dialects:
+    """A session of a venue with several wire formats: the one that understood a message is asked first for the next.
+
+    A journal or a file of frames names the venue and not the format.
+    """
+
+    def __init__(self, *sessions: Session) -> None:
+        """
+        Args:
+            sessions: One a format, the usual one first: its refusal is the one told.
+        """
+        self.audits: dict[str, Audit] = {}
+        for session in sessions:
+            session.audits = self.audits
+        self._sessions = sessions
+
+    def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        refusal = None
+        for session in self._sessions:
+            try:
+                outputs = session.decode(frame, ts_recv_ns)
+            except DecodeError as error:
+                refusal = refusal or error
+                continue
+            if refusal is not None:
+                self._sessions = (session, *(other for other in self._sessions if other is not session))
+            return outputs
+        assert refusal is not None
+        raise refusal
 
 
 class Requests(Protocol):

@@ -26,7 +26,19 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import (
+    MALFORMED,
+    Amount,
+    Audit,
+    Dialects,
+    Heartbeat,
+    Int64,
+    Limits,
+    Listing,
+    Plan,
+    split_streams,
+)
+from recorder.venues.coinbase_advanced import CoinbaseAdvancedSession
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book": "level2_batch"}
 # level2_batch is acknowledged as level2_50 (seen 2026-08-25); level2 was the open channel until 2023.
@@ -227,8 +239,8 @@ class Coinbase:
     def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("unsubscribe", streams)
 
-    def session(self) -> CoinbaseSession:
-        return CoinbaseSession()
+    def session(self) -> Dialects:
+        return Dialects(CoinbaseSession(), CoinbaseAdvancedSession())  # a journal of Advanced Trade is coinbase's too
 
     def listings(self, body: bytes) -> list[Listing]:
         try:
