@@ -40,7 +40,7 @@ class TestBinance(VenueContract):
 
     @staticmethod
     def trades_in(message: Any) -> int:
-        return message.get("data", message).get("e") == "trade"
+        return int(message.get("data", message).get("e") == "trade")
 
     @staticmethod
     def spelled(stream: Stream) -> str:

@@ -11,6 +11,7 @@ from contract import DATA, NOW_NS, OWN, VenueContract, decode_all, lines
 from recorder.cli.decode import Decoder
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Ending, Output, Quote, Refused, Resync, Stream, Trade
+from recorder.orderbook import Side
 from recorder.venues.base import Audit, Listing
 from recorder.venues.okx import Okx
 
@@ -69,7 +70,7 @@ def naive_checksum(bids: dict[str, str], asks: dict[str, str]) -> int:
     """The vendor's rule, written down once more: rank by rank, a side that is exhausted is skipped."""
     best_bids = sorted(bids.items(), key=lambda level: -float(level[0]))[:25]
     best_asks = sorted(asks.items(), key=lambda level: float(level[0]))[:25]
-    parts = []
+    parts: list[str] = []
     for rank in range(25):
         for side in (best_bids, best_asks):
             if rank < len(side):
@@ -86,6 +87,28 @@ def test_a_trade_keeps_the_side_of_its_taker_and_tells_how_many_fills_it_merges(
         Trade("A-USDT", 10, TIME_NS, NOW_NS, 10.01, 0.5, "s", count=3),
         Trade("A-USDT", 11, TIME_NS, NOW_NS, 10.01, 0.5, "b"),
     ]
+
+
+def test_the_sides_of_a_capture_are_those_of_takers() -> None:
+    """Whoever buys takes the ask: every trade is at or beyond the best price of the book before it."""
+    outputs = decode_all(Okx(), lines(DATA / "captures/okx/v5_20220513.jsonl"))
+    books: dict[str, tuple[Side[float], Side[float]]] = {}
+    best: dict[str, list[tuple[int, float, float]]] = {}
+    for output in outputs:
+        if isinstance(output, Book) and output.ts_event_ns is not None:
+            sides = (Side[float](), Side[float]()) if output.snapshot else books[output.symbol]
+            books[output.symbol] = sides
+            for side, levels in zip(sides, (output.bids, output.asks), strict=True):
+                side.apply(levels)
+            best.setdefault(output.symbol, []).append((output.ts_event_ns, sides[0].prices[-1], sides[1].prices[0]))
+    compared = 0
+    for trade in (output for output in outputs if isinstance(output, Trade)):
+        before = [prices for prices in best.get(trade.symbol, []) if prices[0] <= trade.ts_event_ns]
+        if before:
+            _, bid, ask = before[-1]
+            assert trade.price >= ask if trade.aggressor == "b" else trade.price <= bid
+            compared += 1
+    assert compared == 71
 
 
 def gaps(*frames: bytes) -> list[tuple[Any, Any, Any]]:
