@@ -34,7 +34,7 @@ from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Lim
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "bbo-tbt", "book": "books"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {
     "trades": "trade", "bbo-tbt": "quote", "tickers": "quote",
-    "books": "book", "books-l2-tbt": "book", "books50-l2-tbt": "book",  # the last two need a login since 2022
+    "books": "book", "books-l2-tbt": "book", "books50-l2-tbt": "book",  # the last two need a login today
 }  # fmt: skip
 AGGRESSOR: dict[str, Literal["b", "s"]] = {"buy": "b", "sell": "s"}  # side is the taker's
 CHECKED_LEVELS = 25
