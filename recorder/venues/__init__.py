@@ -3,17 +3,23 @@
 from recorder.errors import ConfigError
 from recorder.venues.base import Venue
 from recorder.venues.binance import Binance
+from recorder.venues.bitfinex import Bitfinex
 from recorder.venues.coinbase import Coinbase
 from recorder.venues.coinbase_advanced import CoinbaseAdvanced
+from recorder.venues.figure import Figure
 from recorder.venues.kraken import Kraken
 from recorder.venues.okx import Okx
+from recorder.venues.polymarket import Polymarket
 
 VENUES: dict[str, type[Venue]] = {
     "binance": Binance,
+    "bitfinex": Bitfinex,
     "coinbase": Coinbase,
     "coinbase_advanced": CoinbaseAdvanced,  # a second dialect: its instruments, its journal and its rows are coinbase's
+    "figure": Figure,
     "kraken": Kraken,
     "okx": Okx,
+    "polymarket": Polymarket,
 }
 
 

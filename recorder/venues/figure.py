@@ -35,8 +35,8 @@ class _Level(msgspec.Struct, gc=False):
 
 class _OrderBook(_Message, tag="ORDER_BOOK", gc=False):
     channel_uuid: str
-    bids: list[_Level]
-    asks: list[_Level]
+    bids: msgspec.Raw  # of _Level, as are asks: nineteen frames in twenty repeat the text of the last
+    asks: msgspec.Raw
 
 
 class _Trade(_Message, tag="TRADES", gc=False):
@@ -74,6 +74,7 @@ class _Subscription(msgspec.Struct, rename="camel", gc=False):
 
 # Lax: books give numbers as strings, trades gave them as numbers (seen July 2025).
 _decode_data = msgspec.json.Decoder(_OrderBook | _Market | _Trade | _Candles, strict=False).decode
+_decode_levels = msgspec.json.Decoder(list[_Level], strict=False).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_list = msgspec.json.Decoder(list[_Subscription]).decode
 
@@ -102,7 +103,8 @@ class FigureSession:
     def __init__(self) -> None:
         self.audits: dict[str, Audit] = {}
         self._streams: dict[str, Stream] = {}  # by channelUuid
-        self._books: dict[str, tuple[Levels, Levels]] = {}  # the last one said, by channelUuid
+        self._texts: dict[str, tuple[bytes, bytes]] = {}  # sides of the last book frame, by channelUuid
+        self._books: dict[str, tuple[Levels, Levels]] = {}  # and what they say
         self._ns = Rfc3339().ns
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
@@ -138,13 +140,16 @@ class FigureSession:
             return self._answered(frame, error)
 
     def _book(self, m: _OrderBook, ts_recv_ns: int) -> Sequence[Output]:
-        bids: Levels = [(level.price, level.quantity) for level in m.bids]
-        asks: Levels = [(level.price, level.quantity) for level in m.asks]
-        symbol = self._symbol(m.channel_uuid)
-        if self._books.get(m.channel_uuid) == (bids, asks):
-            return (Alive(Stream("book", symbol)),)  # said again every few seconds
-        self._books[m.channel_uuid] = bids, asks
-        return (Book(symbol, None, ts_recv_ns, True, None, bids, asks),)
+        name = m.channel_uuid
+        symbol = self._symbol(name)
+        texts = bytes(m.bids), bytes(m.asks)
+        if self._texts.get(name) != texts:
+            bids, asks = (_levels(text) for text in texts)
+            self._texts[name] = texts
+            if self._books.get(name) != (bids, asks):
+                self._books[name] = bids, asks
+                return (Book(symbol, None, ts_recv_ns, True, None, bids, asks),)
+        return (Alive(Stream("book", symbol)),)  # said again every few seconds
 
     def _trade(self, m: _Trade, ts_recv_ns: int) -> Sequence[Output]:
         if not m.id:
@@ -174,7 +179,8 @@ class FigureSession:
             raise DecodeError(str(error)) from error
         match answer:
             case _Answer(message="UNSUBSCRIBED", channel_uuid=str(name)):
-                self._books.pop(name, None)  # asked for again, the next frame is new even if it says the same
+                self._texts.pop(name, None)  # asked for again, the next frame is new even if it says the same
+                self._books.pop(name, None)
                 return ()
             case _Answer(message=str(), code=2 | 5):
                 return ()  # carried already, or not carried any more: nothing was refused
@@ -182,6 +188,10 @@ class FigureSession:
                 return (Refused(None, message if answer.code is None else f"{answer.code}: {message}"),)
         stream = self._streams.get(answer.channel_uuid or "")
         raise DecodeError(str(error), None if stream is None else stream.symbol) from error
+
+
+def _levels(text: bytes) -> Levels:
+    return [(level.price, level.quantity) for level in _decode_levels(text)]
 
 
 class Figure:
