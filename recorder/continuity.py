@@ -204,17 +204,18 @@ class Continuity:
             return
         state.touched = True
         trade_id, ts_ns = trade.trade_id, trade.ts_event_ns
+        first_id = trade_id - trade.count + 1  # a merged print stands for this and all ids up to its own
         last_id = state.last_id
         if last_id is None or "trade" not in self._contiguous:
             if state.gap is not None:
-                self._close(state, trade.ts_recv_ns, ts_ns, trade_id, healed=False)
-        elif trade_id == last_id + 1:
+                self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
+        elif first_id - 1 <= last_id < trade_id:
             if state.gap is not None:
-                self._close(state, trade.ts_recv_ns, ts_ns, trade_id, healed=True)
+                self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=True)
         elif trade_id > last_id:
             if state.gap is None:
                 self._open(state, "sequence", trade.ts_recv_ns, state.session_id)
-            self._close(state, trade.ts_recv_ns, ts_ns, trade_id, healed=False)
+            self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
         elif self._fill(state, trade_id):
             return
         elif state.last_ts_event_ns is not None and ts_ns > state.last_ts_event_ns:
@@ -222,10 +223,12 @@ class Continuity:
             if state.gap is not None:
                 self._close(state, trade.ts_recv_ns, ts_ns, None, healed=False)
             self._open(state, "sequence_reset", trade.ts_recv_ns, state.session_id)
-            self._close(state, trade.ts_recv_ns, ts_ns, trade_id, healed=False)
+            self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
             state.holes = []
         else:
             return  # a repeat; its key tells the database
+        if state.first_id is None:
+            state.first_id = first_id
         self.advance(state, trade_id, ts_ns)
 
     def witness(self, witness: Witness, ts_recv_ns: int) -> None:

@@ -24,7 +24,15 @@ class ConfigError(RecorderError):
 
 
 class DecodeError(RecorderError):
-    """A frame or a row could not be understood. The raw frame is in the journal."""
+    """A frame or a row could not be understood. The raw frame is in the journal.
+
+    Attributes:
+        symbol: Whose data it was, where the session knows and the frame names only a number or an id.
+    """
+
+    def __init__(self, message: str, symbol: str | None = None) -> None:
+        super().__init__(message)
+        self.symbol = symbol
 
 
 class LinkError(RecorderError):

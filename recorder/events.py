@@ -34,6 +34,7 @@ class Trade(msgspec.Struct, gc=False):
     size: float
     aggressor: Literal["b", "s"] | None = None  # side of the taker; None where the venue does not say
     venue_trade_id: str | None = None  # the venue's own text where trade_id is a hash of it
+    count: int = 1  # prints the venue merged into this one; trade_id is the last of their ids
 
 
 class Quote(msgspec.Struct, gc=False):
@@ -158,6 +159,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 class Alive(msgspec.Struct, frozen=True, gc=False):
     """A heartbeat or status: the socket works. It is no data."""
 
+    stream: Stream | None = None  # what the venue repeated unchanged: this stream lives, though nothing is new
+
 
 class Witness(msgspec.Struct, frozen=True, gc=False):
     """The venue named its latest trade of a symbol outside the trade stream (heartbeat)."""
@@ -181,5 +184,29 @@ class Resync(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Fetch(msgspec.Struct, frozen=True, gc=False):
+    """The link shall GET `path` below the venue's REST endpoint and hand the answer to the session.
+
+    The answer comes as a frame of its own, journalled like the venue's, so that a replay has it too:
+    `{"rest":"<path>","status":200,"body":<the answer>}`. Every request is answered once: where no answer could be
+    had, `status` is 0 and `body` null; where the answer is no JSON, `body` is its beginning as a string.
+    """
+
+    symbol: str
+    path: str
+
+
+class Lost(msgspec.Struct, frozen=True, gc=False):
+    """Something of this connection is missing, and nobody can say what: every stream of it has a gap."""
+
+    reason: str
+
+
+class Ending(msgspec.Struct, frozen=True, gc=False):
+    """The venue will end this connection soon: open the next one before it does."""
+
+    reason: str
+
+
 Event = Trade | Quote | Book
-Output = Trade | Quote | Book | Accepted | Refused | Alive | Witness | Reply | Resync
+Output = Trade | Quote | Book | Accepted | Refused | Alive | Witness | Reply | Resync | Fetch | Lost | Ending

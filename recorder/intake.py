@@ -133,13 +133,14 @@ class Intake:
                             continue
                         trades.append(output)
                         state = trade_states.get(output.symbol)
-                        if state is not None and state.gap is None and state.last_id == output.trade_id - 1:
+                        if state is not None and state.gap is None and state.last_id == output.trade_id - output.count:
                             state.last_id = output.trade_id
                             state.touched = True
                             if time_ns > (state.last_ts_event_ns or 0):
                                 state.last_ts_event_ns = time_ns
                             if state.first_id is None:
-                                state.first_id, state.first_ts_event_ns = output.trade_id, time_ns
+                                state.first_id = output.trade_id - output.count + 1
+                                state.first_ts_event_ns = time_ns
                         else:
                             continuity.trade(output)
                     elif isinstance(output, Witness):

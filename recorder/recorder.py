@@ -20,7 +20,7 @@ from recorder.service import Crew
 from recorder.settings import Settings, VenueSettings
 from recorder.subscriptions import Cache, follow
 from recorder.tape import Tape
-from recorder.venues import venue_class
+from recorder.venues import RECORDED, venue_class
 from recorder.venues.base import Plan, Venue
 
 _COLLECT_S = 60.0
@@ -34,6 +34,8 @@ def make_venue(name: str, settings: VenueSettings) -> Venue:
     Raises:
         ConfigError: no such venue, or an option it does not have.
     """
+    if name not in RECORDED and venue_class(name):
+        raise ConfigError(f"{name} can be decoded, not recorded yet; recorded are: {', '.join(sorted(RECORDED))}")
     options = dict(settings.options)
     book_depth = options.pop("book_depth", None)
     if options:

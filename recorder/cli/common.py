@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from recorder import recorder
 from recorder.errors import ConfigError
 from recorder.log import configure
 from recorder.settings import Settings, VenueSettings
@@ -51,14 +52,9 @@ def make_venue(settings: Settings, name: str) -> Venue:
     """A venue as the settings want it.
 
     Raises:
-        ConfigError: no venue has this name, or it has an option nobody knows.
+        ConfigError: no venue has this name, it is not recorded yet, or it has an option nobody knows.
     """
-    own = venue_settings(settings, name)
-    depth = own.options.get("book_depth")
-    unknown = [key for key in own.options if key != "book_depth"]
-    if unknown or not (depth is None or isinstance(depth, int)):
-        raise ConfigError(f"venues.{name}.options takes book_depth, a whole number, and nothing else")
-    return venue_class(name)(own.url, book_depth=depth)
+    return recorder.make_venue(name, venue_settings(settings, name))
 
 
 def require_symbols(symbols: list[str]) -> None:

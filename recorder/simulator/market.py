@@ -178,7 +178,10 @@ class SymbolMarket:
         side, changes = (self.bids, bids) if rng.random() < 0.5 else (self.asks, asks)
         spread = (self.asks.best - self.bids.best) // self.spec.tick
         draw = rng.random()
-        if spread > 1 and draw < (0.6 if spread > 3 * self._spacing else 0.25):
+        if spread > 3 * self._spacing and draw < 0.6:
+            middle = self.bids.best + spread // 2 * self.spec.tick  # offers gather there, or it widens for ever
+            price = middle + (-self._gap() if side is self.bids else self._gap())
+        elif spread > 1 and draw < 0.25:
             better = rng.randint(1, min(spread - 1, int(self._spacing) + 1)) * self.spec.tick
             price = side.best + (better if side is self.bids else -better)
         elif draw < 0.75:

@@ -2,10 +2,29 @@
 
 from recorder.errors import ConfigError
 from recorder.venues.base import Venue
+from recorder.venues.binance import Binance
+from recorder.venues.bitfinex import Bitfinex
 from recorder.venues.coinbase import Coinbase
+from recorder.venues.coinbase_advanced import CoinbaseAdvanced
+from recorder.venues.figure import Figure
 from recorder.venues.kraken import Kraken
+from recorder.venues.okx import Okx
+from recorder.venues.polymarket import Polymarket
 
-VENUES: dict[str, type[Venue]] = {venue.name: venue for venue in (Coinbase, Kraken)}
+VENUES: dict[str, type[Venue]] = {
+    "binance": Binance,
+    "bitfinex": Bitfinex,
+    "coinbase": Coinbase,
+    "coinbase_advanced": CoinbaseAdvanced,  # a second dialect: its instruments are coinbase's
+    "figure": Figure,
+    "kraken": Kraken,
+    "okx": Okx,
+    "polymarket": Polymarket,
+}
+
+RECORDED = frozenset({"coinbase", "kraken"})
+"""Venues the recorder drives. The others are decoded only: they need what the link cannot do yet (a book by REST,
+requests made by the session, a reconnect on a lost sequence)."""
 
 
 def venue_class(name: str) -> type[Venue]:

@@ -6,7 +6,7 @@ reconnect cannot inherit a stale book. Neither does I/O; commands to the link ar
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True):
     streams_per_link: int
     frames_per_s: float  # frames we may send on one link
     connects_per_minute: float
+    session_s: float | None = None  # age at which the venue ends a connection
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -71,6 +72,8 @@ class Listing(msgspec.Struct, frozen=True):
     tick_size: str | None
     min_size: str | None
     status: str
+    base_unit: str | None = None  # the venue's own smallest unit of base and of quote, where it settles in one
+    quote_unit: str | None = None
 
 
 class Audit(msgspec.Struct, gc=False):
@@ -94,6 +97,32 @@ class Session(Protocol):
             DecodeError: the frame is not understood; nothing of it was applied.
         """
         ...
+
+
+class Requests(Protocol):
+    """Where the frames come from that begin and end streams on an open connection."""
+
+    def subscribe(self, streams: Iterable[Stream]) -> list[str]:
+        """Text frames that subscribe these streams."""
+        ...
+
+    def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
+        """Text frames that end these streams."""
+        ...
+
+
+@runtime_checkable
+class Conversation(Session, Requests, Protocol):
+    """A session that must be asked for its requests: what its frames mean depends on what was asked there.
+
+    Needed where a stream is named by a number the venue gives (its end needs that number), by an id we invent
+    (data carries nothing else), or where the venue also sends what nobody asked for.
+    """
+
+
+def requests_of(venue: "Venue", session: Session) -> Requests:
+    """Who makes the requests of a connection: its session where that must know them, else the venue."""
+    return session if isinstance(session, Conversation) else venue
 
 
 class Venue(Protocol):

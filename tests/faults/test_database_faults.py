@@ -76,7 +76,7 @@ def test_an_outage_of_postgres_costs_no_row_and_no_memory(
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("times", [pytest.param(10, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [pytest.param(6, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
 def test_backends_ended_again_and_again_cost_no_row(times: int, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database).up()
     for _ in range(times):
@@ -86,7 +86,8 @@ def test_backends_ended_again_and_again_cost_no_row(times: int, make_rig: MakeRi
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("times", [pytest.param(1, id="short"), pytest.param(20, id="long", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("times", [20])
 def test_a_server_stopped_fast_or_killed_and_started_again_costs_no_row(
     times: int, make_rig: MakeRig, database_server: DatabaseServer
 ) -> None:
@@ -134,7 +135,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(
-    "lasts_s", [pytest.param(2.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
+    "lasts_s", [pytest.param(1.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
 )
 @pytest.mark.timeout(600)
 def test_a_database_that_refuses_is_asked_without_haste_and_taken_up_again(

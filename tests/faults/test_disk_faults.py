@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rig import Rig
+from rig import CHANNELS, Rig
 
 from recorder.journal_reader import JournalReader, StoredBlock
 from recorder.position import Position
@@ -93,7 +93,9 @@ def test_a_full_disk_sheds_declares_and_resumes_by_itself(
     assert rig.number("SELECT count(DISTINCT session_id) FROM session") == 1
     gaps = [gap for gap in rig.gaps() if gap["cause"] == "disk_full"]
     assert {gap["channel"] for gap in gaps} == {"trade", "quote", "book"}
-    assert all((gap["ended_at"] - gap["started_at"]).total_seconds() >= full_s for gap in gaps)
+    for channel in CHANNELS:  # in pieces: a small block may find room where a large one does not
+        spans = [gap["ended_at"] - gap["started_at"] for gap in gaps if gap["channel"] == channel]
+        assert sum(span.total_seconds() for span in spans) >= full_s, channel
     assert sum(check.declared for check in report.streams) > 100
     assert rig.log("recorder-kraken").count("journal.full") == rig.log("recorder-kraken").count("journal.resumed")
 
@@ -179,7 +181,8 @@ def test_a_flipped_bit_in_any_part_of_a_block_costs_that_part_and_is_declared(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("times", [pytest.param(8, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("times", [8, 200])
 def test_bits_flipped_anywhere_in_what_is_not_loaded_yet_are_quarantined_and_declared(
     times: int, make_rig: MakeRig, database: str
 ) -> None:

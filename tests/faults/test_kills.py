@@ -55,7 +55,7 @@ def losses(rig: Rig) -> list[float]:
 
 
 @pytest.mark.timeout(1200)
-@runs(short=5, long=200)
+@runs(short=4, long=200)
 def test_a_recorder_killed_at_random_points_declares_what_it_missed(
     kills: int, make_rig: MakeRig, database: str
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_recorder_killed_at_random_points_declares_what_it_missed(
 
 
 @pytest.mark.timeout(1200)
-@runs(short=5, long=200)
+@runs(short=3, long=200)
 def test_a_writer_killed_at_random_points_costs_nothing(kills: int, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database).up()
     before = rig.number("SELECT count(*) FROM gap")
@@ -82,7 +82,7 @@ def test_a_writer_killed_at_random_points_costs_nothing(kills: int, make_rig: Ma
 
 
 @pytest.mark.timeout(1200)
-@runs(short=6, long=200)
+@runs(short=3, long=200)
 def test_recorders_and_writer_killed_together_still_account_for_everything(
     kills: int, make_rig: MakeRig, database: str
 ) -> None:
@@ -98,7 +98,13 @@ def test_recorders_and_writer_killed_together_still_account_for_everything(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("loaded", [True, False], ids=["rows are in Postgres", "rows are only in the journal"])
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        pytest.param(True, id="rows are in Postgres"),
+        pytest.param(False, id="rows are only in the journal", marks=pytest.mark.long),
+    ],
+)
 @runs(short=2, long=40)
 def test_a_journal_cut_at_a_random_byte_loses_only_what_was_behind_the_cut(
     kills: int, loaded: bool, make_rig: MakeRig, database: str

@@ -81,7 +81,7 @@ def test_every_misdeed_of_the_simulator_is_tried(make_rig: MakeRig, database: st
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("each", [pytest.param(9, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize("each", [pytest.param(13, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
 def test_after_any_misdeed_everything_sent_is_stored_or_declared(each: int, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database).up()
     misdeeds = list(MISDEEDS)
@@ -89,7 +89,7 @@ def test_after_any_misdeed_everything_sent_is_stored_or_declared(each: int, make
     for number, (action, arguments) in enumerate([*misdeeds, LAST], 1):
         for venue in rig.venues:
             provoke(rig, venue, action, arguments)
-        if number % each == 0:
+        if number % each == 0 or action == LAST[0]:
             for venue in rig.venues:  # a new session has fresh books: those that failed often wait long for one
                 rig.do(venue, "close", how="frame")
             rig.prove()
@@ -199,7 +199,7 @@ def test_a_wrong_checksum_brings_one_fresh_book_of_that_symbol(make_rig: MakeRig
 
 
 @pytest.mark.parametrize(
-    "wrong_s", [pytest.param(4.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
+    "wrong_s", [pytest.param(2.5, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
 )
 def test_checksums_that_are_always_wrong_are_no_storm_of_subscriptions(
     wrong_s: float, make_rig: MakeRig, database: str
@@ -208,7 +208,7 @@ def test_checksums_that_are_always_wrong_are_no_storm_of_subscriptions(
     rig.do("kraken", "checksum", zero=True)
     rig.pause(wrong_s)
     asked = subscriptions(rig, "kraken", "book")
-    assert 3 <= max(asked.values()) <= (4 if wrong_s < 5 else 7), asked  # with the first: at 0, 2, 6, 14, 30 s
+    assert 3 <= max(asked.values()) <= (4 if wrong_s < 5 else 7), asked  # and at 0, 2, 6, 14, 30 s
     rig.do("kraken", "heal")
     rig.prove(2 * wrong_s + 30)
 
@@ -216,8 +216,17 @@ def test_checksums_that_are_always_wrong_are_no_storm_of_subscriptions(
 def test_a_crossed_book_is_made_anew(make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database, venues=["coinbase"], rate=3000.0).up()
     first, second = SYMBOLS["coinbase"]
-    rig.do("coinbase", "skip", symbol=first, channel="book", times=1000)
-    rig.wait("a fresh book was asked for", lambda: subscriptions(rig, "coinbase", "book")[first] == 2, 20.0)
+    rules = rig.venues["coinbase"].venue.mischief.rules
+
+    def asked_anew() -> bool:
+        if subscriptions(rig, "coinbase", "book")[first] > 1:
+            return True
+        if not rules:  # whether levels left standing cross the book is up to the market
+            rig.do("coinbase", "skip", symbol=first, channel="book", times=150)
+            rig.pause(0.3)
+        return False
+
+    rig.wait("a fresh book was asked for", asked_anew)
     rig.prove()
     assert subscriptions(rig, "coinbase", "book")[second] == 1
     assert {(gap["symbol"], gap["channel"], gap["cause"]) for gap in rig.gaps()} == {(first, "book", "crossed")}

@@ -60,9 +60,7 @@ def thread_count(rig: Rig) -> dict[str, int]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "seconds", [pytest.param(12, id="short"), pytest.param(600, id="long", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("seconds", [pytest.param(8, id="short"), pytest.param(600, id="long", marks=pytest.mark.long)])
 def test_a_random_mix_of_faults_leaves_everything_accounted_for(seconds: int, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database, rate=500.0).up()
     files, threads = open_files(rig), thread_count(rig)

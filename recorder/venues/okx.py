@@ -1,0 +1,377 @@
+"""OKX v5 public: merged trades, best bid and ask tick by tick, books chained by seqId and once proved by a CRC32.
+
+The protocol, with sources and what to watch for, is in okx.md beside this file.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+from zlib import crc32
+
+import msgspec
+
+from recorder.errors import ConfigError, DecodeError
+from recorder.events import (
+    Accepted,
+    Alive,
+    Book,
+    Channel,
+    Ending,
+    GapCause,
+    Levels,
+    Output,
+    Quote,
+    Refused,
+    Resync,
+    Stream,
+    Trade,
+)
+from recorder.orderbook import Side
+from recorder.timestamps import plausible
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+
+WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "bbo-tbt", "book": "books"}
+CHANNEL_OF_WIRE: dict[str, Channel] = {
+    "trades": "trade", "bbo-tbt": "quote", "tickers": "quote",
+    "books": "book", "books-l2-tbt": "book", "books50-l2-tbt": "book",  # the last two need a login today
+}  # fmt: skip
+AGGRESSOR: dict[str, Literal["b", "s"]] = {"buy": "b", "sell": "s"}  # side is the taker's
+CHECKED_LEVELS = 25
+UPGRADE = "64008"  # notice: the connection will be cut in about a minute
+KIND = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future", "OPTION": "option"}
+_CHANNEL = re.compile(rb'\{"arg":\{"channel":"([\w-]+)"')
+_NAMED = re.compile(r"channel:([\w-]+),instId:([\w-]+)")  # how an error names what it refuses
+
+_Row = tuple[Amount, Amount, str, str]  # price, size, a dead field, number of orders
+
+
+class _Arg(msgspec.Struct, gc=False):
+    channel: str
+    instId: str = ""  # noqa: N815
+
+
+class _TradeData(msgspec.Struct, gc=False):
+    instId: str  # noqa: N815
+    tradeId: Int64  # noqa: N815
+    px: Amount
+    sz: Amount
+    side: Literal["buy", "sell"]
+    ts: Int64
+    count: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 1  # before 2023 each trade came alone
+
+
+class _TradeMessage(msgspec.Struct, gc=False):
+    data: list[_TradeData]
+
+
+class _TopData(msgspec.Struct, gc=False):
+    asks: list[_Row]
+    bids: list[_Row]
+    ts: Int64
+    seqId: Int64 | None = None  # noqa: N815
+
+
+class _TopMessage(msgspec.Struct, gc=False):
+    arg: _Arg
+    data: list[_TopData]
+
+
+class _TickerData(msgspec.Struct, gc=False):
+    instId: str  # noqa: N815
+    askPx: str  # noqa: N815
+    askSz: str  # noqa: N815
+    bidPx: str  # noqa: N815
+    bidSz: str  # noqa: N815
+    ts: Int64
+
+
+class _TickerMessage(msgspec.Struct, gc=False):
+    data: list[_TickerData]
+
+
+class _BookData(msgspec.Struct, gc=False):
+    asks: list[_Row]
+    bids: list[_Row]
+    ts: Int64
+    checksum: int | None = None  # constant 0 since 2026-06-23: not provided
+    seqId: Int64 | None = None  # noqa: N815
+    prevSeqId: Int64 | None = None  # noqa: N815
+
+
+class _BookMessage(msgspec.Struct, gc=False):
+    arg: _Arg
+    action: Literal["snapshot", "update"]
+    data: list[_BookData]
+
+
+class _SpelledData(msgspec.Struct, gc=False):
+    """The same levels as the venue spelled them: the checksum is over the text."""
+
+    asks: list[tuple[str, str, str, str]]
+    bids: list[tuple[str, str, str, str]]
+
+
+class _SpelledMessage(msgspec.Struct, gc=False):
+    data: list[_SpelledData]
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """Everything that is no trade, quote or book."""
+
+    event: str | None = None
+    arg: _Arg | None = None
+    code: str = ""
+    msg: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+
+
+def _decoder(kind: Any) -> Any:
+    return msgspec.json.Decoder(kind, strict=False).decode  # lax: numbers arrive as strings
+
+
+_decode_trade, _decode_top, _decode_ticker = _decoder(_TradeMessage), _decoder(_TopMessage), _decoder(_TickerMessage)
+_decode_book, _decode_spelled = _decoder(_BookMessage), _decoder(_SpelledMessage)
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+_Values = Iterable[tuple[float, float | str]]
+
+
+class _OkxBook:
+    """One book; its values are sizes, or `price:size` as spelled where checksums are to be read."""
+
+    __slots__ = ("asks", "bids", "sequence", "spelled")
+
+    def __init__(self, sequence: int | None, spelled: bool, bids: _Values, asks: _Values) -> None:
+        self.sequence = sequence
+        self.spelled = spelled
+        self.bids: Side[float | str] = Side(bids)
+        self.asks: Side[float | str] = Side(asks)
+
+    def checksum(self) -> int:
+        """Signed CRC-32 of the 25 best levels, a bid and an ask in turn; a side that has ended is passed over."""
+        bid_texts, ask_texts = self.bids.values, self.asks.values
+        bids = [bid_texts[price] for price in self.bids.prices[: -CHECKED_LEVELS - 1 : -1]]
+        asks = [ask_texts[price] for price in self.asks.prices[:CHECKED_LEVELS]]
+        both = min(len(bids), len(asks))
+        texts = [*bids, *asks]
+        texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
+        texts[2 * both :] = bids[both:] or asks[both:]
+        number = crc32(":".join(texts).encode())  # type: ignore[arg-type]  # spelled: all are texts
+        return number - (1 << 32) if number >= 1 << 31 else number
+
+
+class OkxSession:
+    """Decoder of one connection."""
+
+    def __init__(self) -> None:
+        self.audits: dict[str, Audit] = {}
+        self._books: dict[str, _OkxBook] = {}
+        self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
+
+    def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        if frame == b"pong":
+            return (Alive(),)
+        try:
+            kind = _CHANNEL.match(frame)
+            if kind is not None:
+                return self._data(kind[1].decode(), frame, ts_recv_ns)
+            envelope = _decode_envelope(frame)
+            if envelope.event is None and envelope.arg is not None and envelope.data:
+                return self._data(envelope.arg.channel, frame, ts_recv_ns)
+            return _control(envelope, frame)
+        except MALFORMED as error:
+            raise DecodeError(str(error)) from error
+
+    def _data(self, wire: str, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        match wire:
+            case "books" | "books-l2-tbt" | "books50-l2-tbt":
+                return self._book_message(_decode_book(frame), frame, ts_recv_ns)
+            case "bbo-tbt":
+                message = _decode_top(frame)
+                return [_top(message.arg.instId, row, ts_recv_ns) for row in message.data]
+            case "trades":
+                return [_trade(row, ts_recv_ns) for row in _decode_trade(frame).data]
+            case "tickers":
+                return [_ticker(row, ts_recv_ns) for row in _decode_ticker(frame).data]
+            case "instruments" | "books5" | "status":
+                return ()  # known, not recorded as rows; the frame is in the journal
+        if wire.startswith("candle"):
+            return ()
+        raise DecodeError(f"unknown channel {wire[:40]!r}")
+
+    def _book_message(self, m: _BookMessage, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        symbol = m.arg.instId
+        snapshot = m.action == "snapshot"
+        if not symbol or len(m.data) != 1:  # never seen otherwise; more than one could not be applied whole or not
+            raise DecodeError(f"a book message of {len(m.data)} books for {symbol!r}")
+        (data,) = m.data
+        bids: Levels = [(price, size) for price, size, _, _ in data.bids]
+        asks: Levels = [(price, size) for price, size, _, _ in data.asks]
+        row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
+        book = self._books.get(symbol)
+        bid_values: _Values = bids
+        ask_values: _Values = asks
+        if data.checksum if snapshot else book is not None and book.spelled:
+            (spelled,) = _decode_spelled(frame).data
+            bid_values, ask_values = _spell(bids, spelled.bids), _spell(asks, spelled.asks)
+        if snapshot:
+            self._asked.discard(symbol)
+            book = self._books[symbol] = _OkxBook(data.seqId, bool(data.checksum), bid_values, ask_values)
+        elif book is None:
+            if symbol in self._asked:
+                return (row,)
+            return self._ask(symbol, "no_snapshot", "delta before a snapshot", row)
+        else:
+            if data.seqId is not None and data.prevSeqId != book.sequence:
+                return self._ask(symbol, "sequence", f"update after {data.prevSeqId}, ours is {book.sequence}", row)
+            if data.seqId is not None and data.seqId == book.sequence and not bids and not asks:
+                return (Alive(Stream("book", symbol)),)  # nothing changed for a minute
+            book.bids.apply(bid_values)
+            book.asks.apply(ask_values)
+            book.sequence = data.seqId  # smaller after maintenance: a new epoch, chained to the old one all the same
+        return self._verdict(symbol, book, data, row)
+
+    def _verdict(self, symbol: str, book: _OkxBook, data: _BookData, row: Book) -> Sequence[Output]:
+        """The row, and a request for a new book where the checksum or the best prices refute this one."""
+        if data.checksum:
+            if not book.spelled:
+                return self._ask(symbol, "checksum", "the venue gives checksums again: a whole book can be proved", row)
+            audit = self.audits.setdefault(symbol, Audit())
+            ours = book.checksum()
+            if ours != data.checksum:
+                audit.checksums_failed += 1
+                return self._ask(symbol, "checksum", f"ours {ours}, the venue's {data.checksum}", row)
+            audit.checksums_passed += 1
+        bids, asks = book.bids.prices, book.asks.prices
+        if bids and asks and bids[-1] >= asks[0]:
+            self.audits.setdefault(symbol, Audit()).crossed += 1
+            return self._ask(symbol, "crossed", f"bid {bids[-1]} at or above ask {asks[0]}", row)
+        return (row,)
+
+    def _ask(self, symbol: str, cause: GapCause, reason: str, row: Book) -> Sequence[Output]:
+        self._books.pop(symbol, None)
+        self._asked.add(symbol)
+        resync = Resync(symbol, cause, reason)
+        # A gap begins before the row it follows from; but a snapshot ends gaps: its own failure opens one behind it.
+        return (row, resync) if row.snapshot else (resync, row)
+
+
+def _spell(levels: Levels, spelled: list[tuple[str, str, str, str]]) -> _Values:
+    return [
+        (price, f"{text[0]}:{text[1]}" if size else "") for (price, size), text in zip(levels, spelled, strict=True)
+    ]
+
+
+def _trade(row: _TradeData, ts_recv_ns: int) -> Trade:
+    aggressor = AGGRESSOR[row.side]
+    return Trade(
+        row.instId, row.tradeId, row.ts * 1_000_000, ts_recv_ns, row.px, row.sz, aggressor, None, row.count
+    )  # fmt: skip
+
+
+def _top(symbol: str, row: _TopData, ts_recv_ns: int) -> Quote:
+    bid, bid_size = row.bids[0][:2] if row.bids else (None, None)
+    ask, ask_size = row.asks[0][:2] if row.asks else (None, None)
+    return Quote(symbol, _clock(row.ts, ts_recv_ns), ts_recv_ns, row.seqId, bid, bid_size, ask, ask_size)
+
+
+def _ticker(row: _TickerData, ts_recv_ns: int) -> Quote:
+    bid, bid_size, ask, ask_size = (
+        msgspec.convert(text, Amount, strict=False) if text else None  # empty where a side is
+        for text in (row.bidPx, row.bidSz, row.askPx, row.askSz)
+    )
+    return Quote(row.instId, _clock(row.ts, ts_recv_ns), ts_recv_ns, None, bid, bid_size, ask, ask_size)
+
+
+def _clock(time_ms: int, ts_recv_ns: int) -> int | None:
+    time_ns = time_ms * 1_000_000
+    return time_ns if plausible(time_ns, ts_recv_ns) else None
+
+
+def _control(m: _Envelope, frame: bytes) -> Sequence[Output]:
+    match m:
+        case _Envelope(event="subscribe", arg=_Arg(wire, symbol)):
+            channel = CHANNEL_OF_WIRE.get(wire)
+            return () if channel is None else (Accepted(Stream(channel, symbol)),)
+        case _Envelope(event="unsubscribe"):
+            return ()
+        case _Envelope(event="error"):
+            named = _NAMED.search(m.msg)
+            channel = CHANNEL_OF_WIRE.get(named[1]) if named else None
+            stream = Stream(channel, named[2]) if named and channel else None
+            return (Refused(stream, f"{m.code}: {m.msg}"),)
+        case _Envelope(event="notice", code=code):
+            return (Ending(f"{code}: {m.msg}") if code == UPGRADE else Alive(),)
+        case _Envelope(event="channel-conn-count" | "channel-conn-count-error"):
+            return (Alive(),)
+    raise DecodeError(f"unknown message {frame[:200]!r}")
+
+
+class Okx:
+    """The public feed of the global entity."""
+
+    name: ClassVar[str] = "okx"
+    url: ClassVar[str] = "wss://ws.okx.com:8443/ws/v5/public"
+    rest_url: ClassVar[str] = "https://www.okx.com"
+    # Fewer than 30 books a connection are advised; 480 requests an hour and connection; 3 connects a second.
+    limits: ClassVar[Limits] = Limits(streams_per_link=90, frames_per_s=3, connects_per_minute=60)
+    heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="ping", silence_s=30)
+    channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
+    contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})  # by Trade.count
+    listing_path: ClassVar[str] = "/api/v5/public/instruments?instType=SPOT"
+
+    def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
+        if book_depth is not None:
+            raise ConfigError("okx sends books of 400 levels: remove book_depth from its settings")
+        self._url = url or self.url
+
+    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
+        return split_streams(self._url, streams, self.limits.streams_per_link)
+
+    def subscribe(self, streams: Iterable[Stream]) -> list[str]:
+        return _requests("subscribe", streams)
+
+    def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
+        return _requests("unsubscribe", streams)
+
+    def session(self) -> OkxSession:
+        return OkxSession()
+
+    def listings(self, body: bytes) -> list[Listing]:
+        try:
+            answer = msgspec.json.decode(body, type=_Instruments)
+        except MALFORMED as error:
+            raise DecodeError(f"instrument list: {error}") from error
+        if answer.code != "0":  # with HTTP status 200
+            raise DecodeError(f"instrument list refused: {answer.code} {answer.msg}")
+        listings = []
+        for row in answer.data:
+            base, _, quote = row.uly.partition("-")  # derivatives name their underlying instead
+            kind = KIND.get(row.instType, row.instType.lower())
+            base, quote = row.baseCcy or base, row.quoteCcy or quote
+            listings.append(Listing(row.instId, base, quote, kind, row.tickSz or None, row.minSz or None, row.state))
+        return listings
+
+
+class _Instrument(msgspec.Struct, gc=False):
+    instId: str  # noqa: N815
+    instType: str  # noqa: N815
+    state: str
+    baseCcy: str = ""  # noqa: N815
+    quoteCcy: str = ""  # noqa: N815
+    uly: str = ""
+    tickSz: str = ""  # noqa: N815
+    minSz: str = ""  # noqa: N815
+
+
+class _Instruments(msgspec.Struct, gc=False):
+    code: str
+    msg: str
+    data: list[_Instrument] = []
+
+
+def _requests(operation: str, streams: Iterable[Stream]) -> list[str]:
+    """One frame: the venue answers each argument on its own."""
+    args = [{"channel": WIRE_CHANNEL[stream.channel], "instId": stream.symbol} for stream in streams]
+    return [json.dumps({"op": operation, "args": args})] if args else []

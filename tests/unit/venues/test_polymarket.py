@@ -1,0 +1,389 @@
+"""Polymarket: its data for the contract, three shapes of a change, two tokens of a market, trades without ids."""
+
+import gzip
+import json
+from typing import Any, ClassVar
+
+import pytest
+from contract import DATA, NOW_NS, OWN, VenueContract, books_after, decode_all, lines
+
+from recorder.errors import ConfigError, DecodeError
+from recorder.events import Accepted, Alive, Book, Output, Quote, Resync, Stream, Trade
+from recorder.venues.base import Audit, Conversation, Listing, requests_of
+from recorder.venues.polymarket import PATIENCE, TOKENS_PER_LINK, Polymarket, PolymarketSession, mirrored
+
+MS = 1_772_719_200_000
+YES, NO = "10" + "1" * 74 + "01", "20" + "2" * 74 + "02"
+CHANNELS = ("book", "quote", "trade")
+Levels = list[tuple[str, str]]
+
+
+def capture(name: str) -> bytes:
+    """One captured message, printed over several lines; skips the test where it is not here."""
+    path = DATA / "captures/polymarket" / name
+    if not path.exists():
+        pytest.skip(f"no captured data: {path} is absent (set TAPEDECK_DATA)")
+    return path.read_bytes()
+
+
+class TestPolymarket(VenueContract):
+    name = "polymarket"
+    symbols = (YES, NO)
+    captures = ()
+    listing_body = json.dumps(
+        {
+            "markets": [
+                {
+                    "slug": "up-or-down", "outcomes": '["Up", "Down"]', "clobTokenIds": json.dumps([YES, NO]),
+                    "orderPriceMinTickSize": 0.001, "orderMinSize": 5, "closed": False, "acceptingOrders": True,
+                },
+                {"slug": "of-2020", "outcomes": '["Yes", "No"]', "closed": True, "acceptingOrders": True},
+            ],
+            "next_cursor": "abc",
+        }
+    ).encode()  # fmt: skip
+    listings: ClassVar[list[Listing]] = [
+        Listing(YES, "up-or-down:Up", "USDC", "outcome", "0.001", "5", "open"),
+        Listing(NO, "up-or-down:Down", "USDC", "outcome", "0.001", "5", "open"),
+    ]
+
+    @staticmethod
+    def trades_in(message: Any) -> int:
+        rows = message if isinstance(message, list) else [message]
+        return sum(row["event_type"] == "last_trade_price" for row in rows)
+
+    def test_requests_are_json_and_name_every_stream(self) -> None:
+        """All channels of a token are one subscription, so a token is named once."""
+        (request,) = (json.loads(frame) for frame in self.venue.subscribe(self.streams(self.symbols)))
+        assert request == {
+            "type": "market", "assets_ids": [YES, NO], "initial_dump": True, "custom_feature_enabled": True
+        }  # fmt: skip
+        (request,) = (json.loads(frame) for frame in self.venue.unsubscribe(self.streams(self.symbols)))
+        assert request == {"operation": "unsubscribe", "assets_ids": [YES, NO]}
+        assert self.venue.subscribe([]) == self.venue.unsubscribe([]) == []
+
+    def test_every_frame_made_by_hand_is_understood_and_answers_every_channel(self) -> None:
+        """The venue acknowledges nothing and refuses nothing: the first book of a token answers for all of it."""
+        outputs = decoded(subscribed(YES, NO), *lines(self.own))
+        accepted = [output.stream for output in outputs if isinstance(output, Accepted)]
+        assert accepted == [Stream(channel, token) for token in (YES, NO) for channel in CHANNELS]  # type: ignore[arg-type]
+        assert {type(output) for output in outputs} == {Accepted, Trade, Quote, Book}
+
+    def test_every_captured_frame_is_understood(self) -> None:
+        counted = {}
+        for path in sorted((DATA / "captures/polymarket").glob("ws_*.json")):
+            session = self.venue.session()
+            for frame in (path.read_bytes(), b"[" + path.read_bytes() + b"]"):  # alone, and in an array
+                outputs = session.decode(frame, NOW_NS)
+                assert sum(isinstance(o, Trade) for o in outputs) == self.trades_in(json.loads(frame))
+                counted[path.stem] = [type(output).__name__ for output in outputs]
+        assert counted == {
+            "ws_best_bid_ask": ["Quote"],
+            "ws_book_full": ["Book"],
+            "ws_last_trade_price": ["Trade"],
+            "ws_market_resolved": [],
+            "ws_new_market": [],
+            "ws_price_change_legacy": ["Book"],
+            "ws_price_change_v2": ["Book"],
+            "ws_tick_size_change": [],
+        }
+
+    def test_a_new_session_has_no_book_and_asks_for_one_once(self) -> None:
+        session = Polymarket().session()
+        outputs = decoded(session, change(YES, "0.1", "1"), change(NO, "0.1", "1"), change(YES, "0.2", "1"))
+        assert [type(output) for output in outputs] == [Resync, Book, Resync, Book, Book]
+        assert {output.cause for output in outputs if isinstance(output, Resync)} == {"no_snapshot"}
+
+    @pytest.mark.parametrize("frame", [b"", b"null", b"7", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000])
+    def test_what_is_no_message_is_a_decode_error(self, frame: bytes) -> None:
+        with pytest.raises(DecodeError):
+            self.venue.session().decode(frame, NOW_NS)
+
+
+def subscribed(*tokens: str) -> PolymarketSession:
+    session = Polymarket().session()
+    session.subscribe(streams(*tokens))
+    return session
+
+
+def streams(*tokens: str, channels: tuple[str, ...] = CHANNELS) -> list[Stream]:
+    return [Stream(channel, token) for token in tokens for channel in channels]  # type: ignore[arg-type]
+
+
+def decoded(session: PolymarketSession, *frames: bytes) -> list[Output]:
+    return [output for frame in frames for output in session.decode(frame, NOW_NS)]
+
+
+def message(kind: str, **more: object) -> bytes:
+    return json.dumps({"event_type": kind, "market": "0xab", "timestamp": str(MS), **more}).encode()
+
+
+def book(token: str, bids: Levels, asks: Levels, ms: int = MS) -> bytes:
+    sides = {name: [{"price": p, "size": s} for p, s in side] for name, side in (("bids", bids), ("asks", asks))}
+    return message("book", asset_id=token, timestamp=str(ms), **sides)
+
+
+def change(token: str, price: str, size: str, ms: int = MS, best: dict[str, str] | None = None) -> bytes:
+    row = {"asset_id": token, "price": price, "size": size, "side": "BUY"} | (best or {})
+    return message("price_change", timestamp=str(ms), price_changes=[row])
+
+
+def trade(token: str = YES, **more: str) -> bytes:
+    return message("last_trade_price", **{"asset_id": token, "price": "0.4", "size": "5", "side": "BUY", **more})
+
+
+# ---- events ----------------------------------------------------------------------------------------
+
+
+def test_the_frames_written_by_hand_give_exactly_these_events() -> None:
+    outputs = decode_all(Polymarket(), lines(OWN / "polymarket/handmade.jsonl"))
+
+    def at(ms: int) -> int:
+        return (MS + ms) * 10**6
+
+    trades = [output for output in outputs if isinstance(output, Trade)]
+    assert [(t.symbol, t.ts_event_ns, t.price, t.size, t.aggressor, t.venue_trade_id) for t in trades] == [
+        (YES, at(200), 0.52, 25.0, "b", "0x" + "cd" * 32),
+        (NO, at(200), 0.491, 85.36, "s", None),
+    ]
+    assert [output for output in outputs if isinstance(output, Quote)] == [
+        Quote(YES, at(300), NOW_NS, None, 0.49, None, 0.53, None),
+        Quote(NO, at(300), NOW_NS, None, None, None, 0.51, None),
+    ]
+    deltas = [output for output in outputs if isinstance(output, Book) and not output.snapshot]
+    assert [(delta.symbol, delta.ts_event_ns, delta.bids, delta.asks) for delta in deltas] == [
+        (YES, at(100), [(0.49, 12.0)], []),
+        (NO, at(100), [], [(0.51, 12.0)]),
+        (YES, at(200), [(0.48, 31.0)], [(0.52, 0.0)]),
+        (YES, at(210), [], [(0.53, 8.0)]),
+    ]
+    assert books_after(outputs)[YES] == ({0.01: 500.0, 0.47: 10.5, 0.48: 31.0, 0.49: 12.0}, {0.53: 8.0, 0.99: 100.0})
+
+
+def test_a_token_of_78_digits_stays_a_text() -> None:
+    (row,) = decoded(subscribed(YES), trade())
+    assert isinstance(row, Trade)
+    assert row.symbol == YES
+    assert len(YES) == 78
+
+
+def test_the_captured_book_comes_worst_price_first_and_is_whole() -> None:
+    raw = json.loads(capture("ws_book_full.json"))
+    (row,) = decode_all(Polymarket(), [capture("ws_book_full.json")])
+    assert isinstance(row, Book)
+    assert row.snapshot
+    assert row.bids == [(float(level["price"]), float(level["size"])) for level in raw["bids"]]
+    assert row.asks[0][0] > row.asks[-1][0]
+    assert row.bids[0][0] < row.bids[-1][0] < row.asks[-1][0]
+
+
+def test_the_captured_trade_and_changes_are_what_their_texts_say() -> None:
+    (print_,) = decode_all(Polymarket(), [capture("ws_last_trade_price.json")])
+    assert isinstance(print_, Trade)
+    assert (print_.price, print_.size, print_.aggressor) == (0.491, 85.36, "s")
+    assert print_.ts_event_ns == 1_724_564_136_087 * 10**6
+    _, legacy = decode_all(Polymarket(), [capture("ws_price_change_legacy.json")])
+    assert isinstance(legacy, Book)
+    assert (legacy.bids, legacy.asks) == ([], [(0.514, 21574.08)])
+    _, recent = decode_all(Polymarket(), [capture("ws_price_change_v2.json")])
+    assert isinstance(recent, Book)
+    assert recent.bids == [(0.6, 3300.0), (0.5, 3400.0), (0.7, 3400.0)]
+
+
+def test_old_books_name_their_sides_buys_and_sells() -> None:
+    frame = message("book", asset_id=YES, buys=[{"price": "0.4", "size": "1"}], sells=[{"price": "0.6", "size": "2"}])
+    (row,) = decode_all(Polymarket(), [frame])
+    assert row == Book(YES, MS * 10**6, NOW_NS, True, None, [(0.4, 1.0)], [(0.6, 2.0)])
+
+
+def test_pongs_and_empty_arrays_are_alive_and_no_data() -> None:
+    assert decoded(subscribed(YES), b"PONG", b"[]") == [Alive(), Alive()]
+    assert Polymarket.heartbeat.frame == "PING"
+    assert Polymarket.heartbeat.every_s == 10
+
+
+def test_an_unknown_event_is_counted_as_unreadable_and_its_frame_changes_nothing() -> None:
+    session = subscribed(YES)
+    decoded(session, book(YES, [("0.4", "1")], [("0.6", "1")]))
+    with pytest.raises(DecodeError):
+        decoded(session, b"[" + change(YES, "0.5", "9") + b"," + message("surprise") + b"]")
+    named = {"best_bid": "0.4", "best_ask": "0.6"}
+    assert [type(o) for o in decoded(session, change(YES, "0.3", "1", best=named))] == [Book]
+    assert session.audits == {YES: Audit(checksums_passed=1)}
+
+
+@pytest.mark.parametrize("missing", ["asset_id", "price", "size", "side"])
+def test_a_change_that_lacks_something_spoils_its_whole_frame(missing: str) -> None:
+    row = {"asset_id": YES, "price": "0.5", "size": "9", "side": "BUY"}
+    del row[missing]
+    for shape in (message("price_change", price_changes=[row]), message("price_change", **row)):
+        session = subscribed(YES)
+        for frame in (shape, b"[" + book(YES, [], []) + b"," + shape + b"]"):
+            with pytest.raises(DecodeError):
+                decoded(session, frame)
+        assert [type(o) for o in decoded(session, change(YES, "0.5", "9"))] == [Resync, Book]  # still without a book
+
+
+# ---- two tokens of a market --------------------------------------------------------------------------
+
+
+def test_changes_quotes_and_trades_of_a_token_nobody_asked_for_are_left_out() -> None:
+    session = subscribed(YES)
+    both = message(
+        "price_change",
+        price_changes=[
+            {"asset_id": YES, "price": "0.4", "size": "2", "side": "BUY"},
+            {"asset_id": NO, "price": "0.6", "size": "2", "side": "SELL"},
+        ],
+    )
+    quote = message("best_bid_ask", asset_id=NO, best_bid="0.5", best_ask="0.6")
+    outputs = decoded(session, book(YES, [], []), book(NO, [], []), both, quote, trade(NO))
+    assert {o.symbol for o in outputs if isinstance(o, Book | Quote | Trade | Resync)} == {YES}
+    assert [type(output) for output in outputs] == [Accepted] * 3 + [Book, Book]
+
+
+def test_only_the_channels_asked_for_make_rows() -> None:
+    session = Polymarket().session()
+    session.subscribe(streams(YES, channels=("trade",)))
+    outputs = decoded(session, book(YES, [], []), change(YES, "0.4", "2"), trade())
+    assert [type(output) for output in outputs] == [Accepted, Trade]
+
+
+def test_a_trade_of_no_is_the_other_side_of_yes_at_one_minus_its_price() -> None:
+    (row,) = decode_all(Polymarket(), [trade(NO, price="0.9", side="BUY")])
+    assert isinstance(row, Trade)
+    turned = mirrored(row, YES)
+    assert (turned.symbol, turned.price, turned.aggressor, turned.size) == (YES, 0.1, "s", row.size)  # not 0.0999..98
+    assert (turned.trade_id, turned.ts_event_ns) == (row.trade_id, row.ts_event_ns)
+    assert mirrored(turned, NO) == row
+    assert (row.symbol, row.price, row.aggressor) == (NO, 0.9, "b")  # the row itself keeps the venue's word
+
+
+# ---- trades without ids --------------------------------------------------------------------------------
+
+
+def test_equal_prints_are_different_trades_and_a_second_connection_gives_them_the_same_ids() -> None:
+    frames = [trade(), trade(), trade(size="6"), trade(), trade(transaction_hash="0xaa")]
+    first, second = ([o.trade_id for o in decoded(subscribed(YES), *frames) if isinstance(o, Trade)] for _ in range(2))
+    assert first == second
+    assert len(set(first)) == len(frames)
+
+
+def test_the_same_numbers_in_other_texts_are_the_same_trade() -> None:
+    one, other = (
+        decoded(subscribed(YES), trade(price=price, size=size)) for price, size in (("0.4", "5"), ("0.40", "5.0"))
+    )
+    assert one == other
+
+
+def test_the_memory_of_prints_is_bounded() -> None:
+    session = subscribed(YES)
+    for number in range(9000):
+        session.decode(trade(timestamp=str(MS + number)), NOW_NS)
+    assert len(session._prints) == 8192
+
+
+# ---- books without sequence numbers ----------------------------------------------------------------------
+
+
+def test_a_change_from_before_its_book_is_in_it_already() -> None:
+    session = subscribed(YES)
+    decoded(session, book(YES, [("0.4", "1")], [], ms=MS))
+    assert decoded(session, change(YES, "0.4", "9", ms=MS - 1)) == []
+    assert [type(output) for output in decoded(session, change(YES, "0.4", "9", ms=MS))] == [Book]
+
+
+def test_a_book_crossed_for_a_moment_is_usual_and_for_longer_is_wrong() -> None:
+    session = subscribed(YES)
+    decoded(session, book(YES, [("0.4", "1")], [("0.6", "1")]))
+    crossing = [change(YES, "0.7", str(size)) for size in range(1, PATIENCE + 2)]
+    assert [type(o) for o in decoded(session, *crossing[: PATIENCE - 1])] == [Book] * (PATIENCE - 1)
+    assert [type(o) for o in decoded(session, change(YES, "0.7", "0"))] == [Book]  # in order again: forgiven
+    outputs = decoded(session, *crossing)
+    assert [type(o) for o in outputs] == [Book] * (PATIENCE - 1) + [Resync, Book, Book]
+    assert [o.cause for o in outputs if isinstance(o, Resync)] == ["crossed"]
+    assert session.audits == {YES: Audit(crossed=1)}
+    assert [type(o) for o in decoded(session, book(YES, [], []), change(YES, "0.4", "1"))] == [Book, Book]
+
+
+def test_best_prices_the_venue_names_are_compared_with_the_book() -> None:
+    session = subscribed(YES)
+    decoded(session, book(YES, [("0.4", "1")], [("0.6", "1")]))
+    right = [change(YES, "0.3", "1", best={"best_bid": "0.4", "best_ask": "0.6"})] * 2
+    wrong = [change(YES, "0.3", "1", best={"best_bid": "0.41", "best_ask": "0.6"})] * PATIENCE
+    outputs = decoded(session, *right, *wrong)
+    assert [o.cause for o in outputs if isinstance(o, Resync)] == ["checksum"]
+    assert isinstance(outputs[-2], Resync)  # before the row it follows from
+    assert session.audits == {YES: Audit(checksums_passed=2, checksums_failed=1)}
+
+
+@pytest.mark.parametrize("best", [{"best_bid": "0.4"}, {"best_bid": "0.4", "best_ask": "1"}, {}])
+def test_an_empty_side_is_absent_or_named_zero_or_one(best: dict[str, str]) -> None:
+    session = subscribed(YES)
+    frames = [change(YES, "0.4", str(size), best=best) for size in range(1, PATIENCE + 3)]
+    outputs = decoded(session, book(YES, [("0.4", "1")], []), *frames)
+    assert not [output for output in outputs if isinstance(output, Resync)]
+
+
+# ---- requests --------------------------------------------------------------------------------------
+
+
+def test_the_first_request_opens_the_channel_and_later_ones_add_to_it() -> None:
+    session = Polymarket().session()
+    assert isinstance(session, Conversation)
+    assert requests_of(Polymarket(), session) is session
+    first, later = (json.loads(session.subscribe(streams(token))[0]) for token in (YES, NO))
+    assert (first["type"], first["assets_ids"]) == ("market", [YES])
+    assert later == {"operation": "subscribe", "assets_ids": [NO], "custom_feature_enabled": True}
+
+
+def test_a_book_is_asked_for_anew_by_ending_its_subscription_first() -> None:
+    session = subscribed(YES, NO)
+    again = session.unsubscribe(streams(YES, channels=("book",))) + session.subscribe(streams(YES, channels=("book",)))
+    assert [(json.loads(one)["operation"], json.loads(one)["assets_ids"]) for one in again] == [
+        ("unsubscribe", [YES]),
+        ("subscribe", [YES]),
+    ]
+
+
+def test_a_subscription_ends_with_the_last_of_its_channels() -> None:
+    session = subscribed(YES)
+    assert session.unsubscribe(streams(YES, channels=("book", "quote"))) == []
+    assert [type(o) for o in decoded(session, change(YES, "0.4", "2"), trade())] == [Trade]
+    (end,) = session.unsubscribe(streams(YES, channels=("trade",)))
+    assert json.loads(end) == {"operation": "unsubscribe", "assets_ids": [YES]}
+    assert decoded(session, trade(), book(YES, [], [])) == []
+
+
+def test_no_connection_carries_more_tokens_than_it_stays_awake_with() -> None:
+    tokens = [str(number) for number in range(501)]
+    for channels in (CHANNELS, ("trade",)):
+        plans = Polymarket().plan(streams(*tokens, channels=channels))
+        assert [len({stream.symbol for stream in plan.streams}) for plan in plans] == [TOKENS_PER_LINK, 101]
+        assert all(len(plan.streams) <= Polymarket.limits.streams_per_link for plan in plans)
+
+
+# ---- listings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("gamma_markets_2026", 600), ("gamma_markets_closed_2020_era", 324)])
+def test_captured_markets_list_every_token_with_its_outcome(name: str, tokens: int) -> None:
+    rows = gzip.decompress(capture(f"{name}.jsonl.gz")).splitlines()
+    expected = []
+    for row in map(json.loads, rows):
+        ids, outcomes = (json.loads(row.get(key) or "[]") for key in ("clobTokenIds", "outcomes"))
+        expected += [(one, f"{row['slug']}:{outcome}") for one, outcome in zip(ids, outcomes, strict=bool(ids))]
+    listed = Polymarket().listings(b'{"markets":[' + b",".join(rows) + b"]}")
+    assert [(listing.symbol, listing.base) for listing in listed] == expected
+    assert len(listed) == tokens
+
+
+def test_tokens_that_do_not_match_their_outcomes_are_refused() -> None:
+    market = {"slug": "x", "outcomes": '["Yes"]', "clobTokenIds": '["1","2"]'}
+    with pytest.raises(DecodeError, match="market list"):
+        Polymarket().listings(json.dumps({"markets": [market]}).encode())
+
+
+def test_a_depth_is_refused_because_books_are_whole() -> None:
+    with pytest.raises(ConfigError, match="whole books"):
+        Polymarket(book_depth=10)
