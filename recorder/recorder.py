@@ -110,6 +110,7 @@ class Recorder:
 
     def start(self) -> None:
         """Start what every recorder has; the links start with `links.assign`."""
+        self.crew.listen()
         journal = self.settings.journal
         self.crew.add("flush", self.tape.flush_loop(journal.flush_ms / 1000))
         self.crew.add("sync", self.tape.sync_loop(journal.fsync_ms / 1000))

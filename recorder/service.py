@@ -24,6 +24,14 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._failed = False
 
+    def listen(self) -> None:
+        """Take signals from now on. Before the first part: one that comes as it starts must not be lost.
+
+        A SimpleQueue's put() is safe inside a signal handler; Event.set() is not.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
     def add(self, name: str, part: Part) -> None:
         """Start a part in its own named thread."""
         thread = threading.Thread(target=self._body, args=(name, part), name=name)
@@ -47,9 +55,6 @@ class Crew:
         Returns:
             0 after a signal and a clean stop, else 1, so that supervisord restarts us.
         """
-        # A SimpleQueue's put() is safe inside a signal handler; Event.set() is not.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         reason = self._ended.get()
         _log.info("process.stopping", reason=signal.Signals(reason).name if isinstance(reason, int) else reason)
         self.stop.set()
@@ -68,6 +73,7 @@ class Crew:
 def run(parts: Mapping[str, Part], *, grace_s: float = 10.0) -> int:
     """Run each part in its own named thread until a signal arrives or a part ends."""
     crew = Crew()
+    crew.listen()
     for name, part in parts.items():
         crew.add(name, part)
     return crew.wait(grace_s)

@@ -105,7 +105,7 @@ def record(
     """
     options: Context = context.obj
     settings = options.settings()
-    make_venue(context.obj.settings(), venue)
+    make_venue(settings, venue)
     require_symbols(wanted)
     warning = listing.check(settings, venue, wanted)
     if warning:

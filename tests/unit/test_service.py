@@ -41,18 +41,13 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 def test_a_signal_stops_every_part_and_is_a_clean_end(number: signal.Signals) -> None:
     process = launch(
         "crew = Crew()\n"
-        "import signal\n"
-        "crew.add('one', waits)\n"
-        "def announce(stop):\n"
-        "    while signal.getsignal(signal.SIGINT) is signal.default_int_handler: stop.wait(0.01)\n"
-        "    print('armed', flush=True); stop.wait(60); print('stopped two\\n', end='', flush=True)\n"
-        "crew.add('two', announce)\n"
+        "crew.listen()\n"
+        "crew.add('one', lambda stop: (stop.wait(60), print('stopped one\\n', end='', flush=True)))\n"
+        "crew.add('two', waits)\n"
         "sys.exit(crew.wait(10))"
     )
     assert process.stdout is not None
-    for line in process.stdout:
-        if line == "armed\n":
-            break
+    assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     status, out, err = finish(process)
     assert (status, sorted(out.splitlines()), "Traceback" in err) == (0, ["stopped one", "stopped two"], False)
