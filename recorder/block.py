@@ -188,14 +188,22 @@ def parse_header(packed: bytes, body_size: int, crc: int, seq: int) -> BlockHead
         return None
 
 
+def check_section(section: Section, stored: bytes) -> None:
+    """
+    Raises:
+        ValueError: the CRC says that a section is damaged.
+    """
+    if len(stored) != section.size or crc32(stored) != section.crc:
+        raise ValueError(f"crc of section {section.table or 'frames'} is wrong")
+
+
 def unpack_section(section: Section, stored: bytes) -> bytes:
     """The plain bytes of a section.
 
     Raises:
         ValueError: its CRC or its compression says it is damaged.
     """
-    if len(stored) != section.size or crc32(stored) != section.crc:
-        raise ValueError(f"crc of section {section.table or 'frames'} is wrong")
+    check_section(section, stored)
     if section.size == section.raw_size:
         return stored
     try:

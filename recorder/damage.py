@@ -57,6 +57,18 @@ def gaps_of_sections(
     ]  # fmt: skip
 
 
+def ended_in_damage(gap: Gap, written_ns: int, mark: Mark) -> Gap:
+    """A gap whose own end is lost: over at the latest when the first good block that names its stream was written."""
+    return msgspec.structs.replace(
+        gap,
+        reason="its end stood in damaged journal",
+        first_id=mark.first_id,
+        ended_ns=max(written_ns, gap.started_ns),
+        first_ts_event_ns=mark.first_ts_event_ns,
+        revision=gap.revision + 1,
+    )
+
+
 def _after(number: int | None) -> int | None:
     return None if number is None else number + 1
 

@@ -116,16 +116,16 @@ class Intake:
                         self._unreadable(batch, item, frame, ts_ns, f"fault in the adapter: {error!r}")
                     continue
                 for output in outputs:
-                    if isinstance(output, Book):
-                        output.frame_seq = first_seq + item
-                        books.append(output)
-                        if gaps["book"]:
-                            continuity.book(output)
-                    elif isinstance(output, Quote):
+                    if isinstance(output, Quote):
                         output.frame_seq = first_seq + item
                         quotes.append(output)
                         if gaps["quote"]:
                             continuity.quote(output)
+                    elif isinstance(output, Book):
+                        output.frame_seq = first_seq + item
+                        books.append(output)
+                        if gaps["book"]:
+                            continuity.book(output)
                     elif isinstance(output, Trade):
                         time_ns = output.ts_event_ns
                         if not EARLIEST_NS <= time_ns <= latest_ns:

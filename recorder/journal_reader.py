@@ -116,7 +116,7 @@ class JournalReader:
         Args:
             position: The `next` of the last block taken, or `first()`.
             max_bytes: Stop after about this many bytes.
-            with_frames: Also verify the frames section (its content: `frames_of`).
+            with_frames: Also check the frames section (its content: `frames_of`).
         """
         taken = 0
         while taken < max_bytes:
@@ -139,6 +139,20 @@ class JournalReader:
                 taken += item.next.offset - item.position.offset
             position = item.next
             yield item
+
+    def recall(self, place: Position, end: Position) -> int:
+        """Read a segment again up to `end`: `marks` names all its streams, also where reading began in its middle.
+
+        Returns:
+            When the last block before `place` was written; 0 where there is none.
+        """
+        written_ns = 0
+        for item in self.read(Position(end.segment, block.FILE_HEADER.size), 1 << 62):
+            if item.position >= end:
+                break
+            if isinstance(item, StoredBlock) and item.position < place:
+                written_ns = item.header.written_ns
+        return written_ns
 
     def frames_of(self, stored: StoredBlock) -> list[Frame]:
         """The raw frames of a block.
@@ -226,14 +240,16 @@ class JournalReader:
         offset = body
         for section in header.sections:
             if section.table or with_frames:
+                stored = os.pread(self._file, section.size, offset)
                 try:
-                    data = block.unpack_section(section, os.pread(self._file, section.size, offset))
-                except ValueError:
-                    lost.append(section.table)
-                else:
-                    if section.table and not any(part.table == section.table for part in parts):  # else a second copy
+                    if not section.table:
+                        block.check_section(section, stored)
+                    elif not any(part.table == section.table for part in parts):  # else a second copy
+                        data = block.unpack_section(section, stored)
                         columns = self._columns[section.table]
                         parts.append(Part(section.table, columns, section.rows, data, section.days))
+                except ValueError:
+                    lost.append(section.table)
             offset += section.size
         self._remember(header)
         after = Position(position.segment, body + body_size)

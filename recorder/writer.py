@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recorder import postgres, rows
 from recorder.backoff import Backoff
-from recorder.damage import Hole, gaps_of_hole, gaps_of_sections
+from recorder.damage import Hole, ended_in_damage, gaps_of_hole, gaps_of_sections
 from recorder.errors import ConfigError, JournalError, StoreError, StoreUnavailable
 from recorder.events import Gap
 from recorder.health import HealthFile
@@ -45,6 +45,8 @@ class Tail:
         self.stored = start  # as the database has it; None before the first batch
         self.lag_bytes = 0
         self._written_ns = 0  # of the last block taken
+        self._recalled = False  # whether the reader knows all streams of the segment we began in the middle of
+        self._unsure: dict[tuple[str, str], Gap] = {}  # gaps that were open before damage, which may hold their end
 
     def batch(self, max_bytes: int) -> Batch | None:
         """What comes next; None when nothing does.
@@ -58,7 +60,10 @@ class Tail:
         waiting: list[Damage] = []
         hole: Hole | None = None
         for item in reader.read(start, max_bytes, with_frames=True):
+            if isinstance(item, Damaged) or item.lost:
+                self._recall(item)
             if isinstance(item, Damaged):
+                self._unsure |= {key: mark.gap for key, mark in reader.marks.items() if mark.gap is not None}
                 waiting.append(Damage(item.position, item.reason))
                 hole = hole or Hole(item.position, item.reason, list(reader.marks.values()), self._written_ns)
                 continue
@@ -70,6 +75,8 @@ class Tail:
                 reason = f"damaged sections: {', '.join(name or 'frames' for name in item.lost)}"
                 waiting.append(Damage(item.position, reason))
                 gaps += gaps_of_sections(item.position, item.header, item.lost, reader.journal_id, self._written_ns)
+            if self._unsure:
+                gaps += self._ends(item)
             if gaps:
                 item.parts.append(self._gap_part(gaps))
             damage += waiting
@@ -83,6 +90,22 @@ class Tail:
             _log.error("journal.damaged", journal=reader.folder.name, reason=found.reason,
                        segment=found.position.segment, offset=found.position.offset)  # fmt: skip
         return Batch(reader.journal_id, reader.recorder, self.stored, end, blocks, damage)
+
+    def _recall(self, item: StoredBlock | Damaged) -> None:
+        """What damage took can only be told from how every stream stood before it."""
+        if not self._recalled:
+            self._recalled = True
+            end = item.position if isinstance(item, Damaged) else item.next
+            self._written_ns = max(self._written_ns, self.reader.recall(item.position, end))
+
+    def _ends(self, item: StoredBlock) -> list[Gap]:
+        """Ends of gaps that are over by this block and whose own end stood in the damage."""
+        ends = []
+        for mark in item.header.marks:
+            gap = self._unsure.pop((mark.symbol, mark.channel), None)
+            if gap is not None and (mark.gap is None or mark.gap.gap_id != gap.gap_id):
+                ends.append(ended_in_damage(gap, item.header.written_ns, mark))
+        return ends
 
     def _gap_part(self, gaps: Sequence[Gap]) -> Part:
         ids = {gap.symbol: instrument_id(self.reader.venue, gap.symbol) for gap in gaps}
