@@ -326,10 +326,14 @@ class Rig:
 
     # ---- the proof
 
-    def prove(self, deadline_s: float = 30.0) -> Report:
-        """Wait until data flows, stop the market, and have every item accounted for; then the market goes on.
+    def prove(self, deadline_s: float = 30.0, *, resume: bool = True) -> Report:
+        """Wait until data flows, stop the market, and have every item accounted for.
 
         The streams must have no open gap before the market stops: such a gap would excuse whatever is missing.
+
+        Args:
+            deadline_s: How long the rig may take to settle.
+            resume: Let the market go on afterwards. Without, the report and the truth log say the same.
         """
         for venue in self.venues.values():
             venue.do("heal")
@@ -347,7 +351,8 @@ class Rig:
         assert report.ok, self._words("\n".join(report.problems))
         assert not open_ended, self._words(f"gaps nobody ends: {open_ended}")
         assert report.streams, self._words("nothing was judged")
-        self.resume_market()
+        if resume:
+            self.resume_market()
         return report
 
     def _verify_until_clean(self, deadline_s: float) -> Report:
