@@ -29,6 +29,7 @@ from recorder.reconcile import (
     check_trades,
     load_truth,
 )
+from recorder.venues import venue_class
 
 _TABLES = ("trade", "quote", "book")
 _FETCH = 5000
@@ -184,7 +185,8 @@ def _stream(
         rows.itersize = _FETCH
         rows.execute(query, (instrument, _EPOCH + timedelta(microseconds=venue.origin_us)))
         if channel == "trade":
-            return check_trades(check, truth, (_trade(row) for row in rows), gaps, span)
+            contiguous = "trade" in venue_class(venue.venue).contiguous
+            return check_trades(check, truth, (_trade(row) for row in rows), gaps, span, contiguous=contiguous)
         make = _quote if channel == "quote" else _book
         return check_rows(check, truth, (make(row) for row in rows), gaps, span)
 

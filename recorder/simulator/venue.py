@@ -1,6 +1,7 @@
 """What every fake venue does alike: pace the market, fan out, log the truth, obey the controls.
 
-A dialect (coinbase.py, kraken.py) subclasses `FakeVenue` and says how things look on its wire.
+A dialect (coinbase.py, kraken.py, ...) subclasses `FakeVenue` and says how things look on its wire. What only it
+can do wrong are methods `do_NAME` of its own, offered beside those of control.py.
 """
 
 from abc import ABC, abstractmethod
@@ -194,7 +195,10 @@ class FakeVenue(ABC):
 
     def handshake(self, request: Request) -> Response | None:
         """Refuse a websocket with an HTTP status where that was asked for."""
-        rule = self.mischief.take("refuse_handshake")
+        return self._unavailable("refuse_handshake")
+
+    def _unavailable(self, do: str) -> Response | None:
+        rule = self.mischief.take(do)
         if rule is None:
             return None
         headers = {"Retry-After": rule.text} if rule.text else {}
@@ -222,7 +226,7 @@ class FakeVenue(ABC):
     def http(self, request: Request, now_ns: int) -> Response:
         """Answer a request to the control path, or a REST request."""
         controlled = self.control(request) if self.control is not None else None
-        return controlled if controlled is not None else self.get(request, now_ns)
+        return controlled or self._unavailable("rest") or self.get(request, now_ns)
 
     def advance(self, now_ns: int, now_s: float) -> float:
         """Let the market move as far as is due."""
