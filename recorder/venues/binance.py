@@ -31,7 +31,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "bookTicker", "book": "depth@100ms"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -179,7 +179,7 @@ class BinanceSession:
                 bid, ask = book.bids.prices[-1], book.asks.prices[0]
                 return self._ask(m, "crossed", f"bid {bid} at or above ask {ask}", row)
             if m.u <= last_id:
-                return ()  # older than the snapshot, which holds it already
+                return (row,)  # older than the snapshot, which holds it already: it changes nothing
             return self._ask(m, "sequence", f"update {m.U} after {last_id}", row)
         waiting = self._waiting.get(symbol)
         if waiting is None:
@@ -302,11 +302,8 @@ class Binance:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in DEPTHS:
             raise ConfigError(f"binance offers book_depth {', '.join(map(str, DEPTHS))}; not {book_depth}")
-        self._url = url or self.url
+        self.endpoint = url or self.url
         self._book_depth = book_depth or 1000
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         requests = _requests("SUBSCRIBE", streams)

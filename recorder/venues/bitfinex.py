@@ -29,7 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -394,11 +394,8 @@ class Bitfinex:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in LENGTHS:
             raise ConfigError(f"bitfinex offers book_depth {', '.join(map(str, LENGTHS))}; not {book_depth}")
-        self._url = url or self.url
+        self.endpoint = url or self.url
         self._length = book_depth or 100
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self.session().subscribe(streams)

@@ -15,7 +15,7 @@ from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quot
 from recorder.instruments import stable_hash64
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
 
 TOKENS_PER_LINK = 400  # above 500 the whole connection goes silent, without an error
 PATIENCE = 5  # messages in a row that contradict a book; the two halves of a match cross it for one or two
@@ -207,10 +207,11 @@ class PolymarketSession:
             if not self._wants("book", token):
                 continue  # the other half of a market
             book = self._books.get(token)
-            if book is not None and m.timestamp < book.since_ms:
-                continue  # in the snapshot already
             bids: Levels = [(change.price, change.size) for change in changes if change.side == "BUY"]
             asks: Levels = [(change.price, change.size) for change in changes if change.side == "SELL"]
+            if book is not None and m.timestamp < book.since_ms:
+                outputs.append(Book(token, time_ns, ts_recv_ns, False, None, bids, asks))  # in the snapshot already
+                continue
             if book is None:
                 if token not in self._asked:
                     self._asked.add(token)
@@ -316,7 +317,9 @@ class Polymarket:
     url: ClassVar[str] = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     rest_url: ClassVar[str] = "https://gamma-api.polymarket.com"
     # Bursts of connects are answered with 429.
-    limits: ClassVar[Limits] = Limits(streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30)
+    limits: ClassVar[Limits] = Limits(
+        streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30, symbols_per_link=TOKENS_PER_LINK
+    )
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="PING", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # no ids and no sequence: nothing proves that all came
@@ -325,17 +328,7 @@ class Polymarket:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("polymarket sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        by_token: dict[str, list[Stream]] = {}
-        for stream in streams:
-            by_token.setdefault(stream.symbol, []).append(stream)
-        groups = list(by_token.values())
-        return [
-            Plan(self._url, tuple(stream for group in groups[first : first + TOKENS_PER_LINK] for stream in group))
-            for first in range(0, len(groups), TOKENS_PER_LINK)
-        ]
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self.session().subscribe(streams)
