@@ -47,6 +47,14 @@ class Limits(msgspec.Struct, frozen=True):
     session_s: float | None = None  # age at which the venue ends a connection
 
 
+class RestLimits(msgspec.Struct, frozen=True):
+    """What we allow ourselves at the venue's REST, below what it allows one address: several processes share that."""
+
+    per_s: float  # units regained a second
+    burst: float  # units that may be spent at once
+    weights: tuple[tuple[str, float], ...] = ()  # (pattern found in the path, units); the first counts, else 1 unit
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
     """How a connection is kept and judged alive."""
 
@@ -132,6 +140,7 @@ class Venue(Protocol):
     url: ClassVar[str]  # public websocket endpoint
     rest_url: ClassVar[str]  # public REST endpoint
     limits: ClassVar[Limits]
+    rest: ClassVar[RestLimits]
     heartbeat: ClassVar[Heartbeat]
     channels: ClassVar[tuple[Channel, ...]]
     contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol

@@ -15,7 +15,7 @@ from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quot
 from recorder.instruments import stable_hash64
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, RestLimits
 
 TOKENS_PER_LINK = 400  # above 500 the whole connection goes silent, without an error
 PATIENCE = 5  # messages in a row that contradict a book; the two halves of a match cross it for one or two
@@ -317,6 +317,7 @@ class Polymarket:
     rest_url: ClassVar[str] = "https://gamma-api.polymarket.com"
     # Bursts of connects are answered with 429.
     limits: ClassVar[Limits] = Limits(streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=10, burst=10)  # 300 requests in 10 s for markets: a third of it
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="PING", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # no ids and no sequence: nothing proves that all came
