@@ -153,6 +153,13 @@ class Link:
     def change(self, streams: Iterable[Stream]) -> None:
         """Carry these streams from now on; those it carries already are not disturbed."""
         self._wanted = frozenset(streams)
+        predecessor = self._predecessor
+        if predecessor is not None:
+            predecessor.change(predecessor.streams & self._wanted)
+
+    def supersede(self) -> None:
+        """Have the present session replaced by a new one, without a gap."""
+        self._ages_s = 0.0
 
     def retire(self) -> None:
         """A successor carries everything: end, without a gap."""
@@ -275,9 +282,9 @@ class Link:
             self._frames += len(messages)
             self._quarantined += taken.quarantined
             events = len(taken.trades) + len(taken.quotes) + len(taken.books)
+            self._events += events
             dialogue.heard(taken)
             if events:
-                self._events += events
                 if dialogue.last_data_s - self._connected_s >= self._settings.max_no_data_s:
                     self._quiet_since_s = float("-inf")  # sooner it may be the snapshots, no news
                 if self._backoff.attempts:

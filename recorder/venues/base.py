@@ -32,6 +32,14 @@ class Limits(msgspec.Struct, frozen=True):
     symbols_per_link: int | None = None  # where the venue counts symbols, whatever is asked of each
 
 
+class RestLimits(msgspec.Struct, frozen=True):
+    """What we allow ourselves at the venue's REST, below what it allows one address: several processes share that."""
+
+    per_s: float  # units regained a second
+    burst: float  # units that may be spent at once
+    weights: tuple[tuple[str, float], ...] = ()  # (pattern found in the path, units); the first counts, else 1 unit
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
     """How a connection is kept and judged alive."""
 
@@ -119,6 +127,7 @@ class Venue(Protocol):
     url: ClassVar[str]  # public websocket endpoint
     rest_url: ClassVar[str]  # public REST endpoint
     limits: ClassVar[Limits]
+    rest: ClassVar[RestLimits]
     heartbeat: ClassVar[Heartbeat]
     channels: ClassVar[tuple[Channel, ...]]
     contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol

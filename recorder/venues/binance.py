@@ -31,7 +31,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "bookTicker", "book": "depth@100ms"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -294,6 +294,20 @@ class Binance:
     limits: ClassVar[Limits] = Limits(
         streams_per_link=1024, frames_per_s=4, connects_per_minute=60, session_s=86_400
     )  # fmt: skip
+    # 6,000 units a minute and address (GET /api/v3/exchangeInfo, rateLimits): half of it here. A list costs 20, the
+    # day's figures of all symbols 80, a book by its depth.
+    rest: ClassVar[RestLimits] = RestLimits(
+        per_s=25,
+        burst=1500,
+        weights=(
+            (r"/depth\?.*limit=(\d\d?|100)\b", 5),
+            (r"/depth\?.*limit=([1-4]\d\d|500)\b", 25),
+            (r"/depth\?.*limit=([5-9]\d\d|1000)\b", 50),
+            (r"/depth\?", 250),
+            (r"/ticker/24hr", 80),
+            (r"/exchangeInfo", 20),
+        ),
+    )
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame=None, silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})

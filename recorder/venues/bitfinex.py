@@ -29,7 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -386,6 +386,8 @@ class Bitfinex:
     rest_url: ClassVar[str] = "https://api-pub.bitfinex.com"
     # 25 or 30 channels a connection by document; 20 connects a minute and address, then a block of 60 s.
     limits: ClassVar[Limits] = Limits(streams_per_link=25, frames_per_s=10, connects_per_minute=15)
+    # 10 to 90 requests a minute by endpoint, then a block of 60 s.
+    rest: ClassVar[RestLimits] = RestLimits(per_s=0.1, burst=4)
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame='{"event":"ping","cid":1}', silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # trade ids are counted over all pairs

@@ -26,7 +26,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book": "level2_batch"}
 # level2_batch is acknowledged as level2_50 (seen 2026-08-25); level2 was the open channel until 2023.
@@ -217,6 +217,7 @@ class Coinbase:
     rest_url: ClassVar[str] = "https://api.exchange.coinbase.com"
     # 10 subscriptions per product and channel and address; 8 connects a second; 100 frames a second.
     limits: ClassVar[Limits] = Limits(streams_per_link=300, frames_per_s=20, connects_per_minute=120)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=5, burst=5)  # 10 requests a second and address
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame=None, silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})

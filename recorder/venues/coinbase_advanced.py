@@ -26,7 +26,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "market_trades", "quote": "ticker", "book": "level2"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -238,6 +238,7 @@ class CoinbaseAdvanced:
     rest_url: ClassVar[str] = "https://api.coinbase.com"
     # 8 frames a second without a key; about 30 level2 streams a connection were carried; 8 connects a second.
     limits: ClassVar[Limits] = Limits(streams_per_link=90, frames_per_s=5, connects_per_minute=60)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=4, burst=4)  # the public part: 10 requests a second and address
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame=None, silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})

@@ -16,7 +16,7 @@ from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Stream, Trade
 from recorder.instruments import stable_hash64
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "TRADES", "quote": "MARKET", "book": "ORDER_BOOK"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -202,6 +202,7 @@ class Figure:
     rest_url: ClassVar[str] = "https://api.figuremarkets.com/public/v1"
     # 50 subscriptions by document. Errors name no subscription: 200 ms between requests at least.
     limits: ClassVar[Limits] = Limits(streams_per_link=48, frames_per_s=4, connects_per_minute=10, session_s=1800)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=1, burst=2)  # no limit is published; one a second was fine
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=15, frame=None, silence_s=40)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # ids are texts without an order

@@ -14,7 +14,7 @@ from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Resync, Stream, Trade
 from recorder.orderbook import Side
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -294,6 +294,7 @@ class Kraken:
     rest_url: ClassVar[str] = "https://api.kraken.com"
     # About 150 connects per 10 minutes and address, then a ban; no published cap on subscriptions.
     limits: ClassVar[Limits] = Limits(streams_per_link=300, frames_per_s=10, connects_per_minute=12)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=1, burst=2)  # about one a second and address
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame='{"method":"ping"}', silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})

@@ -29,7 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "bbo-tbt", "book": "books"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {
@@ -316,6 +316,7 @@ class Okx:
     rest_url: ClassVar[str] = "https://www.okx.com"
     # Fewer than 30 books a connection are advised; 480 requests an hour and connection; 3 connects a second.
     limits: ClassVar[Limits] = Limits(streams_per_link=90, frames_per_s=3, connects_per_minute=60)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=5, burst=5)  # 20 requests in 2 s for instruments and for tickers
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="ping", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})  # by Trade.count

@@ -15,7 +15,7 @@ from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quot
 from recorder.instruments import stable_hash64
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 TOKENS_PER_LINK = 400  # above 500 the whole connection goes silent, without an error
 PATIENCE = 5  # messages in a row that contradict a book; the two halves of a match cross it for one or two
@@ -317,8 +317,14 @@ class Polymarket:
     url: ClassVar[str] = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     rest_url: ClassVar[str] = "https://gamma-api.polymarket.com"
     # Bursts of connects are answered with 429.
-    limits: ClassVar[Limits] = Limits(
-        streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30, symbols_per_link=TOKENS_PER_LINK
+    limits: ClassVar[Limits] = (
+        Limits(
+            streams_per_link=3 * TOKENS_PER_LINK,
+            frames_per_s=5,
+            connects_per_minute=30,
+            symbols_per_link=TOKENS_PER_LINK,
+        ),
+        RestLimits,
     )
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="PING", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
