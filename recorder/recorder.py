@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from recorder import postgres
+from recorder import handover, postgres
 from recorder.clock import Clock, SystemClock
 from recorder.continuity import Continuity
 from recorder.errors import ConfigError
@@ -18,6 +18,7 @@ from recorder.link import Link, State
 from recorder.log import dropped, get_logger
 from recorder.service import Crew
 from recorder.settings import Settings, VenueSettings
+from recorder.shares import Share
 from recorder.subscriptions import Cache, follow
 from recorder.tape import Tape
 from recorder.venues import RECORDED, venue_class
@@ -88,15 +89,28 @@ class Links:
 class Recorder:
     """The parts of one recorder, wired."""
 
-    def __init__(self, settings: Settings, venue: Venue, name: str, clock: Clock, rng: random.Random) -> None:
-        self.name = name
+    def __init__(
+        self, settings: Settings, venue: Venue, key: str, share: Share, clock: Clock, rng: random.Random
+    ) -> None:
+        """
+        Args:
+            settings: All of them.
+            venue: What to record.
+            key: Its name in the settings; a dialect of a venue has its own.
+            share: Which of its symbols.
+            clock: Of everything.
+            rng: For ids and delays.
+        """
+        self.name = name = share.recorder(key)
         self.settings = settings
         self.crew = Crew()
         self._clock = clock
         self.journal = Journal(settings.journal.dir / name, venue.name, settings.journal, clock)
         self.continuity = Continuity(venue.contiguous, lambda: rng.getrandbits(63))
         recovered = self.journal.recovered
-        self.continuity.restore(recovered.marks, recovered.last_frame_ns, clock.wall_ns())
+        handover.close_abandoned(settings.journal, key, share, venue.name, clock)
+        marks = handover.begin(self.journal, key, share, clock.wall_ns())
+        self.continuity.restore(marks, recovered.last_frame_ns, clock.wall_ns())
         self.tape = Tape(self.journal, self.continuity, venue.name, settings.journal.pending_mb << 20, clock)
         self.links = Links(
             venue,
@@ -185,8 +199,8 @@ def report(recorder: Recorder, settings: Settings, clock: Clock) -> Callable[[th
     return body
 
 
-def main(settings: Settings, venue: str) -> int:
-    """Record a venue until told to stop.
+def main(settings: Settings, venue: str, share: Share) -> int:
+    """Record a venue, or this process's share of it, until told to stop.
 
     Raises:
         ConfigError: unknown venue, unusable journal folder, or a twin at work.
@@ -198,9 +212,10 @@ def main(settings: Settings, venue: str) -> int:
         )
     clock = SystemClock()
     seed = random.SystemRandom().getrandbits(64)
-    recorder = Recorder(settings, make_venue(venue, chosen), f"recorder-{venue}", clock, random.Random(seed))
+    recorder = Recorder(settings, make_venue(venue, chosen), venue, share, clock, random.Random(seed))
     _log.info(
-        "recorder.start", venue=venue, journal=str(recorder.journal.folder), seed=seed,
+        "recorder.start", venue=venue, share=f"{share.number}/{share.processes}",
+        journal=str(recorder.journal.folder), seed=seed,
         cut_bytes=recorder.journal.recovered.cut_bytes, streams_known=len(recorder.journal.recovered.marks),
     )  # fmt: skip
     recorder.start()
@@ -208,10 +223,14 @@ def main(settings: Settings, venue: str) -> int:
     first = [Stream(channel, symbol) for symbol in chosen.symbols for channel in chosen.channels]
     cache = Cache(settings.home / "subscriptions" / f"{settings.database.name}-{venue}.json")
     known = cache.read()
-    recorder.links.assign(first if known is None else known)
+
+    def assign(streams: Iterable[Stream]) -> None:
+        recorder.links.assign(stream for stream in streams if share.carries(stream.symbol))
+
+    assign(first if known is None else known)
     recorder.crew.add(
         "subscriptions",
-        follow(lambda: postgres.database_url(settings), venue, first, cache, recorder.links.assign),
+        follow(lambda: postgres.database_url(settings), venue, first, cache, assign),
     )
     # No cycles are made on the hot path; a collection now and then (report) is enough.
     gc.collect()
