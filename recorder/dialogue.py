@@ -13,9 +13,9 @@ from recorder.errors import Closed, ConnectFailed, Silent
 from recorder.events import Accepted, Ending, Fetch, Lost, Refused, Reply, Resync, Stream
 from recorder.fetches import Fetches
 from recorder.frames import Oversized
-from recorder.handover import Note
 from recorder.intake import Intake, Said, Taken
 from recorder.log import get_logger
+from recorder.overlap import Note
 from recorder.resyncs import FIRST_S, Resyncs
 from recorder.settings import WebsocketSettings
 from recorder.subscriber import Subscriber
@@ -87,6 +87,8 @@ class Dialogue:
                         self._tape.continuity.unwatch(stream, self.intake.last_frame_ns)
             self._tape.touch()
             carried -= gone
+            if self._noted:
+                self.intake.note(Note.about("dropped", gone))
             self._outbox += self.subscriber.drop(gone)
         self.ask(wanted - carried)
 

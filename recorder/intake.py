@@ -27,8 +27,8 @@ from recorder.events import (
     Witness,
 )
 from recorder.frames import Oversized
-from recorder.handover import Note, Overlap
 from recorder.log import get_logger
+from recorder.overlap import Note, Overlap
 from recorder.tape import Batch, Tape, quarantined
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY
 from recorder.venues.base import Audit
@@ -270,7 +270,7 @@ class Intake:
         session.bytes += batch.add_frames([note.encode()], self.last_frame_ns)
         batch.totals = session.totals
         self._tape.add(batch)
-        if note.tapedeck != "asked":  # that one is for a replay alone
+        if note.tapedeck not in ("asked", "dropped"):  # those are for a replay alone
             self._overlap = self._overlap or Overlap()
             self._overlap.take(note)
 

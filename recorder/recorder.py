@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from recorder import postgres
+from recorder import handover, postgres
 from recorder.clock import Clock, SystemClock
 from recorder.continuity import Continuity
 from recorder.errors import ConfigError
@@ -21,6 +21,7 @@ from recorder.rest import RestClient
 from recorder.service import Crew
 from recorder.settings import Settings, VenueSettings
 from recorder.sharding import allot
+from recorder.shares import Share
 from recorder.subscriptions import Cache, follow
 from recorder.tape import Tape
 from recorder.venues import venue_class
@@ -114,17 +115,30 @@ class Links:
 class Recorder:
     """The parts of one recorder, wired."""
 
-    def __init__(self, settings: Settings, venue: Venue, name: str, clock: Clock, rng: random.Random) -> None:
-        self.name = name
+    def __init__(
+        self, settings: Settings, venue: Venue, key: str, share: Share, clock: Clock, rng: random.Random
+    ) -> None:
+        """
+        Args:
+            settings: All of them.
+            venue: What to record.
+            key: Its name in the settings; a dialect of a venue has its own.
+            share: Which of its symbols.
+            clock: Of everything.
+            rng: For ids and delays.
+        """
+        self.name = name = share.recorder(key)
         self.settings = settings
         self.crew = Crew()
         self._clock = clock
         self.journal = Journal(settings.journal.dir / name, venue.name, settings.journal, clock)
         self.continuity = Continuity(venue.contiguous, lambda: rng.getrandbits(63))
         recovered = self.journal.recovered
-        self.continuity.restore(recovered.marks, recovered.last_frame_ns, clock.wall_ns())
+        handover.close_abandoned(settings.journal, key, share, venue.name, clock)
+        marks = handover.begin(self.journal, key, share, clock.wall_ns())
+        self.continuity.restore(marks, recovered.last_frame_ns, clock.wall_ns())
         self.tape = Tape(self.journal, self.continuity, venue.name, settings.journal.pending_mb << 20, clock)
-        chosen = settings.venues[venue.name]
+        chosen = settings.venues[key]
         rest = RestClient(
             venue.name, chosen.rest_url or venue.rest_url, venue.rest, settings.websocket.user_agent, self.crew.stop,
             clock, random.Random(rng.getrandbits(64)),
@@ -134,7 +148,7 @@ class Recorder:
         self._venue = venue
         self.links = Links(
             venue.limits,
-            chosen.max_links,
+            chosen.max_links or int(venue.limits.connects_per_minute),
             self._link,
             lambda link: self.crew.add(f"{venue.name}.link-{link.number}", link.run, may_end=True),
             self._refuse,
@@ -245,8 +259,8 @@ def report(recorder: Recorder, settings: Settings, clock: Clock) -> Callable[[th
     return body
 
 
-def main(settings: Settings, venue: str) -> int:
-    """Record a venue until told to stop.
+def main(settings: Settings, venue: str, share: Share) -> int:
+    """Record a venue, or this process's share of it, until told to stop.
 
     Raises:
         ConfigError: unknown venue, unusable journal folder, or a twin at work.
@@ -258,9 +272,10 @@ def main(settings: Settings, venue: str) -> int:
         )
     clock = SystemClock()
     seed = random.SystemRandom().getrandbits(64)
-    recorder = Recorder(settings, make_venue(venue, chosen), f"recorder-{venue}", clock, random.Random(seed))
+    recorder = Recorder(settings, make_venue(venue, chosen), venue, share, clock, random.Random(seed))
     _log.info(
-        "recorder.start", venue=venue, journal=str(recorder.journal.folder), seed=seed,
+        "recorder.start", venue=venue, share=f"{share.number}/{share.processes}",
+        journal=str(recorder.journal.folder), seed=seed,
         cut_bytes=recorder.journal.recovered.cut_bytes, streams_known=len(recorder.journal.recovered.marks),
     )  # fmt: skip
     recorder.start()
@@ -268,10 +283,15 @@ def main(settings: Settings, venue: str) -> int:
     first = [Stream(channel, symbol) for symbol in chosen.symbols for channel in chosen.channels]
     cache = Cache(settings.home / "subscriptions" / f"{settings.database.name}-{venue}.json")
     known = cache.read()
-    recorder.links.assign(first if known is None else known)
+
+    def assign(streams: Iterable[Stream]) -> None:
+        ours = (stream for stream in streams if share.carries(stream.symbol))
+        recorder.links.assign(sorted(ours, key=lambda stream: (stream.symbol, stream.channel)))
+
+    assign(first if known is None else known)
     recorder.crew.add(
         "subscriptions",
-        follow(lambda: postgres.database_url(settings), venue, first, cache, recorder.links.assign),
+        follow(lambda: postgres.database_url(settings), venue, first, cache, assign),
     )
     # No cycles are made on the hot path; a collection now and then (report) is enough.
     gc.collect()

@@ -179,7 +179,7 @@ class BinanceSession:
                 bid, ask = book.bids.prices[-1], book.asks.prices[0]
                 return self._ask(m, "crossed", f"bid {bid} at or above ask {ask}", row)
             if m.u <= last_id:
-                return (row,)  # older than the snapshot, which holds it already: it changes nothing
+                return ()  # older than the snapshot, which holds it already
             return self._ask(m, "sequence", f"update {m.U} after {last_id}", row)
         waiting = self._waiting.get(symbol)
         if waiting is None:

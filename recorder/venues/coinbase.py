@@ -226,7 +226,7 @@ class Coinbase:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("coinbase sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)

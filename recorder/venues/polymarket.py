@@ -207,11 +207,10 @@ class PolymarketSession:
             if not self._wants("book", token):
                 continue  # the other half of a market
             book = self._books.get(token)
+            if book is not None and m.timestamp < book.since_ms:
+                continue  # in the snapshot already
             bids: Levels = [(change.price, change.size) for change in changes if change.side == "BUY"]
             asks: Levels = [(change.price, change.size) for change in changes if change.side == "SELL"]
-            if book is not None and m.timestamp < book.since_ms:
-                outputs.append(Book(token, time_ns, ts_recv_ns, False, None, bids, asks))  # in the snapshot already
-                continue
             if book is None:
                 if token not in self._asked:
                     self._asked.add(token)
@@ -317,15 +316,10 @@ class Polymarket:
     url: ClassVar[str] = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     rest_url: ClassVar[str] = "https://gamma-api.polymarket.com"
     # Bursts of connects are answered with 429.
-    limits: ClassVar[Limits] = (
-        Limits(
-            streams_per_link=3 * TOKENS_PER_LINK,
-            frames_per_s=5,
-            connects_per_minute=30,
-            symbols_per_link=TOKENS_PER_LINK,
-        ),
-        RestLimits,
+    limits: ClassVar[Limits] = Limits(
+        streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30, symbols_per_link=TOKENS_PER_LINK
     )
+    rest: ClassVar[RestLimits] = RestLimits(per_s=10, burst=10)  # 300 requests in 10 s for markets: a third of it
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="PING", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # no ids and no sequence: nothing proves that all came

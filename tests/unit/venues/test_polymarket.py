@@ -9,6 +9,7 @@ from contract import DATA, NOW_NS, OWN, VenueContract, books_after, decode_all, 
 
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Output, Quote, Resync, Stream, Trade
+from recorder.sharding import allot
 from recorder.venues.base import Audit, Conversation, Listing, requests_of
 from recorder.venues.polymarket import PATIENCE, TOKENS_PER_LINK, Polymarket, PolymarketSession, mirrored
 
@@ -358,9 +359,9 @@ def test_a_subscription_ends_with_the_last_of_its_channels() -> None:
 def test_no_connection_carries_more_tokens_than_it_stays_awake_with() -> None:
     tokens = [str(number) for number in range(501)]
     for channels in (CHANNELS, ("trade",)):
-        plans = Polymarket().plan(streams(*tokens, channels=channels))
-        assert [len({stream.symbol for stream in plan.streams}) for plan in plans] == [TOKENS_PER_LINK, 101]
-        assert all(len(plan.streams) <= Polymarket.limits.streams_per_link for plan in plans)
+        links = allot(streams(*tokens, channels=channels), [], Polymarket.limits, 10).links
+        assert [len({stream.symbol for stream in link}) for link in links] == [251, 250]
+        assert TOKENS_PER_LINK < 500
 
 
 # ---- listings --------------------------------------------------------------------------------------
