@@ -12,9 +12,10 @@ import msgspec
 
 from recorder.errors import ConfigError
 from recorder.simulator import wire
+from recorder.simulator.binance_feed import Feed, rows
 from recorder.simulator.binance_rest import Budget, answer, depth_limit, eight
 from recorder.simulator.connection import Connection
-from recorder.simulator.market import Market, Spec, Step, SymbolMarket, Trade
+from recorder.simulator.market import Market, Spec, Step, Trade
 from recorder.simulator.mischief import Rule
 from recorder.simulator.truth import BookItem, Closed, Opened, Pairs, QuoteItem, Sent, TradeItem, TruthLog
 from recorder.simulator.venue import FakeVenue, Topic
@@ -28,7 +29,6 @@ _FRAMES = 5  # a client may send in any second, pings and pongs included
 _PING_S = 20.0
 _PONG_S = 60.0
 _SESSION_S = 86_400.0
-_OLDER = 1000  # ids between the snapshot that is always too old and the first update
 _JOINED_S = 3.0  # within which a client has joined a snapshot with the updates that came meanwhile
 
 
@@ -48,7 +48,7 @@ class Binance(FakeVenue):
     def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
         super().__init__(market, truth, rate=rate, now_ns=now_ns)
         # Ids go on where a market that ran until now would be: a restarted simulator must not count down.
-        self._feeds = {symbol: _Feed(symbol, one, now_ns // 100_000) for symbol, one in self.symbols.items()}
+        self._feeds = {symbol: Feed(symbol, one, now_ns // 100_000) for symbol, one in self.symbols.items()}
         self._sessions: dict[int, _Session] = {}
         self._budget = Budget()
         self._answers = 0  # snapshots served; in the truth log each is a connection with a negative number
@@ -201,7 +201,8 @@ class Binance(FakeVenue):
         """Server pings, and the door for whoever does not answer them or is a day old."""
         for number, connection in self.clients.items():
             session = self._sessions[number]
-            self._too_many(connection, session, 0, now_ns)
+            if connection.ending or self._too_many(connection, session, 0, now_ns):
+                continue
             if session.ping_s is None or connection.pong == session.ping:
                 if now_s - (session.ping_s or connection.opened_s) >= _PING_S:
                     session.ping, session.ping_s = str(now_ns // 1_000_000).encode(), now_s
@@ -239,7 +240,7 @@ class Binance(FakeVenue):
             if feed.pending:
                 self._flush(symbol, feed, now_ns)
         for number, session in self._sessions.items():
-            if now_s >= session.ends_s:
+            if now_s >= session.ends_s and not self.clients[number].ending:
                 self.clients[number].goodbye(1001)
         return min(wait_s, _BATCH_S)
 
@@ -267,7 +268,7 @@ class Binance(FakeVenue):
             )
             self.send(topic, [item], payload.encode(), only)
 
-    def _ticker(self, symbol: str, feed: "_Feed", ts_ns: int) -> None:
+    def _ticker(self, symbol: str, feed: Feed, ts_ns: int) -> None:
         market = feed.market
         p, q = market.spec.price_decimals, market.spec.size_decimals
         bid, ask = market.bids.best, market.asks.best
@@ -284,7 +285,7 @@ class Binance(FakeVenue):
         )
         self.send(feed.quotes, [item], payload.encode())
 
-    def _flush(self, symbol: str, feed: "_Feed", now_ns: int) -> None:
+    def _flush(self, symbol: str, feed: Feed, now_ns: int) -> None:
         first, bids, asks = feed.take()
         ts_ms = now_ns // 1_000_000
         held = self.mischief.withheld("book", symbol)
@@ -294,7 +295,7 @@ class Binance(FakeVenue):
         else:
             payload = (
                 f'{{"stream":"{symbol.lower()}@depth@100ms","data":{{"e":"depthUpdate","E":{ts_ms},"s":"{symbol}",'
-                f'"U":{first},"u":{feed.last},"b":[{_rows(bids)}],"a":[{_rows(asks)}]}}}}'
+                f'"U":{first},"u":{feed.last},"b":[{rows(bids)}],"a":[{rows(asks)}]}}}}'
             )
             self.send(feed.books, [item], payload.encode())
         feed.answered = [one for one in feed.answered if self._now_s - one[0] < _JOINED_S]
@@ -315,7 +316,7 @@ class Binance(FakeVenue):
         response.headers["X-MBX-USED-WEIGHT-1M"] = str(self._budget.used)
         return response
 
-    def _depth(self, feed: "_Feed", request: Request, now_ns: int) -> Response:
+    def _depth(self, feed: Feed, request: Request, now_ns: int) -> Response:
         limit = depth_limit(request)
         if isinstance(limit, Response):
             return limit
@@ -328,10 +329,10 @@ class Binance(FakeVenue):
             self._joined(feed, None, (bids[:limit], asks[:limit]), now_ns)
             if feed.pending:
                 self._joined(feed, None, feed.before(), now_ns)
-        body = f'{{"lastUpdateId":{number},"bids":[{_rows(bids[:limit])}],"asks":[{_rows(asks[:limit])}]}}'
+        body = f'{{"lastUpdateId":{number},"bids":[{rows(bids[:limit])}],"asks":[{rows(asks[:limit])}]}}'
         return Response(200, body.encode(), {})
 
-    def _joined(self, feed: "_Feed", ts_ns: int | None, book: tuple[Pairs, Pairs], now_ns: int) -> None:
+    def _joined(self, feed: Feed, ts_ns: int | None, book: tuple[Pairs, Pairs], now_ns: int) -> None:
         """Log a whole book that whoever was given a snapshot may store, once for each of them.
 
         A book joined from a snapshot and its updates has the time of the last of them, or none where there was none.
@@ -356,73 +357,10 @@ class _Session(msgspec.Struct):
     ping_s: float | None = None
 
 
-class _Feed:
-    """Update ids of one symbol's book, and the changes since the last depth message."""
-
-    def __init__(self, symbol: str, market: SymbolMarket, first_id: int) -> None:
-        self.symbol = symbol
-        self.market = market
-        self.trades: Topic = ("trade", symbol, "")
-        self.quotes: Topic = ("quote", symbol, "")
-        self.books: Topic = ("book", symbol, "")
-        self.old = first_id, self.whole()
-        self.last = first_id + _OLDER
-        self.answered: list[tuple[float, str]] = []  # snapshots of late: when, and to which User-Agent
-        self._from = self.last  # id of the last update before this batch
-        self._bids: dict[int, tuple[int, int]] = {}  # price: size before the batch, and now
-        self._asks: dict[int, tuple[int, int]] = {}
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is something to send."""
-        return bool(self._bids or self._asks)
-
-    def begin(self) -> None:
-        """Nobody listened until now: the next batch begins here."""
-        self._from = self.last
-        self._bids, self._asks = {}, {}
-
-    def add(self, step: Step) -> None:
-        """Take the changes of a market event into the batch."""
-        for known, changes in ((self._bids, step.bids), (self._asks, step.asks)):
-            for change in changes:
-                before = known.get(change.price)
-                known[change.price] = (change.old if before is None else before[0], change.new)
-
-    def take(self) -> tuple[int, Pairs, Pairs]:
-        """First id of the batch and its levels, best first; the next begins."""
-        first = self._from + 1
-        bids = self._pairs([(price, now) for price, (_, now) in sorted(self._bids.items(), reverse=True)])
-        asks = self._pairs([(price, now) for price, (_, now) in sorted(self._asks.items())])
-        self.begin()
-        return first, bids, asks
-
-    def whole(self) -> tuple[Pairs, Pairs]:
-        """The book now, best first."""
-        return self._pairs(self.market.bids.levels()), self._pairs(self.market.asks.levels())
-
-    def before(self) -> tuple[Pairs, Pairs]:
-        """The book as it was before this batch."""
-        bids = dict(self.market.bids.levels()) | {price: old for price, (old, _) in self._bids.items()}
-        asks = dict(self.market.asks.levels()) | {price: old for price, (old, _) in self._asks.items()}
-        return (
-            self._pairs([level for level in sorted(bids.items(), reverse=True) if level[1]]),
-            self._pairs([level for level in sorted(asks.items()) if level[1]]),
-        )
-
-    def _pairs(self, levels: list[tuple[int, int]]) -> Pairs:
-        p, q = self.market.spec.price_decimals, self.market.spec.size_decimals
-        return [(eight(price, p), eight(size, q)) for price, size in levels]
-
-
 class _Ask(msgspec.Struct):
     method: str
     params: list[str | int | float | bool | None] = []
     id: int | str | None = None
-
-
-def _rows(levels: Pairs) -> str:
-    return ",".join([f'["{price}","{size}"]' for price, size in levels])
 
 
 def _bare(payload: bytes) -> bytes:

@@ -8,6 +8,7 @@ from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
+from recorder.simulator.okx import Okx
 from recorder.simulator.server import Server
 from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
@@ -16,6 +17,7 @@ VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
     Coinbase.name: Coinbase,
     Kraken.name: Kraken,
+    Okx.name: Okx,
 }
 
 
