@@ -3,15 +3,22 @@
 import time
 
 from recorder.clock import Clock
+from recorder.simulator.binance import Binance
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
+from recorder.simulator.okx import Okx
 from recorder.simulator.server import Server
 from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
 
-VENUES: dict[str, type[FakeVenue]] = {Coinbase.name: Coinbase, Kraken.name: Kraken}
+VENUES: dict[str, type[FakeVenue]] = {
+    Binance.name: Binance,
+    Coinbase.name: Coinbase,
+    Kraken.name: Kraken,
+    Okx.name: Okx,
+}
 
 
 def build(
