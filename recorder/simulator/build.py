@@ -3,6 +3,7 @@
 import time
 
 from recorder.clock import Clock
+from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
@@ -11,7 +12,11 @@ from recorder.simulator.server import Server
 from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
 
-VENUES: dict[str, type[FakeVenue]] = {Coinbase.name: Coinbase, Kraken.name: Kraken}
+VENUES: dict[str, type[FakeVenue]] = {
+    Bitfinex.name: Bitfinex,
+    Coinbase.name: Coinbase,
+    Kraken.name: Kraken,
+}
 
 
 def build(
