@@ -4,6 +4,7 @@ import time
 
 from recorder.clock import Clock
 from recorder.simulator.binance import Binance
+from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
@@ -15,6 +16,7 @@ from recorder.simulator.venue import FakeVenue
 
 VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
+    Bitfinex.name: Bitfinex,
     Coinbase.name: Coinbase,
     Kraken.name: Kraken,
     Okx.name: Okx,
