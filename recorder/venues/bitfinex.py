@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import (
     Accepted,
     Alive,
@@ -156,6 +156,8 @@ class BitfinexSession:
                 feed = self._described(_decode_event(number))
             if feed is not None and feed.stream is not None:
                 symbol = feed.stream.symbol
+            elif feed is None and number[:1] == b"[":  # seen in captures/bitfinex/single_messages_msgparser
+                raise NoFrame("levels without a channel: an answer of REST, no frame of the feed")
             elif feed is None and what != HEARTBEAT:  # which may overtake its acknowledgement (seen 2021-04-17)
                 raise ValueError(f"data of an unknown channel {number[:40]!r}")
             content = _read(feed, what, parts)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Resync, Stream, Trade
 from recorder.instruments import stable_hash64
 from recorder.orderbook import Side
@@ -168,6 +168,8 @@ class PolymarketSession:
                     _by_token(message)
             return [o for message in messages for o in self._message(message, ts_recv_ns)] if messages else (Alive(),)
         except MALFORMED as error:
+            if _without_type(frame):
+                raise NoFrame("no event_type: an answer of REST, no frame of the feed") from error
             raise DecodeError(str(error)) from error
 
     def _message(self, m: _Message, ts_recv_ns: int) -> Sequence[Output]:
@@ -292,6 +294,16 @@ def _by_token(m: _PriceChange) -> dict[str, list[_Change]]:
             raise ValueError("a change without a token")
         by_token.setdefault(token, []).append(change)
     return by_token
+
+
+def _without_type(frame: bytes) -> bool:
+    """Whether it is JSON as REST answers, of which nothing says what message it is."""
+    try:
+        value = msgspec.json.decode(frame)
+    except MALFORMED:
+        return False
+    rows = value if isinstance(value, list) else [value]
+    return bool(rows) and all(isinstance(row, dict) and row and "event_type" not in row for row in rows)
 
 
 def _ask(price: float | None) -> float | None:
