@@ -60,6 +60,18 @@ class Listing(msgspec.Struct, frozen=True):
     status: str
     base_unit: str | None = None  # the venue's own smallest unit of base and of quote, where it settles in one
     quote_unit: str | None = None
+    trades: bool = True  # whether its status lets it trade now
+    price: float | None = None  # of the last trade
+    volume: float | None = None  # of the last 24 hours, quote units
+    rest_symbol: str | None = None  # what the venue's REST calls it, where its stream calls it otherwise
+    alias_of: str | None = None  # another listing's symbol, under which the venue sends its data
+
+
+class Day(msgspec.Struct, frozen=True):
+    """What the venue says of one instrument's last 24 hours."""
+
+    price: float  # of the last trade
+    volume: float  # quote units
 
 
 class Audit(msgspec.Struct, gc=False):
@@ -120,6 +132,34 @@ def requests_of(venue: "Venue", session: Session) -> Requests:
     return session if isinstance(session, Conversation) else venue
 
 
+@runtime_checkable
+class Paged(Protocol):
+    """A venue that lists its instruments page by page."""
+
+    def next_page(self, path: str, body: bytes) -> str | None:
+        """The path of the page that follows the one answered at `path`; None after the last.
+
+        Raises:
+            DecodeError: the answer is not understood.
+        """
+        ...
+
+
+@runtime_checkable
+class Ranked(Protocol):
+    """A venue that tells the trading of the last 24 hours apart from its list."""
+
+    volume_paths: ClassVar[tuple[str, ...]]
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        """Decode the answer at one of `volume_paths`: by `rest_symbol` where a listing has one, else by symbol.
+
+        Raises:
+            DecodeError: the answer is not understood.
+        """
+        ...
+
+
 class Venue(Protocol):
     """A venue: data and translation."""
 
@@ -131,7 +171,7 @@ class Venue(Protocol):
     heartbeat: ClassVar[Heartbeat]
     channels: ClassVar[tuple[Channel, ...]]
     contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol
-    listing_path: ClassVar[str]  # REST path of the instrument list
+    listing_paths: ClassVar[tuple[str, ...]]  # REST paths of the instrument list; of their first pages if `Paged`
     endpoint: str  # the websocket endpoint in use
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
@@ -158,7 +198,7 @@ class Venue(Protocol):
         ...
 
     def listings(self, body: bytes) -> list[Listing]:
-        """Decode the answer at `listing_path`.
+        """Decode the answer at one of `listing_paths`, or a further page of it.
 
         Raises:
             DecodeError: the answer is not understood.

@@ -29,7 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -393,7 +393,8 @@ class Bitfinex:
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame='{"event":"ping","cid":1}', silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # trade ids are counted over all pairs
-    listing_path: ClassVar[str] = "/v2/conf/pub:info:pair"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/v2/conf/pub:info:pair",)
+    volume_paths: ClassVar[tuple[str, ...]] = ("/v2/tickers?symbols=ALL",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in LENGTHS:
@@ -417,6 +418,19 @@ class Bitfinex:
             return [_listing(pair) for pair in pairs]
         except MALFORMED as error:
             raise DecodeError(f"pair list: {error}") from error
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            rows = msgspec.json.decode(body, type=list[list[object]])
+            # Funding (fUSD) is no pair. Else: symbol, 2 bid, 2 ask, 2 change, last price, volume in base units, ...
+            return {
+                str(row[0]): Day(price, price * volume)
+                for row in rows
+                if str(row[0]).startswith("t") and len(row) > 8
+                for price, volume in [msgspec.convert(row[7:9], type=tuple[Amount, Amount])]
+            }
+        except (*MALFORMED, IndexError) as error:
+            raise DecodeError(f"tickers: {error}") from error
 
 
 class _Pair(msgspec.Struct, array_like=True, gc=False):

@@ -242,7 +242,7 @@ class CoinbaseAdvanced:
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame=None, silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})
-    listing_path: ClassVar[str] = "/api/v3/brokerage/market/products"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/api/v3/brokerage/market/products",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
@@ -263,17 +263,9 @@ class CoinbaseAdvanced:
 
     def listings(self, body: bytes) -> list[Listing]:
         try:
-            products = msgspec.json.decode(body, type=_Products).products
+            return [_listing(row) for row in msgspec.json.decode(body, type=_Products).products]
         except MALFORMED as error:
             raise DecodeError(f"product list: {error}") from error
-        return [
-            Listing(
-                row.product_id, row.base_currency_id, row.quote_currency_id,
-                KIND.get(row.product_type, row.product_type.lower()),
-                row.price_increment or None, row.base_min_size or None, row.status,
-            )
-            for row in products
-        ]  # fmt: skip
 
 
 class _Product(msgspec.Struct, gc=False):
@@ -284,10 +276,30 @@ class _Product(msgspec.Struct, gc=False):
     status: str
     price_increment: str = ""
     base_min_size: str = ""
+    is_disabled: bool = False
+    trading_disabled: bool = False
+    price: str = ""
+    approximate_quote_24h_volume: str = ""
+    alias: str = ""  # BTC-USD for BTC-USDC: one book under two names, its data comes under the first
 
 
 class _Products(msgspec.Struct, gc=False):
     products: list[_Product]
+
+
+def _listing(row: _Product) -> Listing:
+    return Listing(
+        row.product_id, row.base_currency_id, row.quote_currency_id,
+        KIND.get(row.product_type, row.product_type.lower()),
+        row.price_increment or None, row.base_min_size or None, row.status,
+        trades=row.status == "online" and not (row.is_disabled or row.trading_disabled),
+        price=_amount(row.price), volume=_amount(row.approximate_quote_24h_volume), alias_of=row.alias or None,
+    )  # fmt: skip
+
+
+def _amount(text: str) -> float | None:
+    """A figure that is empty where the venue has none."""
+    return msgspec.convert(text, type=Amount, strict=False) if text else None
 
 
 def _requests(kind: str, streams: Iterable[Stream]) -> list[str]:

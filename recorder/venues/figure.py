@@ -206,7 +206,7 @@ class Figure:
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=15, frame=None, silence_s=40)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # ids are texts without an order
-    listing_path: ClassVar[str] = "/markets?page=1&size=50"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/markets?page=1&size=50",)  # more than 50 a page is refused
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
@@ -224,10 +224,19 @@ class Figure:
 
     def listings(self, body: bytes) -> list[Listing]:
         try:
-            markets = msgspec.json.decode(body, type=_Markets).data
+            markets = msgspec.json.decode(body, type=_Markets, strict=False).data
         except MALFORMED as error:
             raise DecodeError(f"market list: {error}") from error
         return [_listing(market) for market in markets]
+
+    def next_page(self, path: str, body: bytes) -> str | None:
+        try:
+            pagination = msgspec.json.decode(body, type=_Markets, strict=False).pagination
+        except MALFORMED as error:
+            raise DecodeError(f"market list: {error}") from error
+        if pagination is None or pagination.page >= pagination.total_pages:
+            return None
+        return f"/markets?page={pagination.page + 1}&size=50"
 
 
 class _ListedMarket(msgspec.Struct, rename="camel", gc=False):
@@ -237,10 +246,18 @@ class _ListedMarket(msgspec.Struct, rename="camel", gc=False):
     market_type: str
     status: str
     display_name: str | None = None  # BTC-USD for BTC-USD-2S
+    last_traded_price: Amount | None = None
+    volume24h: Amount | None = None  # quote units
+
+
+class _Pagination(msgspec.Struct, rename="camel", gc=False):
+    page: int
+    total_pages: int
 
 
 class _Markets(msgspec.Struct, gc=False):
     data: list[_ListedMarket]
+    pagination: _Pagination | None = None
 
 
 def _listing(market: _ListedMarket) -> Listing:
@@ -249,7 +266,10 @@ def _listing(market: _ListedMarket) -> Listing:
         quote = market.quote_denom
     kind = "spot" if market.market_type == "CRYPTO" else market.market_type.lower()
     # Increments are listed, under names no source quotes: left out until an answer has been seen.
-    return Listing(market.symbol, base, quote, kind, None, None, market.status, market.denom, market.quote_denom)
+    return Listing(
+        market.symbol, base, quote, kind, None, None, market.status, market.denom, market.quote_denom,
+        trades=market.status == "OPEN", price=market.last_traded_price, volume=market.volume24h,
+    )  # fmt: skip
 
 
 def _request(action: str, name: str, **more: str) -> str:

@@ -14,7 +14,7 @@ from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Resync, Stream, Trade
 from recorder.orderbook import Side
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -302,7 +302,8 @@ class Kraken:
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame='{"method":"ping"}', silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})
-    listing_path: ClassVar[str] = "/0/public/AssetPairs"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/0/public/AssetPairs",)
+    volume_paths: ClassVar[tuple[str, ...]] = ("/0/public/Ticker",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in DEPTHS:
@@ -344,11 +345,36 @@ class Kraken:
         if answer.error:
             raise DecodeError(f"pair list refused: {', '.join(answer.error)}")
         return [
-            Listing(f"{base}/{quote}", base, quote, "spot", pair.tick_size, pair.ordermin, pair.status)
-            for pair in answer.result.values()
+            Listing(
+                f"{base}/{quote}", base, quote, "spot", pair.tick_size, pair.ordermin, pair.status,
+                trades=pair.status in TRADING, rest_symbol=legacy,
+            )
+            for legacy, pair in answer.result.items()
             if pair.wsname and pair.wsname.count("/") == 1
             for base, quote in [_v2_assets(pair.wsname)]
-        ]
+        ]  # fmt: skip
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            answer = msgspec.json.decode(body, type=_Tickers, strict=False)
+        except MALFORMED as error:
+            raise DecodeError(f"tickers: {error}") from error
+        if answer.error:
+            raise DecodeError(f"tickers refused: {', '.join(answer.error)}")
+        return {legacy: Day(row.c[0], row.c[0] * row.v[1]) for legacy, row in answer.result.items()}
+
+
+TRADING = frozenset({"online", "post_only", "limit_only", "reduce_only"})
+
+
+class _DayTicker(msgspec.Struct, gc=False):
+    c: tuple[Amount, Amount]  # price and size of the last trade
+    v: tuple[Amount, Amount]  # volume of today and of 24 hours, base units
+
+
+class _Tickers(msgspec.Struct, gc=False):
+    error: list[str]
+    result: dict[str, _DayTicker] = {}
 
 
 class _Pair(msgspec.Struct, gc=False):

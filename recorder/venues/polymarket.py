@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import ClassVar, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -335,7 +336,7 @@ class Polymarket:
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="PING", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # no ids and no sequence: nothing proves that all came
-    listing_path: ClassVar[str] = "/markets/keyset?closed=false&limit=100"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/markets/keyset?closed=false&limit=100",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
@@ -358,6 +359,14 @@ class Polymarket:
         except MALFORMED as error:
             raise DecodeError(f"market list: {error}") from error
 
+    def next_page(self, path: str, body: bytes) -> str | None:
+        try:
+            cursor = msgspec.json.decode(body, type=_Markets).next_cursor
+        except MALFORMED as error:
+            raise DecodeError(f"market list: {error}") from error
+        # Any other name of the parameter is ignored, and page one comes for ever.
+        return f"{path.partition('&after_cursor=')[0]}&after_cursor={quote(cursor, safe='')}" if cursor else None
+
 
 class _Market(msgspec.Struct, rename="camel", gc=False):
     slug: str
@@ -367,10 +376,12 @@ class _Market(msgspec.Struct, rename="camel", gc=False):
     order_min_size: float | None = None
     closed: bool = False
     accepting_orders: bool = False
+    volume24hr: float | None = None  # USDC, of both tokens together
 
 
 class _Markets(msgspec.Struct, gc=False):
     markets: list[_Market]
+    next_cursor: str | None = None
 
 
 _decode_texts = msgspec.json.Decoder(list[str]).decode
@@ -386,6 +397,16 @@ def _listings(market: _Market) -> list[Listing]:
     )
     status = "closed" if market.closed else "open" if market.accepting_orders else "paused"
     return [
-        Listing(token, f"{market.slug}:{outcome}", "USDC", "outcome", tick, least, status)
+        Listing(
+            token,
+            f"{market.slug}:{outcome}",
+            "USDC",
+            "outcome",
+            tick,
+            least,
+            status,
+            trades=status == "open",
+            volume=market.volume24hr,
+        )
         for token, outcome in zip(_decode_texts(market.clob_token_ids), _decode_texts(market.outcomes), strict=True)
     ]
