@@ -1,5 +1,6 @@
 """What our decoder makes of a simulated venue over a real socket, compared with that venue's truth log."""
 
+import random
 import time
 import urllib.error
 import urllib.request
@@ -11,12 +12,14 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from recorder.events import Book, Fetch, Output, Quote, Reply, Resync, Stream, Trade
+from recorder.errors import DecodeError
+from recorder.events import CHANNELS, Book, Fetch, Output, Quote, Reply, Resync, Stream, Trade
+from recorder.fetches import framed
 from recorder.reconcile import book_values
 from recorder.simulator.running import Running
 from recorder.simulator.truth import BookItem, Opened, QuoteItem, Sent, TradeItem, read_truth
 from recorder.venues import venue_class
-from recorder.venues.base import requests_of
+from recorder.venues.base import BooksByRest, requests_of
 
 LIMIT_S = 15.0
 
@@ -31,15 +34,23 @@ def ask(url: str) -> tuple[int, bytes]:
 
 
 class Tap:
-    """One connection with our decoder behind it, which gets what it asks for."""
+    """One connection with our decoder behind it, which gets what it asks for.
+
+    Attributes:
+        late: Frames that come between a REST answer and its arrival at the decoder.
+    """
 
     def __init__(self, venue: Running, socket: ClientConnection) -> None:
         ours = venue_class(venue.venue.name)(venue.url)
         self.session = ours.session()
         self.outputs: list[Output] = []
         self.frames: list[bytes] = []
+        self.refused: list[bytes] = []  # frames that were not understood
+        self.late = 0
+        self._answers: list[tuple[int, bytes]] = []  # by which number of frames they arrive
         self._socket = socket
         self._rest_url = venue.rest_url
+        self._by_rest = isinstance(ours, BooksByRest)
         self._requests = requests_of(ours, self.session)
 
     def subscribe(self, *streams: Stream) -> None:
@@ -55,32 +66,45 @@ class Tap:
         """Decode frames up to the one that makes it enough."""
         deadline = time.monotonic() + LIMIT_S
         while not enough(self):
-            self._take(self._socket.recv(timeout=max(0.01, deadline - time.monotonic()), decode=False))
+            self._read(max(0.01, deadline - time.monotonic()))
+
+    def more(self, frames: int = 20) -> None:
+        """Decode so many frames more."""
+        until = len(self.frames) + frames
+        self.until(lambda tap: len(tap.frames) >= until)
 
     def drain(self) -> None:
         """Decode whatever still comes until the connection ends."""
         while True:
             try:
-                frame = self._socket.recv(timeout=LIMIT_S, decode=False)
+                self._read(LIMIT_S, obey=False)
             except ConnectionClosed:
                 return
-            self._take(frame, obey=False)
 
-    def _take(self, frame: bytes, *, obey: bool = True) -> None:
-        self.frames.append(frame)
-        for output in self.session.decode(frame, time.time_ns()):
-            self.outputs.append(output)
+    def _read(self, timeout_s: float, *, obey: bool = True) -> None:
+        self.frames.append(self._socket.recv(timeout=timeout_s, decode=False))
+        self._take(self.frames[-1], obey)
+        while self._answers and self._answers[0][0] <= len(self.frames):
+            self._take(self._answers.pop(0)[1], obey)
+
+    def _take(self, frame: bytes, obey: bool) -> None:
+        try:
+            outputs = self.session.decode(frame, time.time_ns())
+        except DecodeError:
+            self.refused.append(frame)
+            return
+        self.outputs += outputs
+        for output in outputs if obey else ():
             match output:
-                case Fetch(_, path) if obey:
-                    status, body = ask(self._rest_url + path)
-                    self._take(b'{"rest":"%s","status":%d,"body":%s}' % (path.encode(), status, body))
-                case Reply(text) if obey:
+                case Fetch(_, path):
+                    answer = framed(path, *ask(self._rest_url + path))
+                    self._answers.append((len(self.frames) + self.late, answer))
+                case Reply(text):
                     self._socket.send(text)
-                case Resync(symbol) if obey:
-                    book = Stream("book", symbol)
-                    if not any(isinstance(one, Fetch) for one in self.outputs):  # else the book comes by REST
-                        for text in [*self._requests.unsubscribe([book]), *self._requests.subscribe([book])]:
-                            self._socket.send(text)
+                case Resync(symbol) if not self._by_rest:
+                    book = [Stream("book", symbol)]
+                    for text in [*self._requests.unsubscribe(book), *self._requests.subscribe(book)]:
+                        self._socket.send(text)
                 case _:
                     pass
 
@@ -155,3 +179,42 @@ def compare(tap: Tap, truth: Truth) -> Counter[str]:
         [book_row(one) for one in truth.items if isinstance(one, BookItem)],
     )
     return figures
+
+
+MISDEEDS: list[tuple[str, dict[str, Any]]] = [
+    *(("skip", {"times": 3, "channel": channel}) for channel in CHANNELS),
+    *(("repeat", {"times": 3, "channel": channel}) for channel in CHANNELS),
+    *(("junk", {"kind": "truncated", "instead": True, "channel": channel}) for channel in CHANNELS),
+    ("reorder", {"times": 2}),
+    ("republish", {"count": 30, "now": True}),
+    ("checksum", {"times": 2}),
+    ("junk", {}),
+    ("oversized", {"megabytes": 2.0}),
+    ("fragment", {"largest": 40}),
+    ("burst", {"events": 1000}),
+]
+"""What every venue can do wrong while a connection lives. Freezes and restarted ids are provoked one by one."""
+
+
+def misbehave(venue: Running, tap: Tap, symbol: str, rng: random.Random) -> None:
+    """Provoke every misdeed in some order on a live connection, each until it happened."""
+    misdeeds = list(MISDEEDS)
+    rng.shuffle(misdeeds)
+    for action, arguments in misdeeds:
+        venue.do(action, **arguments)
+        # A checksum that nobody sends stays as it is, and is ended with everything else.
+        tap.until(lambda _: all(rule.do == "checksum" for rule in venue.venue.mischief.rules))
+        tap.more()
+        venue.do("heal")
+    venue.do("fragment", largest=0)
+    for channel in CHANNELS:
+        venue.do("freeze", symbol=symbol, channel=channel)
+        tap.more()
+        venue.do("heal")
+        tap.more()
+    venue.do("reset_ids", symbol=symbol, first=7)
+    seen = len(tap.outputs)
+    tap.until(
+        lambda tap: any(isinstance(one, Trade) and one.symbol == symbol and one.trade_id < 1000
+                        for one in tap.outputs[seen:])
+    )  # fmt: skip
