@@ -6,6 +6,7 @@ from recorder.clock import Clock
 from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
+from recorder.simulator.figure import Figure
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
 from recorder.simulator.server import Server
@@ -15,6 +16,7 @@ from recorder.simulator.venue import FakeVenue
 VENUES: dict[str, type[FakeVenue]] = {
     Bitfinex.name: Bitfinex,
     Coinbase.name: Coinbase,
+    Figure.name: Figure,
     Kraken.name: Kraken,
 }
 

@@ -32,6 +32,7 @@ class Connection:
         self.websocket = False
         self.agent = ""
         self.opened_s = 0.0
+        self.pinged_s = 0.0  # when its client last sent a protocol ping
         self.half_open = False  # neither read nor written any more, yet not closed
         self.ending = False  # close once the queue is empty
         self.over = False

@@ -224,6 +224,7 @@ class Server:
             if opcode == wire.TEXT:
                 self._app.message(connection, payload, now_ns)
             elif opcode == wire.PING:
+                connection.pinged_s = self._clock.monotonic_s()
                 connection.raw(wire.frame(payload, wire.PONG))
             elif opcode == wire.CLOSE:
                 connection.raw(wire.frame(payload, wire.CLOSE))
