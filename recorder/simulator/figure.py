@@ -318,8 +318,9 @@ class Figure(FakeVenue):
         """The door for whoever sends no protocol ping, and at the end of a session."""
         for peer in self._peers.values():
             connection = peer.connection
-            heard_s = max(connection.opened_s, connection.pinged_s)
-            if now_s - heard_s > self.ping_s or now_s - connection.opened_s > self.session_s:
+            if connection.controls != peer.controls:
+                peer.controls, peer.pinged_s = connection.controls, now_s
+            if now_s - peer.pinged_s > self.ping_s or now_s - connection.opened_s > self.session_s:
                 connection.goodbye(1001)
 
     # ---- misbehaviours of its own
@@ -373,10 +374,12 @@ class _Shown(msgspec.Struct):
 class _Peer:
     """What a connection asked for, and the last book it got of each symbol."""
 
-    __slots__ = ("books", "connection", "subscriptions", "uuids")
+    __slots__ = ("books", "connection", "controls", "pinged_s", "subscriptions", "uuids")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.controls = 0  # pings it had sent at `pinged_s`
+        self.pinged_s = connection.opened_s
         self.subscriptions: dict[str, Topic] = {}
         self.uuids: dict[Topic, list[bytes]] = {}
         self.books: dict[str, bytes] = {}

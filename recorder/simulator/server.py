@@ -224,8 +224,11 @@ class Server:
             if opcode == wire.TEXT:
                 self._app.message(connection, payload, now_ns)
             elif opcode == wire.PING:
-                connection.pinged_s = self._clock.monotonic_s()
+                connection.controls += 1
                 connection.raw(wire.frame(payload, wire.PONG))
+            elif opcode == wire.PONG:
+                connection.controls += 1
+                connection.pong = payload
             elif opcode == wire.CLOSE:
                 connection.raw(wire.frame(payload, wire.CLOSE))
                 connection.ending = True

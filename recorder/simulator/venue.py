@@ -53,13 +53,14 @@ class FakeVenue(ABC):
 
     name: ClassVar[str]
     specs: ClassVar[tuple[Spec, ...]]
+    market_kind: ClassVar[type[SymbolMarket]] = SymbolMarket
 
     def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
         self.market = market
         self.truth = truth
         self.rate = rate  # market events a second; 0 is as fast as the clients read
         self.mischief = Mischief()
-        self.symbols = {self.spell(one.spec): one for one in market.symbols}
+        self.symbols = self.listed()
         self.spelled = {id(one): symbol for symbol, one in self.symbols.items()}
         self.topics: dict[Topic, dict[int, Connection]] = {}
         self.clients: dict[int, Connection] = {}
@@ -82,6 +83,10 @@ class FakeVenue(ABC):
     @abstractmethod
     def spell(self, spec: Spec) -> str:
         """The venue's name of a symbol."""
+
+    def listed(self) -> dict[str, SymbolMarket]:
+        """Every symbol one can subscribe to."""
+        return {self.spell(one.spec): one for one in self.market.symbols}
 
     @abstractmethod
     def publish_step(self, symbol: str, step: Step) -> None:
