@@ -7,6 +7,7 @@ from recorder.simulator.binance import Binance
 from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.control import Controls
+from recorder.simulator.figure import Figure
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
 from recorder.simulator.okx import Okx
@@ -19,6 +20,7 @@ VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
     Bitfinex.name: Bitfinex,
     Coinbase.name: Coinbase,
+    Figure.name: Figure,
     Kraken.name: Kraken,
     Okx.name: Okx,
     Polymarket.name: Polymarket,
