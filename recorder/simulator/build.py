@@ -4,6 +4,7 @@ import time
 
 from recorder.clock import Clock
 from recorder.simulator.coinbase import Coinbase
+from recorder.simulator.coinbase_advanced import CoinbaseAdvanced
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
@@ -14,6 +15,7 @@ from recorder.simulator.venue import FakeVenue
 
 VENUES: dict[str, type[FakeVenue]] = {
     Coinbase.name: Coinbase,
+    CoinbaseAdvanced.name: CoinbaseAdvanced,
     Kraken.name: Kraken,
     Polymarket.name: Polymarket,
 }
