@@ -32,6 +32,7 @@ from recorder.simulator.truth import (
 
 _EXAMPLES = 5
 _FOREVER = 1 << 62
+_SNAPSHOT_LATE_US = 5_000_000  # a snapshot by REST and the changes it holds already arrive this close together
 _SETTLED_US = 2_000_000  # after this long, nothing of an earlier part of a log is on its way any more
 
 Values = tuple[object, ...]
@@ -87,6 +88,7 @@ class Published(msgspec.Struct, gc=False):
     sent: int = 0  # connections it was wholly written to
     maybe: int = 0  # connections of which the log does not say
     due: int = 0  # how often it must be stored at least
+    sequence: int | None = None  # of a book message that a snapshot may hold already
 
 
 class StreamTruth(msgspec.Struct):
@@ -151,6 +153,14 @@ class Declared:
     def covers(self, item: Published) -> bool:
         """Whether an item lies in a gap."""
         return item.at_us in self._times or item.id in self._ids
+
+
+def _held(item: Published, snapshots: Sequence[tuple[int, int]]) -> bool:
+    """Whether a snapshot stored at about its time holds a change: a row behind the snapshot would undo later ones."""
+    sequence = item.sequence
+    return sequence is not None and any(
+        held >= sequence and abs(at_us - item.at_us) <= _SNAPSHOT_LATE_US for at_us, held in snapshots
+    )
 
 
 def _first(*values: int | None) -> int:
@@ -271,7 +281,7 @@ def _understand(line: Item) -> tuple[tuple[str, Channel], Published]:
             return (line.s, "quote"), Published(*_times(line), values, again=line.again)
         case BookItem():
             values = book_values(line.snap, line.bids, line.asks)
-            return (line.s, "book"), Published(*_times(line), values, again=line.again)
+            return (line.s, "book"), Published(*_times(line), values, again=line.again, sequence=line.seq)
         case JunkItem() | RawItem():
             raise ConfigError("junk has no stream")
 
@@ -308,6 +318,7 @@ class StoredRow(msgspec.Struct, gc=False):
     at_us: int  # event time, else receipt
     ts_us: int | None
     values: Values
+    snapshot: tuple[int, int] | None = None  # receipt and sequence, where it is a snapshot that has one
 
 
 def check_trades(
@@ -390,8 +401,11 @@ def check_rows(
             known.maybe += item.maybe
     rows: Counter[tuple[int | None, Values]] = Counter()
     at: dict[tuple[int | None, Values], int] = {}
+    snapshots: list[tuple[int, int]] = []
     for row in stored:
         key = (row.ts_us, row.values)
+        if row.snapshot is not None:
+            snapshots.append(row.snapshot)
         if row.at_us < span.since_us and key not in published:
             continue  # of a run whose truth we were not given
         rows[key] += 1
@@ -424,7 +438,7 @@ def check_rows(
     for item, short in lost:
         explained = min(short, replaced[item.ts_us])
         replaced[item.ts_us] -= explained  # already counted as wrong
-        if declared.covers(item):
+        if declared.covers(item) or _held(item, snapshots):
             check.declared += short - explained
         elif short > explained:
             check.missing += short - explained

@@ -47,7 +47,7 @@ _QUOTES = """
       FROM quote WHERE instrument_id = %s AND ts_recv >= %s"""
 _BOOKS = """
     SELECT (extract(epoch FROM ts_recv) * 1000000)::bigint, (extract(epoch FROM ts_event) * 1000000)::bigint,
-           kind, bids, asks
+           kind, sequence, bids, asks
       FROM book WHERE instrument_id = %s AND ts_recv >= %s"""
 _GAPS = """
     SELECT cause, last_id, first_id, (extract(epoch FROM started_at) * 1000000)::bigint,
@@ -202,5 +202,7 @@ def _quote(row: tuple[Any, ...]) -> StoredRow:
 
 
 def _book(row: tuple[Any, ...]) -> StoredRow:
-    recv_us, ts_us, kind, bids, asks = row
-    return StoredRow(ts_us if ts_us is not None else recv_us, ts_us, book_values(kind == "s", bids, asks))
+    recv_us, ts_us, kind, sequence, bids, asks = row
+    at_us = ts_us if ts_us is not None else recv_us
+    snapshot = (recv_us, sequence) if kind == "s" and sequence is not None else None
+    return StoredRow(at_us, ts_us, book_values(kind == "s", bids, asks), snapshot)

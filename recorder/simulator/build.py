@@ -3,20 +3,26 @@
 import time
 
 from recorder.clock import Clock
+from recorder.simulator.binance import Binance
+from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
 from recorder.simulator.coinbase_advanced import CoinbaseAdvanced
 from recorder.simulator.control import Controls
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
+from recorder.simulator.okx import Okx
 from recorder.simulator.polymarket import Polymarket
 from recorder.simulator.server import Server
 from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
 
 VENUES: dict[str, type[FakeVenue]] = {
+    Binance.name: Binance,
+    Bitfinex.name: Bitfinex,
     Coinbase.name: Coinbase,
     CoinbaseAdvanced.name: CoinbaseAdvanced,
     Kraken.name: Kraken,
+    Okx.name: Okx,
     Polymarket.name: Polymarket,
 }
 

@@ -226,7 +226,7 @@ class Market:
         self.seed = seed
         self.depth = depth
         self._rng = random.Random(seed)
-        self._last_ns = now_ns // 1000 * 1000
+        self._last_ns = now_ns // 1_000_000 * 1_000_000  # whole: some venues print no more than milliseconds
         self.origin_ns = self._last_ns - _PAST_TRADES * 1_000_000_000
         self.symbols = [
             kind(spec, random.Random(self._rng.getrandbits(64)), depth, first_trade_id, self._last_ns) for spec in specs

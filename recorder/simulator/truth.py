@@ -73,7 +73,10 @@ class QuoteItem(msgspec.Struct, tag_field="k", tag="quote", omit_defaults=True, 
 
 
 class BookItem(msgspec.Struct, tag_field="k", tag="book", omit_defaults=True):
-    """One book message; `ts` is None where the venue prints no time, `t` is when it was made."""
+    """One book message; `ts` is None where the venue prints no time, `t` is when it was made.
+
+    `seq` is given where a snapshot comes on another way than the changes, and may hold some of them already.
+    """
 
     n: int
     s: str
@@ -85,6 +88,7 @@ class BookItem(msgspec.Struct, tag_field="k", tag="book", omit_defaults=True):
     depth: int | None = None
     again: bool = False
     held: str | None = None
+    seq: int | None = None
 
 
 class JunkItem(msgspec.Struct, tag_field="k", tag="junk", omit_defaults=True):
