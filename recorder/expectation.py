@@ -154,13 +154,14 @@ class Expectation:
             if crc32(raw) != crc:
                 raise ValueError("damaged")
             file = msgspec.msgpack.decode(raw, type=_File)
+            cells = [_CELLS.unpack(record.cells) for record in file.streams]
         except (zstandard.ZstdError, msgspec.MsgspecError, struct.error) as error:
             raise ValueError(f"damaged: {error}") from error
         result = cls()
         result._hour = file.hour
         fade = 0.5 ** (max(0.0, now_s - file.saved_s) / _WEEK_S / HALF_LIFE_WEEKS)
-        for record in file.streams:
-            numbers = [number * fade for number in _CELLS.unpack(record.cells)]
+        for record, written in zip(file.streams, cells, strict=True):
+            numbers = [number * fade for number in written]
             history = result._streams[Stream(record.channel, record.symbol)] = _History()
             history.looked, history.active = array("f", numbers[:HOURS]), array("f", numbers[HOURS : 2 * HOURS])
             history.longest, history.seen_s = array("f", numbers[2 * HOURS :]), record.seen_s

@@ -5,12 +5,18 @@ import math
 import random
 import statistics
 import time
+import zlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+import msgspec
 import pytest
+import zstandard
+from structlog.testing import capture_logs
 
 from recorder.events import Stream
-from recorder.expectation import Expectation
+from recorder.expectation import _HEAD, Expectation
+from recorder.expectation_file import load, path_of, save
 from recorder.liveness import CALM_S, FLOOR_S, Action, Liveness, Verdict
 
 DAY_S, WEEK_S = 86_400, 604_800
@@ -240,6 +246,79 @@ def test_suspicion_outlives_the_reconnect_it_led_to() -> None:
     world.run(20)  # the link connects again
     world.links, world.snapshots = links, True
     assert actions(world.run(60), A) == ["alert"]
+
+
+def test_what_was_learned_survives_a_restart_and_fades_with_the_time_away(tmp_path: Path) -> None:
+    world = World({A: 0, B: 0}).teach(7, lambda hour: {**day_and_night(hour), B: SLOW})
+    path = path_of(tmp_path, "recorder-x")
+    save(path, world.liveness.expectation, world.now)
+    noon, night = world.now + 12 * 3600, world.now + 3 * 3600
+    again = load(path, world.now)
+    for at in (noon, night):
+        for stream in (A, B):
+            before = world.liveness.expectation.rate(stream, at)
+            assert again.rate(stream, at).per_s == pytest.approx(before.per_s, rel=0.01)
+            assert again.rate(stream, at).known
+    assert load(path, world.now + 3 * WEEK_S).rate(A, noon).known
+    assert not load(path, world.now + 52 * WEEK_S).rate(A, noon).known
+
+    restarted = World({A: 0}, Liveness(again, 120.0), world.now)
+    restarted.rates = {A: 0.004}
+    assert restarted.run(4 * 3600) == []  # it is night: had it forgotten, it would be asked for after two minutes
+
+
+def test_restarts_within_an_hour_forget_nothing(tmp_path: Path) -> None:
+    world = World({A: 0}).teach(7)
+    path, now = path_of(tmp_path, "recorder-x"), world.now
+    save(path, world.liveness.expectation, now)
+    before = load(path, now).rate(A, now - 60)
+    for _ in range(100):
+        expectation = load(path, now)
+        expectation.sample((), [A], now - 60)
+        save(path, expectation, now)
+    after = load(path, now)
+    assert after.rate(A, now - 60).per_s == pytest.approx(before.per_s, rel=0.1)
+    assert after.rate(A, now - 60).known
+
+
+@pytest.mark.parametrize("damage", ["nothing", "text", "another version", "cut", "flipped", "of another shape"])
+def test_a_damaged_file_begins_anew_with_a_warning(tmp_path: Path, damage: str) -> None:
+    world = World({A: 0, B: 0}).teach(1)
+    path = path_of(tmp_path, "recorder-x")
+    save(path, world.liveness.expectation, world.now)
+    good = path.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 4
+    raw = msgspec.msgpack.encode(["no", "such", "thing"])
+    odd = _HEAD.pack(good[:22], zlib.crc32(raw), len(raw)) + zstandard.compress(raw)
+    bad = {"nothing": b"", "text": b"{}", "another version": b"tapedeck expectation 2" + good[22:],
+           "cut": good[:-9], "flipped": bytes(flipped), "of another shape": odd}  # fmt: skip
+    path.write_bytes(bad[damage])
+    with capture_logs() as logs:
+        expectation = load(path, world.now)
+    assert [entry["event"] for entry in logs] == ["expectation.begins_anew"]
+    assert not expectation.rate(A, world.now).known
+
+
+def test_the_file_is_bounded_and_keeps_what_was_looked_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.expectation.MOST_STREAMS", 2)
+    expectation = Expectation()
+    for hour, stream in enumerate((A, B, C)):
+        for second in range(3600):
+            expectation.sample([stream], [stream], MONDAY + hour * 3600 + second)
+    now = MONDAY + 3 * 3600
+    again = Expectation.decode(expectation.encode(now), now)
+    assert [again.rate(stream, MONDAY + hour * 3600).known for hour, stream in enumerate((A, B, C))] == [
+        False, True, True,
+    ]  # fmt: skip
+    assert len(expectation.encode(now)) < 2 * 720 + 200
+
+
+def test_a_disk_that_takes_no_file_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "expectation").write_text("in the way")
+    with capture_logs() as logs:
+        save(path_of(tmp_path, "recorder-x"), Expectation(), MONDAY)
+    assert [entry["event"] for entry in logs] == ["expectation.not_saved"]
 
 
 def test_a_thousand_streams_cost_less_than_a_millisecond_a_second() -> None:
