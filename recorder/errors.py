@@ -3,6 +3,7 @@
 RecorderError
   ConfigError        tell the person what and where, exit 2: a retry cannot help
   DecodeError        quarantine the frame, count it, go on
+    NoFrame            what no feed sends stands in a file of frames (an answer of REST): count it apart
   LinkError          back off and reconnect
     ConnectFailed      no session came to be (DNS, TCP, TLS, handshake)
     Silent             the session is open but nothing arrives
@@ -37,6 +38,10 @@ class DecodeError(RecorderError):
     def __init__(self, message: str, symbol: str | None = None) -> None:
         super().__init__(message)
         self.symbol = symbol
+
+
+class NoFrame(DecodeError):
+    """What was given is whole, but no feed sends it: an answer of REST in a file of frames."""
 
 
 class LinkError(RecorderError):

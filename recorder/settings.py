@@ -150,6 +150,10 @@ class VenueSettings(_Group):
     )
     symbols: Words = Field((), description="First subscriptions; afterwards the table subscription decides")
     channels: Channels = Field(("trade", "quote", "book"), description="What to record of each symbol")
+    processes: int = Field(1, ge=1, le=99, description="Recorder processes, each with its share of the symbols")
+    max_links: int | None = Field(
+        None, ge=1, description="Connections of one process at most; unset: as many as the venue lets open in a minute"
+    )
     options: dict[str, bool | int | float | str] = Field(
         {}, description="What only this venue knows, such as book_depth"
     )

@@ -5,6 +5,7 @@ import random
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -39,6 +40,9 @@ class Connection:
         self.cut_at: int | None = None  # largest fragment of a message; None sends messages whole
         self.cut_pings = False
         self.written: list[tuple[int, int]] = []  # items wholly written, not yet logged
+        self.reword: Callable[[bytes], bytes] | None = None  # how this client alone has its messages worded
+        self.controls = 0  # pings and pongs of the client so far
+        self.pong = b""  # payload of its last pong
         self._rng = random.Random(number)
         self._waiting: list[bytes] = []
         self._current = memoryview(b"")
@@ -50,6 +54,11 @@ class Connection:
     def pending(self) -> int:
         """Bytes queued and not yet taken by the kernel."""
         return self._queued - self._taken
+
+    @property
+    def queued(self) -> int:
+        """Bytes ever queued."""
+        return self._queued
 
     @property
     def unsent(self) -> int:
@@ -65,6 +74,8 @@ class Connection:
         """Queue one text message carrying the items first..last; `framed` saves framing it per client."""
         if self.half_open or self.ending or self.over:
             return
+        if self.reword is not None:
+            payload, framed = self.reword(payload), None
         if self.cut_at is not None and len(payload) > 1:
             data = self._fragmented(payload)
         else:
@@ -139,9 +150,9 @@ class Connection:
         self.sock.close()
         self.over = True
 
-    def goodbye(self, code: int) -> None:
+    def goodbye(self, code: int, reason: str = "") -> None:
         """Queue a websocket close frame; the connection ends when it is written."""
-        self.raw(wire.frame(struct.pack("!H", code), wire.CLOSE))
+        self.raw(wire.frame(struct.pack("!H", code) + reason.encode(), wire.CLOSE))
         self.ending = True
 
     def tear(self) -> None:

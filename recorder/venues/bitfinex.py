@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import (
     Accepted,
     Alive,
@@ -29,19 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import (
-    MALFORMED,
-    Amount,
-    Audit,
-    Day,
-    Heartbeat,
-    Int64,
-    Limits,
-    Listing,
-    Plan,
-    RestLimits,
-    split_streams,
-)
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -168,6 +156,8 @@ class BitfinexSession:
                 feed = self._described(_decode_event(number))
             if feed is not None and feed.stream is not None:
                 symbol = feed.stream.symbol
+            elif feed is None and number[:1] == b"[":  # seen in captures/bitfinex/single_messages_msgparser
+                raise NoFrame("levels without a channel: an answer of REST, no frame of the feed")
             elif feed is None and what != HEARTBEAT:  # which may overtake its acknowledgement (seen 2021-04-17)
                 raise ValueError(f"data of an unknown channel {number[:40]!r}")
             content = _read(feed, what, parts)
@@ -409,11 +399,8 @@ class Bitfinex:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in LENGTHS:
             raise ConfigError(f"bitfinex offers book_depth {', '.join(map(str, LENGTHS))}; not {book_depth}")
-        self._url = url or self.url
+        self.endpoint = url or self.url
         self._length = book_depth or 100
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self.session().subscribe(streams)

@@ -26,19 +26,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
-from recorder.venues.base import (
-    MALFORMED,
-    Amount,
-    Audit,
-    Day,
-    Heartbeat,
-    Int64,
-    Limits,
-    Listing,
-    Plan,
-    RestLimits,
-    split_streams,
-)
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book": "level2_batch"}
 # level2_batch is acknowledged as level2_50 (seen 2026-08-25); level2 was the open channel until 2023.
@@ -239,10 +227,7 @@ class Coinbase:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("coinbase sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)

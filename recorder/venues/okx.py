@@ -29,19 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import (
-    MALFORMED,
-    Amount,
-    Audit,
-    Day,
-    Heartbeat,
-    Int64,
-    Limits,
-    Listing,
-    Plan,
-    RestLimits,
-    split_streams,
-)
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "bbo-tbt", "book": "books"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {
@@ -339,10 +327,7 @@ class Okx:
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("okx sends books of 400 levels: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)

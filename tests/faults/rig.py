@@ -24,6 +24,7 @@ from recorder.health import read_all
 from recorder.journal_reader import JournalReader
 from recorder.position import Position
 from recorder.settings import FLAT_NAMES
+from recorder.shares import recorder_names
 from recorder.simulator.build import VENUES
 from recorder.simulator.running import Running, running
 from recorder.verify import Report, verify
@@ -51,6 +52,7 @@ class Rig:
         settings: Sections | None = None,
         urls: Mapping[str, str] | None = None,
         symbols: Mapping[str, Sequence[str]] | None = None,
+        processes: int = 1,
     ) -> None:
         """
         Args:
@@ -62,8 +64,10 @@ class Rig:
             settings: Sections of the settings file besides those of the rig; they win.
             urls: Venues served by somebody else.
             symbols: What to record instead of two symbols each.
+            processes: Recorders of each venue.
         """
         self.home = home
+        self.processes_each = processes
         self.url = url
         self.seed = seed
         self.rng = random.Random(seed)
@@ -124,7 +128,7 @@ class Rig:
     @property
     def recorders(self) -> list[str]:
         """The recorders' names."""
-        return [f"recorder-{name}" for name in self._names]
+        return [name for venue in self._names for name in recorder_names(venue, self.processes_each)]
 
     @property
     def programs(self) -> list[str]:
@@ -142,7 +146,11 @@ class Rig:
 
     def spawn(self, program: str) -> "subprocess.Popen[bytes]":
         """Start a program and do not look after it."""
-        name, _, venue = program.partition("-")
+        kind, _, rest = program.partition("-")
+        venue, _, number = rest.partition("-")
+        arguments = [venue] if venue else []
+        if number:
+            arguments += ["--share", f"{int(number)}/{self.processes_each}"]
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("TAPEDECK") and key not in FLAT_NAMES
         }
@@ -156,7 +164,7 @@ class Rig:
         }
         with open(self.home / "log" / f"{program}.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(ROOT / "bin" / name), *([venue] if venue else [])],
+                [sys.executable, str(ROOT / "bin" / kind), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
