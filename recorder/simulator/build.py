@@ -6,6 +6,7 @@ from recorder.clock import Clock
 from recorder.simulator.binance import Binance
 from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
+from recorder.simulator.coinbase_advanced import CoinbaseAdvanced
 from recorder.simulator.control import Controls
 from recorder.simulator.figure import Figure
 from recorder.simulator.kraken import Kraken
@@ -20,6 +21,7 @@ VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
     Bitfinex.name: Bitfinex,
     Coinbase.name: Coinbase,
+    CoinbaseAdvanced.name: CoinbaseAdvanced,
     Figure.name: Figure,
     Kraken.name: Kraken,
     Okx.name: Okx,
