@@ -237,7 +237,7 @@ class Dialogue:
                     else:
                         self._resyncs.done(stream.symbol, now_s)
         due = [Stream("book", symbol) for symbol in self._resyncs.due(now_s)]
-        streams = [stream for stream in due if stream in self.intake.streams]
+        streams = [stream for stream in due if stream in self.intake.streams and not self.intake.gave_up(stream)]
         for stream in streams:
             self.intake.resynced(stream.symbol)
         if isinstance(self._venue, BooksByRest):

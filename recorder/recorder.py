@@ -21,7 +21,7 @@ from recorder.rest import RestClient
 from recorder.service import Crew
 from recorder.settings import Settings, VenueSettings
 from recorder.sharding import allot
-from recorder.shares import Share
+from recorder.shares import Share, most_links
 from recorder.subscriptions import Cache, follow
 from recorder.tape import Tape
 from recorder.venues import venue_class
@@ -148,7 +148,7 @@ class Recorder:
         self._venue = venue
         self.links = Links(
             venue.limits,
-            chosen.max_links or int(venue.limits.connects_per_minute),
+            most_links(venue.limits.connects_per_minute, share.processes, chosen.max_links),
             self._link,
             lambda link: self.crew.add(f"{venue.name}.link-{link.number}", link.run, may_end=True),
             self._refuse,

@@ -66,7 +66,7 @@ class OkxBook:
         return self._market.bids.levels(DEPTH), self._market.asks.levels(DEPTH)
 
     def checksum(self) -> int:
-        """Signed CRC-32 of price and size of the best levels, a bid and an ask in turn; a side that has ended is left out."""
+        """Signed CRC-32 of price and size of the best levels, a bid and an ask in turn; an ended side is left out."""
         market = self._market
         parts = []
         for both in zip_longest(market.bids.levels(_CHECKED), market.asks.levels(_CHECKED)):
