@@ -227,7 +227,7 @@ class CoinbaseAdvanced(FakeVenue):
             for connection in targets:
                 number = self._number(connection)
                 if channel == "quote":  # stored with the number of its message, which is another on every connection
-                    numbers = self.log([_numbered(item, number) for item in items])
+                    numbers = self.log([_numbered(item, number, shared=len(targets) > 1) for item in items])
                 self._say(connection, _WIRE[channel], event, stamp_ns, number, numbers)
 
     def _instead(self, items: Sequence[StreamItem], targets: Sequence[Connection], junk: Rule) -> None:
@@ -426,8 +426,11 @@ class _Ask(msgspec.Struct):
     product_ids: list[str] = []
 
 
-def _numbered(item: StreamItem, number: int) -> StreamItem:
-    return msgspec.structs.replace(item, seq=number) if isinstance(item, QuoteItem) else item
+def _numbered(item: StreamItem, number: int, *, shared: bool) -> StreamItem:
+    """A quote as one connection gets it; where several do, a client that has two of them may keep either."""
+    if not isinstance(item, QuoteItem):
+        return item
+    return msgspec.structs.replace(item, seq=number, again=item.again or shared)
 
 
 def _pairs(spec: Spec, levels: list[tuple[int, int]]) -> Pairs:
