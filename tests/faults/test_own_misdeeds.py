@@ -22,7 +22,7 @@ OWN: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("maintenance", {"symbol": FIRST}),
         ("checksum_returns", {}),
         ("checksum_returns", {"right": False}),
-        ("checksum_returns", {"on": False}),
+        ("checksum_returns", {"symbol": FIRST, "times": 1}),
         ("upgrade", {"lead_s": 0.0}),
         ("upgrade", {"lead_s": 3.0}),
     ],
