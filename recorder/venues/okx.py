@@ -211,6 +211,8 @@ class OkxSession:
         asks: Levels = [(price, size) for price, size, _, _ in data.asks]
         row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
         book = self._books.get(symbol)
+        if not bids and not asks and data.seqId is not None and data.seqId == data.prevSeqId:
+            return self._unchanged(symbol, book, data)
         bid_values: _Values = bids
         ask_values: _Values = asks
         if data.checksum if snapshot else book is not None and book.spelled:
@@ -226,12 +228,22 @@ class OkxSession:
         else:
             if data.seqId is not None and data.prevSeqId != book.sequence:
                 return self._ask(symbol, "sequence", f"update after {data.prevSeqId}, ours is {book.sequence}", row)
-            if data.seqId is not None and data.seqId == book.sequence and not bids and not asks:
-                return (Alive(Stream("book", symbol)),)  # nothing changed for a minute
             book.bids.apply(bid_values)
             book.asks.apply(ask_values)
             book.sequence = data.seqId  # smaller after maintenance: a new epoch, chained to the old one all the same
         return self._verdict(symbol, book, data, row)
+
+    def _unchanged(self, symbol: str, book: _OkxBook | None, data: _BookData) -> Sequence[Output]:
+        """Nothing changed for a minute: no row, whatever became of our book."""
+        if symbol in self._asked:
+            return ()
+        if book is not None and data.seqId == book.sequence:
+            return (Alive(Stream("book", symbol)),)
+        self._books.pop(symbol, None)
+        self._asked.add(symbol)
+        if book is None:
+            return (Resync(symbol, "no_snapshot", "keep-alive before a snapshot"),)
+        return (Resync(symbol, "sequence", f"keep-alive at {data.seqId}, ours is {book.sequence}"),)
 
     def _verdict(self, symbol: str, book: _OkxBook, data: _BookData, row: Book) -> Sequence[Output]:
         """The row, and a request for a new book where the checksum or the best prices refute this one."""
