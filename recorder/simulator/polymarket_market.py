@@ -72,6 +72,7 @@ class OutcomeMarket(SymbolMarket):
         self.outcomes = spec.quote.split("/")
         self.tokens = [token_id(spec.base, outcome) for outcome in self.outcomes]
         self.condition = condition_id(spec.base)
+        self.number = str(int(self.condition[2:10], 16))  # what Gamma calls it
         self.open = spec.usual_size > 0
         self.winner: str | None = None  # the token that paid
         self.split = 0  # so many prints still come as two equal ones
