@@ -7,7 +7,7 @@ venues do. An outcome of a prediction market is found by the name of its market 
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -17,6 +17,7 @@ from recorder.events import CHANNELS, Channel, Stream
 from recorder.venues.base import Listing
 
 _GLOB = re.compile(r"[*?\[]")
+_TOP = "top:"
 
 
 class Pattern(msgspec.Struct, frozen=True):
@@ -32,9 +33,9 @@ class Pattern(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: `top:` without a number above 0.
         """
-        if not text.startswith("top:"):
+        if not text.startswith(_TOP):
             return cls(text, text if _GLOB.search(text) else None)
-        number, _, glob = text.removeprefix("top:").partition(":")
+        number, _, glob = text.removeprefix(_TOP).partition(":")
         if not re.fullmatch(r"0*[1-9][0-9]{0,5}", number):
             raise ConfigError(f"{text!r} names no number of symbols; write top:20, or top:20:*-USD")
         return cls(text, glob or "*", int(number))
@@ -49,6 +50,11 @@ class Pattern(msgspec.Struct, frozen=True):
         return any(fnmatchcase(name, self.glob) if self.glob else name == self.text for name in names_of(listing))
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a wish is more than a symbol; it need not be one that can be understood."""
+    return text.startswith(_TOP) or _GLOB.search(text) is not None
+
+
 def names_of(listing: Listing) -> tuple[str, ...]:
     """What a person may call an instrument: its symbol, and the market and outcome that a bare number stands for."""
     return (listing.symbol, listing.base) if listing.kind == "outcome" else (listing.symbol,)
@@ -60,6 +66,18 @@ class Wish(msgspec.Struct, frozen=True):
     symbol: str  # or a pattern
     channels: tuple[Channel, ...] = CHANNELS
     priority: int = 0  # higher first
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """All that somebody wants of a venue."""
+
+    wishes: tuple[Wish, ...]  # of equal priority the earlier is wanted more
+    ended: frozenset[Stream] = frozenset()  # by name: no pattern brings these back
+
+    @property
+    def needs_listings(self) -> bool:
+        """Whether a pattern is among the wishes."""
+        return any(is_pattern(wish.symbol) for wish in self.wishes)
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -111,29 +129,31 @@ def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
     return Resolution(tuple(symbols), tuple(unmatched), tuple(unlisted))
 
 
-def resolve_streams(
-    wishes: Iterable[Wish], listings: Sequence[Listing], without: Collection[Stream] = ()
-) -> StreamResolution:
+def resolve_streams(wanted: Wanted, listings: Sequence[Listing]) -> StreamResolution:
     """The streams that wishes stand for, in the order in which they are given up last.
 
-    Args:
-        wishes: In any order; of equal priority the earlier is wanted more.
-        listings: As for `resolve`.
-        without: Streams that no pattern shall bring: somebody ended them by name.
+    A wish that cannot be understood finds nothing and is told among the unmatched: it must not cost the others.
 
-    Raises:
-        ConfigError: a wish cannot be understood.
+    Args:
+        wanted: By whomever.
+        listings: As for `resolve`.
     """
     streams: dict[Stream, None] = {}
     unmatched: dict[str, None] = {}
     unlisted: dict[str, None] = {}
-    for wish in sorted(wishes, key=lambda wish: -wish.priority):
-        found = resolve([wish.symbol], listings)
-        by_name = Pattern.parse(wish.symbol).is_symbol
+    resolved: dict[str, Resolution] = {}
+    for wish in sorted(wanted.wishes, key=lambda wish: -wish.priority):
+        if wish.symbol not in resolved:
+            try:
+                resolved[wish.symbol] = resolve([wish.symbol], listings)
+            except ConfigError:
+                resolved[wish.symbol] = Resolution((), (wish.symbol,), ())
+        found = resolved[wish.symbol]
+        by_name = not is_pattern(wish.symbol)
         unmatched |= dict.fromkeys(found.unmatched)
         unlisted |= dict.fromkeys(found.unlisted)
-        wanted = (Stream(channel, symbol) for symbol in found.symbols for channel in wish.channels)
-        streams |= dict.fromkeys(stream for stream in wanted if by_name or stream not in without)
+        meant = (Stream(channel, symbol) for symbol in found.symbols for channel in wish.channels)
+        streams |= dict.fromkeys(stream for stream in meant if by_name or stream not in wanted.ended)
     return StreamResolution(tuple(streams), tuple(unmatched), tuple(unlisted))
 
 
