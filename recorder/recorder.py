@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from recorder import handover, postgres
+from recorder import expectation_file, handover, postgres
 from recorder.catalog import CatalogFile, Listings
 from recorder.clock import Clock, SystemClock
 from recorder.continuity import Continuity
@@ -23,11 +23,12 @@ from recorder.rest import RestClient
 from recorder.service import Crew
 from recorder.settings import Settings, VenueSettings
 from recorder.sharding import allot
-from recorder.shares import Share
+from recorder.shares import Share, most_links
 from recorder.subscriptions import Cache, follow
 from recorder.tape import Tape
 from recorder.venues import venue_class
 from recorder.venues.base import Limits, Venue
+from recorder.watch import Watch
 
 _COLLECT_S = 60.0
 _FETCHERS = 3  # one that waits for a slow answer must not hold up the others
@@ -150,11 +151,15 @@ class Recorder:
         self._venue = venue
         self.links = Links(
             venue.limits,
-            chosen.max_links or int(venue.limits.connects_per_minute),
+            most_links(venue.limits.connects_per_minute, share.processes, chosen.max_links),
             self._link,
             lambda link: self.crew.add(f"{venue.name}.link-{link.number}", link.run, may_end=True),
             self._refuse,
         )
+        self.watch = Watch(
+            venue.name, expectation_file.path_of(settings.home, name), settings.websocket.max_no_data_s,
+            self.tape.lock, self.continuity, lambda: self.links.all, clock,
+        )  # fmt: skip
         self.tape.close_sessions(recovered.sessions, clock.wall_ns())
         self.tape.flush()  # gaps of the time we were away are known now: say so before anything else
 
@@ -183,6 +188,7 @@ class Recorder:
         self.crew.listen(hang_up=self.links.renew_all)
         for number in range(_FETCHERS):
             self.crew.add(f"fetch-{number}", self._fetches.work)
+        self.crew.add("watch", self.watch.body)
         journal = self.settings.journal
         self.crew.add("flush", self.tape.flush_loop(journal.flush_ms / 1000))
         self.crew.add("sync", self.tape.sync_loop(journal.fsync_ms / 1000))
@@ -211,6 +217,7 @@ class Recorder:
             "pending_bytes": self.tape.pending_bytes,
             "open_gaps": self.continuity.open_gaps(),
             "refused": len(self.links.refused),
+            "silent": [f"{stream.channel} {stream.symbol}" for stream in self.watch.silent],
             "shed": self.tape.shed_frames,
             "log_dropped": dropped(),
         }
@@ -224,6 +231,10 @@ class Recorder:
             refused, most = self.links.refused, self.links.max_links
             return "degraded", f"{len(refused)} streams do not fit on {most} connections: raise max_links or processes"
         down = [link for link in links if link.state is not State.LIVE and link.streams]
+        silent = self.watch.silent
+        if silent:
+            first = f"{silent[0].channel} {silent[0].symbol}"
+            return "degraded", f"silent: {first}" + (f" and {len(silent) - 1} more" if len(silent) > 1 else "")
         if not any(link.streams for link in links):
             return "live", "nothing is subscribed"
         if down:

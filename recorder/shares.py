@@ -5,6 +5,7 @@ journal folder, the health file, the log and the process under supervisord.
 """
 
 import argparse
+import re
 from typing import NamedTuple, Self
 
 from recorder.instruments import stable_hash64
@@ -47,6 +48,12 @@ def share_of(symbol: str, processes: int) -> int:
 def recorder_names(venue: str, processes: int) -> list[str]:
     """Names of the processes that record a venue: recorder-kraken, or recorder-kraken-00, recorder-kraken-01, ..."""
     return [f"recorder-{venue}"] if processes == ALL_OF else [f"recorder-{venue}-{n:02d}" for n in range(processes)]
+
+
+def venue_of(program: str) -> str | None:
+    """The venue, as the settings call it, that a process of this name records; None for other programs."""
+    found = re.fullmatch(r"recorder-(.+?)(-\d\d)?", program)
+    return found[1] if found else None
 
 
 def most_links(connects_per_minute: float, processes: int, max_links: int | None) -> int:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from recorder.shares import Share, most_links, recorder_names, share_of
+from recorder.shares import Share, most_links, recorder_names, share_of, venue_of
 
 SYMBOLS = [f"{base}-USD" for base in range(2000)]
 
@@ -32,6 +32,11 @@ def test_names_of_one_process_and_of_several_are_all_different() -> None:
     assert recorder_names("kraken", 1) == ["recorder-kraken"]
     assert recorder_names("kraken", 2) == ["recorder-kraken-00", "recorder-kraken-01"]
     assert Share(1, 2).recorder("kraken") == "recorder-kraken-01"
+
+
+def test_the_venue_of_a_process_is_told_from_its_name() -> None:
+    names = ["recorder-kraken", "recorder-kraken-07", "recorder-coinbase_advanced", "writer"]
+    assert [venue_of(name) for name in names] == ["kraken", "kraken", "coinbase_advanced", None]
 
 
 @pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "a/b", "", "1/", "0/0"])
