@@ -276,13 +276,14 @@ def main(settings: Settings, venue: str, share: Share) -> int:
     """Record a venue, or this process's share of it, until told to stop.
 
     Raises:
-        ConfigError: unknown venue, unusable journal folder, or a twin at work.
+        ConfigError: unknown venue, a pattern nobody understands, unusable journal folder, or a twin at work.
     """
     chosen = settings.venues.get(venue)
     if chosen is None:
         raise ConfigError(
             f"no [venues.{venue}] in {settings.file}; there: {', '.join(sorted(settings.venues)) or 'none'}"
         )
+    first = [Wish(Pattern.parse(symbol).text, chosen.channels) for symbol in chosen.symbols]
     clock = SystemClock()
     seed = random.SystemRandom().getrandbits(64)
     recorder = Recorder(settings, make_venue(venue, chosen), venue, share, clock, random.Random(seed))
@@ -293,7 +294,6 @@ def main(settings: Settings, venue: str, share: Share) -> int:
     )  # fmt: skip
     recorder.start()
     recorder.crew.add("health", report(recorder, settings, clock))
-    first = [Wish(Pattern.parse(symbol).text, chosen.channels) for symbol in chosen.symbols]
     cache = Cache(settings.home / "subscriptions" / f"{settings.database.name}-{venue}.json")
     file = CatalogFile(settings.home, venue, recorder.rest.url)
     listings = Listings(recorder.rest, venue_class(venue)(), file, clock)
