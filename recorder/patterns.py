@@ -7,7 +7,7 @@ venues do. An outcome of a prediction market is found by the name of its market 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -96,7 +96,7 @@ class StreamResolution(msgspec.Struct, frozen=True):
     unlisted: tuple[str, ...]
 
 
-def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
+def resolve(wishes: Iterable[str], listings: Sequence[Listing], held: Container[str] = ()) -> Resolution:
     """The symbols that wishes stand for.
 
     Patterns find only what trades now. An instrument of two names is meant by the one its data comes under.
@@ -104,6 +104,8 @@ def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
     Args:
         wishes: The most wanted first.
         listings: What the venue lists; empty where that is not known, and then patterns find nothing.
+        held: Symbols that are recorded now: `top` keeps them while they are not far behind, or neighbours in rank
+            would take turns, with a gap each time.
 
     Raises:
         ConfigError: a wish cannot be understood.
@@ -122,14 +124,24 @@ def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
         matches = [listing for listing in trading.values() if pattern.finds(listing)]
         if pattern.top is not None:
             matches = rank(matches, listings)
-        found = list(dict.fromkeys(_own_name(listing, trading) for listing in matches))[: pattern.top]
+        found = list(dict.fromkeys(_own_name(listing, trading) for listing in matches))
+        if pattern.top is not None:
+            found = _top(found, pattern.top, held)
         if not found:
             unmatched.append(wish)
         symbols |= dict.fromkeys(found)
     return Resolution(tuple(symbols), tuple(unmatched), tuple(unlisted))
 
 
-def resolve_streams(wanted: Wanted, listings: Sequence[Listing]) -> StreamResolution:
+def _top(ranked: Sequence[str], number: int, held: Container[str]) -> list[str]:
+    """So many of the first, by rank; what is held stays while it is within a quarter behind them."""
+    near = ranked[: number + number // 4]
+    staying = [name for name in near if name in held][:number]
+    joining = [name for name in near if name not in held][: number - len(staying)]
+    return sorted((*staying, *joining), key=ranked.index)
+
+
+def resolve_streams(wanted: Wanted, listings: Sequence[Listing], held: Container[str] = ()) -> StreamResolution:
     """The streams that wishes stand for, in the order in which they are given up last.
 
     A wish that cannot be understood finds nothing and is told among the unmatched: it must not cost the others.
@@ -137,6 +149,7 @@ def resolve_streams(wanted: Wanted, listings: Sequence[Listing]) -> StreamResolu
     Args:
         wanted: By whomever.
         listings: As for `resolve`.
+        held: As for `resolve`.
     """
     streams: dict[Stream, None] = {}
     unmatched: dict[str, None] = {}
@@ -145,7 +158,7 @@ def resolve_streams(wanted: Wanted, listings: Sequence[Listing]) -> StreamResolu
     for wish in sorted(wanted.wishes, key=lambda wish: -wish.priority):
         if wish.symbol not in resolved:
             try:
-                resolved[wish.symbol] = resolve([wish.symbol], listings)
+                resolved[wish.symbol] = resolve([wish.symbol], listings, held)
             except ConfigError:
                 resolved[wish.symbol] = Resolution((), (wish.symbol,), ())
         found = resolved[wish.symbol]

@@ -134,7 +134,8 @@ class _Settling:
             self._keep()
             return
         self._by = wanted, found
-        answer = resolve_streams(wanted, found.listings if found else [])
+        held = {stream.symbol for stream in self.streams or ()}
+        answer = resolve_streams(wanted, found.listings if found else [], held)
         streams = answer.streams
         if wanted.needs_listings and found is None:
             # Nobody can say what patterns stand for now: what they stood for goes on.

@@ -77,6 +77,22 @@ def test_top_takes_nothing_that_has_no_volume_or_does_not_trade() -> None:
     assert resolve(["top:3"], [listing("A-USD")]).unmatched == ("top:3",)
 
 
+def test_what_is_recorded_stays_in_the_top_until_it_is_a_quarter_behind() -> None:
+    rows = [listing(f"{name}-USD", 1, 100 - index) for index, name in enumerate("ABCDEFGH")]
+    held = ("E-USD", "A-USD")
+    assert resolve(["top:4"], rows, held).symbols == ("A-USD", "B-USD", "C-USD", "E-USD")
+    assert resolve(["top:4"], rows, ("F-USD",)).symbols == ("A-USD", "B-USD", "C-USD", "D-USD")
+    assert resolve(["top:1"], rows, ("B-USD",)).symbols == ("A-USD",)
+
+
+@given(st.integers(1, 12), st.sets(st.sampled_from("ABCDEFGHIJ")))
+def test_the_top_are_as_many_as_asked_whatever_is_held(number: int, held: set[str]) -> None:
+    rows = [listing(f"{name}-USD", 1, 100 - index) for index, name in enumerate("ABCDEFGHIJ")]
+    symbols = resolve([f"top:{number}"], rows, {f"{name}-USD" for name in held}).symbols
+    assert len(symbols) == min(number, 10)
+    assert list(symbols) == sorted(symbols)
+
+
 def test_the_glob_behind_top_may_hold_colons() -> None:
     rows = [
         Listing("tAVAX:USD", "AVAX", "USD", "spot", None, None, "listed", price=1, volume=1),
