@@ -8,7 +8,7 @@ venues do. An outcome of a prediction market is found by the name of its market 
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 import msgspec
 
@@ -45,19 +45,15 @@ class Pattern(msgspec.Struct, frozen=True):
         """Whether it names one symbol, listed or not."""
         return self.glob is None
 
-    def finds(self, listing: Listing) -> bool:
-        """Whether a listing fits."""
-        return any(fnmatchcase(name, self.glob) if self.glob else name == self.text for name in names_of(listing))
+    def among(self, listings: Iterable[Listing]) -> list[Listing]:
+        """Those that fit, in their order; a symbol fits itself."""
+        fits = re.compile(re.escape(self.text) + r"\Z" if self.glob is None else translate(self.glob)).match
+        return [one for one in listings if fits(one.symbol) or (one.kind == "outcome" and fits(one.base))]
 
 
 def is_pattern(text: str) -> bool:
     """Whether a wish is more than a symbol; it need not be one that can be understood."""
     return text.startswith(_TOP) or _GLOB.search(text) is not None
-
-
-def names_of(listing: Listing) -> tuple[str, ...]:
-    """What a person may call an instrument: its symbol, and the market and outcome that a bare number stands for."""
-    return (listing.symbol, listing.base) if listing.kind == "outcome" else (listing.symbol,)
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -121,7 +117,7 @@ def resolve(wishes: Iterable[str], listings: Sequence[Listing], held: Container[
             if listed is None:
                 unlisted.append(wish)
             continue
-        matches = [listing for listing in trading.values() if pattern.finds(listing)]
+        matches = pattern.among(trading.values())
         if pattern.top is not None:
             matches = rank(matches, listings)
         found = list(dict.fromkeys(_own_name(listing, trading) for listing in matches))
