@@ -426,7 +426,7 @@ class Bitfinex:
             return {
                 str(row[0]): Day(price, price * volume)
                 for row in rows
-                if str(row[0]).startswith("t") and len(row) > 8
+                if str(row[0]).startswith("t") and len(row) > 8 and None not in row[7:9]  # null: it never traded
                 for price, volume in [msgspec.convert(row[7:9], type=tuple[Amount, Amount])]
             }
         except (*MALFORMED, IndexError) as error:
