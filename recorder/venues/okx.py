@@ -27,7 +27,7 @@ from recorder.events import (
     Stream,
     Trade,
 )
-from recorder.orderbook import Side
+from recorder.orderbook import RankedSide
 from recorder.timestamps import plausible
 from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
@@ -42,6 +42,7 @@ UPGRADE = "64008"  # notice: the connection will be cut in about a minute
 LISTED = ("SPOT", "SWAP", "FUTURES")  # options are listed per underlying only
 KIND = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future", "OPTION": "option"}
 _CHANNEL = re.compile(rb'\{"arg":\{"channel":"([\w-]+)"')
+_LEVEL = re.compile(rb'\["([0-9.]+","[0-9.]+)","')  # price and size as spelled
 _NAMED = re.compile(r"channel:([\w-]+),instId:([\w-]+)")  # how an error names what it refuses
 
 _Row = tuple[Amount, Amount, str, str]  # price, size, a dead field, number of orders
@@ -135,31 +136,38 @@ _decode_trade, _decode_top, _decode_ticker = _decoder(_TradeMessage), _decoder(_
 _decode_book, _decode_spelled = _decoder(_BookMessage), _decoder(_SpelledMessage)
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
-_Values = Iterable[tuple[float, float | str]]
+_Ranked = list[tuple[float, bytes]]
+"""Levels as a RankedSide takes them: `price:size` as spelled where checksums are to be read, else a mark."""
 
 
 class _OkxBook:
-    """One book; its values are sizes, or `price:size` as spelled where checksums are to be read."""
+    """One book, to be proved by checksums where it is spelled."""
 
-    __slots__ = ("asks", "bids", "sequence", "spelled")
+    __slots__ = ("_sum", "asks", "bids", "sequence", "spelled")
 
-    def __init__(self, sequence: int | None, spelled: bool, bids: _Values, asks: _Values) -> None:
+    def __init__(self, sequence: int | None, spelled: bool, bids: _Ranked, asks: _Ranked) -> None:
         self.sequence = sequence
         self.spelled = spelled
-        self.bids: Side[float | str] = Side(bids)
-        self.asks: Side[float | str] = Side(asks)
+        self.bids = RankedSide(bids)
+        self.asks = RankedSide(asks)
+        self._sum: int | None = None  # of the best levels as they stand
+
+    def apply(self, bids: _Ranked, asks: _Ranked) -> None:
+        same = min(self.bids.apply(bids), self.asks.apply(asks))
+        if same < CHECKED_LEVELS:
+            self._sum = None
 
     def checksum(self) -> int:
         """Signed CRC-32 of the 25 best levels, a bid and an ask in turn; a side that has ended is passed over."""
-        bid_texts, ask_texts = self.bids.values, self.asks.values
-        bids = [bid_texts[price] for price in self.bids.prices[: -CHECKED_LEVELS - 1 : -1]]
-        asks = [ask_texts[price] for price in self.asks.prices[:CHECKED_LEVELS]]
-        both = min(len(bids), len(asks))
-        texts = [*bids, *asks]
-        texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
-        texts[2 * both :] = bids[both:] or asks[both:]
-        number = crc32(":".join(texts).encode())  # type: ignore[arg-type]  # spelled: all are texts
-        return number - (1 << 32) if number >= 1 << 31 else number
+        if self._sum is None:
+            bids, asks = self.bids.texts[:CHECKED_LEVELS], self.asks.texts[:CHECKED_LEVELS]
+            both = min(len(bids), len(asks))
+            texts = [*bids, *asks]
+            texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
+            texts[2 * both :] = bids[both:] or asks[both:]
+            number = crc32(b":".join(texts))
+            self._sum = number - (1 << 32) if number >= 1 << 31 else number
+        return self._sum
 
 
 class OkxSession:
@@ -211,14 +219,11 @@ class OkxSession:
         asks: Levels = [(price, size) for price, size, _, _ in data.asks]
         row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
         book = self._books.get(symbol)
-        bid_values: _Values = bids
-        ask_values: _Values = asks
-        if data.checksum if snapshot else book is not None and book.spelled:
-            (spelled,) = _decode_spelled(frame).data
-            bid_values, ask_values = _spell(bids, spelled.bids), _spell(asks, spelled.asks)
+        spelled = bool(data.checksum) if snapshot else book is not None and book.spelled
+        bid_ranks, ask_ranks = _spelled(frame, bids, asks) if spelled else (_marked(bids, -1.0), _marked(asks, 1.0))
         if snapshot:
             self._asked.discard(symbol)
-            book = self._books[symbol] = _OkxBook(data.seqId, bool(data.checksum), bid_values, ask_values)
+            book = self._books[symbol] = _OkxBook(data.seqId, spelled, bid_ranks, ask_ranks)
         elif book is None:
             if symbol in self._asked:
                 return (row,)
@@ -228,8 +233,7 @@ class OkxSession:
                 return self._ask(symbol, "sequence", f"update after {data.prevSeqId}, ours is {book.sequence}", row)
             if data.seqId is not None and data.seqId == book.sequence and not bids and not asks:
                 return (Alive(Stream("book", symbol)),)  # nothing changed for a minute
-            book.bids.apply(bid_values)
-            book.asks.apply(ask_values)
+            book.apply(bid_ranks, ask_ranks)
             book.sequence = data.seqId  # smaller after maintenance: a new epoch, chained to the old one all the same
         return self._verdict(symbol, book, data, row)
 
@@ -238,16 +242,18 @@ class OkxSession:
         if data.checksum:
             if not book.spelled:
                 return self._ask(symbol, "checksum", "the venue gives checksums again: a whole book can be proved", row)
-            audit = self.audits.setdefault(symbol, Audit())
+            audit = self.audits.get(symbol)
+            if audit is None:
+                audit = self.audits[symbol] = Audit()
             ours = book.checksum()
             if ours != data.checksum:
                 audit.checksums_failed += 1
                 return self._ask(symbol, "checksum", f"ours {ours}, the venue's {data.checksum}", row)
             audit.checksums_passed += 1
-        bids, asks = book.bids.prices, book.asks.prices
-        if bids and asks and bids[-1] >= asks[0]:
+        bids, asks = book.bids.ranks, book.asks.ranks
+        if bids and asks and -bids[0] >= asks[0]:
             self.audits.setdefault(symbol, Audit()).crossed += 1
-            return self._ask(symbol, "crossed", f"bid {bids[-1]} at or above ask {asks[0]}", row)
+            return self._ask(symbol, "crossed", f"bid {-bids[0]} at or above ask {asks[0]}", row)
         return (row,)
 
     def _ask(self, symbol: str, cause: GapCause, reason: str, row: Book) -> Sequence[Output]:
@@ -258,9 +264,23 @@ class OkxSession:
         return (row, resync) if row.snapshot else (resync, row)
 
 
-def _spell(levels: Levels, spelled: list[tuple[str, str, str, str]]) -> _Values:
+def _marked(levels: Levels, sign: float) -> _Ranked:
+    return [(price * sign, b"-" if size else b"") for price, size in levels]
+
+
+def _spelled(frame: bytes, bids: Levels, asks: Levels) -> tuple[_Ranked, _Ranked]:
+    """Levels with the texts of the wire, which are looked for in the frame: to decode it once more costs twice that."""
+    texts = _LEVEL.findall(frame)
+    if len(texts) != len(bids) + len(asks) or frame.find(b'"asks":') > frame.find(b'"bids":'):
+        (data,) = _decode_spelled(frame).data
+        texts = [b'%b","%b' % (text[0].encode(), text[1].encode()) for text in (*data.asks, *data.bids)]
+    return _ranked(bids, texts[len(asks) :], -1.0), _ranked(asks, texts, 1.0)
+
+
+def _ranked(levels: Levels, texts: list[bytes], sign: float) -> _Ranked:
     return [
-        (price, f"{text[0]}:{text[1]}" if size else "") for (price, size), text in zip(levels, spelled, strict=True)
+        (price * sign, text.replace(b'","', b":") if size else b"")
+        for (price, size), text in zip(levels, texts, strict=False)
     ]
 
 
