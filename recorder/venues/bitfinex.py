@@ -151,7 +151,7 @@ class BitfinexSession:
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         update = _UPDATE.fullmatch(frame)
         if update is not None:
-            rows = self._update(*update.groups(), ts_recv_ns)
+            rows = self._update(update, ts_recv_ns)
             if rows is not None:
                 return rows
         symbol = None
@@ -191,10 +191,9 @@ class BitfinexSession:
             return lost, *self._apply(feed, content, ts_recv_ns, time_ns, sequence)
         return self._apply(feed, content, ts_recv_ns, time_ns, sequence)
 
-    def _update(
-        self, number: bytes, price_text: bytes, count: bytes, amount_text: bytes, tail: bytes | None, ts_recv_ns: int
-    ) -> Sequence[Output] | None:
+    def _update(self, update: re.Match[bytes], ts_recv_ns: int) -> Sequence[Output] | None:
         """One level of a book, the next frame of its connection; None for what is not all of that."""
+        number, price_text, count, amount_text, tail = update.groups()
         feed = self._feeds.get(number)
         if feed is None or feed.book_of is None:
             return None

@@ -81,6 +81,21 @@ class _TopMessage(msgspec.Struct, gc=False):
 
 class _TickerData(msgspec.Struct, gc=False):
     instId: str  # noqa: N815
+    askPx: Amount  # noqa: N815
+    askSz: Amount  # noqa: N815
+    bidPx: Amount  # noqa: N815
+    bidSz: Amount  # noqa: N815
+    ts: Int64
+
+
+class _TickerMessage(msgspec.Struct, gc=False):
+    data: list[_TickerData]
+
+
+class _OneSidedData(msgspec.Struct, gc=False):
+    """The same where a side is empty: its numbers are empty texts."""
+
+    instId: str  # noqa: N815
     askPx: str  # noqa: N815
     askSz: str  # noqa: N815
     bidPx: str  # noqa: N815
@@ -88,8 +103,8 @@ class _TickerData(msgspec.Struct, gc=False):
     ts: Int64
 
 
-class _TickerMessage(msgspec.Struct, gc=False):
-    data: list[_TickerData]
+class _OneSidedMessage(msgspec.Struct, gc=False):
+    data: list[_OneSidedData]
 
 
 class _BookData(msgspec.Struct, gc=False):
@@ -133,6 +148,7 @@ def _decoder(kind: Any) -> Any:
 
 
 _decode_trade, _decode_top, _decode_ticker = _decoder(_TradeMessage), _decoder(_TopMessage), _decoder(_TickerMessage)
+_decode_one_sided = _decoder(_OneSidedMessage)
 _decode_book, _decode_spelled = _decoder(_BookMessage), _decoder(_SpelledMessage)
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
@@ -161,10 +177,13 @@ class _OkxBook:
         """Signed CRC-32 of the 25 best levels, a bid and an ask in turn; a side that has ended is passed over."""
         if self._sum is None:
             bids, asks = self.bids.texts[:CHECKED_LEVELS], self.asks.texts[:CHECKED_LEVELS]
-            both = min(len(bids), len(asks))
-            texts = [*bids, *asks]
-            texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
-            texts[2 * both :] = bids[both:] or asks[both:]
+            texts = bids + asks
+            if len(bids) == len(asks):
+                texts[::2], texts[1::2] = bids, asks
+            else:
+                both = min(len(bids), len(asks))
+                texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
+                texts[2 * both :] = bids[both:] or asks[both:]
             number = crc32(b":".join(texts))
             self._sum = number - (1 << 32) if number >= 1 << 31 else number
         return self._sum
@@ -202,7 +221,7 @@ class OkxSession:
             case "trades":
                 return [_trade(row, ts_recv_ns) for row in _decode_trade(frame).data]
             case "tickers":
-                return [_ticker(row, ts_recv_ns) for row in _decode_ticker(frame).data]
+                return _tickers(frame, ts_recv_ns)
             case "instruments" | "books5" | "status":
                 return ()  # known, not recorded as rows; the frame is in the journal
         if wire.startswith("candle"):
@@ -215,12 +234,16 @@ class OkxSession:
         if not symbol or len(m.data) != 1:  # never seen otherwise; more than one could not be applied whole or not
             raise DecodeError(f"a book message of {len(m.data)} books for {symbol!r}")
         (data,) = m.data
-        bids: Levels = [(price, size) for price, size, _, _ in data.bids]
-        asks: Levels = [(price, size) for price, size, _, _ in data.asks]
-        row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
         book = self._books.get(symbol)
         spelled = bool(data.checksum) if snapshot else book is not None and book.spelled
-        bid_ranks, ask_ranks = _spelled(frame, bids, asks) if spelled else (_marked(bids, -1.0), _marked(asks, 1.0))
+        if spelled:
+            texts = _texts(frame, data)
+            bids, bid_ranks = _spelled(data.bids, texts[len(data.asks) :], -1.0)
+            asks, ask_ranks = _spelled(data.asks, texts, 1.0)
+        else:
+            bids, bid_ranks = _marked(data.bids, -1.0)
+            asks, ask_ranks = _marked(data.asks, 1.0)
+        row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
         if snapshot:
             self._asked.discard(symbol)
             book = self._books[symbol] = _OkxBook(data.seqId, spelled, bid_ranks, ask_ranks)
@@ -264,24 +287,32 @@ class OkxSession:
         return (row, resync) if row.snapshot else (resync, row)
 
 
-def _marked(levels: Levels, sign: float) -> _Ranked:
-    return [(price * sign, b"-" if size else b"") for price, size in levels]
+def _marked(rows: list[_Row], sign: float) -> tuple[Levels, _Ranked]:
+    """One side as numbers, and ranked."""
+    levels: Levels = [(price, size) for price, size, _, _ in rows]
+    return levels, [(price * sign, b"-" if size else b"") for price, size in levels]
 
 
-def _spelled(frame: bytes, bids: Levels, asks: Levels) -> tuple[_Ranked, _Ranked]:
-    """Levels with the texts of the wire, which are looked for in the frame: to decode it once more costs twice that."""
+def _spelled(rows: list[_Row], texts: list[bytes], sign: float) -> tuple[Levels, _Ranked]:
+    """The same with texts for the checksum; of these there may be more than rows."""
+    levels: Levels = []
+    ranked: _Ranked = []
+    for (price, size, _, _), text in zip(rows, texts, strict=False):
+        levels.append((price, size))
+        ranked.append((price * sign, text.replace(b'","', b":") if size else b""))
+    return levels, ranked
+
+
+def _texts(frame: bytes, data: _BookData) -> list[bytes]:
+    """Price and size as spelled, `","` between them: of the asks, then of the bids.
+
+    They are looked for in the frame: to decode it once more costs twice that.
+    """
     texts = _LEVEL.findall(frame)
-    if len(texts) != len(bids) + len(asks) or frame.find(b'"asks":') > frame.find(b'"bids":'):
-        (data,) = _decode_spelled(frame).data
-        texts = [b'%b","%b' % (text[0].encode(), text[1].encode()) for text in (*data.asks, *data.bids)]
-    return _ranked(bids, texts[len(asks) :], -1.0), _ranked(asks, texts, 1.0)
-
-
-def _ranked(levels: Levels, texts: list[bytes], sign: float) -> _Ranked:
-    return [
-        (price * sign, text.replace(b'","', b":") if size else b"")
-        for (price, size), text in zip(levels, texts, strict=False)
-    ]
+    if len(texts) == len(data.asks) + len(data.bids) and frame.find(b'"asks":') < frame.find(b'"bids":'):
+        return texts
+    (spelled,) = _decode_spelled(frame).data
+    return [b'%b","%b' % (price.encode(), size.encode()) for price, size, _, _ in (*spelled.asks, *spelled.bids)]
 
 
 def _trade(row: _TradeData, ts_recv_ns: int) -> Trade:
@@ -297,11 +328,29 @@ def _top(symbol: str, row: _TopData, ts_recv_ns: int) -> Quote:
     return Quote(symbol, _clock(row.ts, ts_recv_ns), ts_recv_ns, row.seqId, bid, bid_size, ask, ask_size)
 
 
-def _ticker(row: _TickerData, ts_recv_ns: int) -> Quote:
-    bid, bid_size, ask, ask_size = (
-        msgspec.convert(text, Amount, strict=False) if text else None  # empty where a side is
-        for text in (row.bidPx, row.bidSz, row.askPx, row.askSz)
-    )
+def _tickers(frame: bytes, ts_recv_ns: int) -> list[Quote]:
+    try:
+        rows = _decode_ticker(frame).data
+        return [_ticker(row, ts_recv_ns, row.bidPx, row.bidSz, row.askPx, row.askSz) for row in rows]
+    except msgspec.ValidationError:
+        return [
+            _ticker(row, ts_recv_ns, *map(_amount, (row.bidPx, row.bidSz, row.askPx, row.askSz)))
+            for row in _decode_one_sided(frame).data
+        ]
+
+
+def _amount(text: str) -> float | None:
+    return msgspec.convert(text, Amount, strict=False) if text else None  # empty where a side is
+
+
+def _ticker(
+    row: _TickerData | _OneSidedData,
+    ts_recv_ns: int,
+    bid: float | None,
+    bid_size: float | None,
+    ask: float | None,
+    ask_size: float | None,
+) -> Quote:
     return Quote(row.instId, _clock(row.ts, ts_recv_ns), ts_recv_ns, None, bid, bid_size, ask, ask_size)
 
 
