@@ -43,6 +43,7 @@ def programs(settings: Settings) -> list[str]:
         *(["simulator"] if settings.simulator.enabled else []),
         *(name for venue, values in _recorded(settings) for name in recorder_names(venue, values.processes)),
         "writer",
+        *(["discovery"] if settings.discovery.enabled and any(v.enabled for v in settings.venues.values()) else []),
     ]
 
 

@@ -159,8 +159,9 @@ class Continuity:
                             state.gap,
                         )
                     )
+                    if state.first_id is not None:  # the way of the usual trade; all else that is data says so itself
+                        state.active = True
                     state.touched, state.first_id, state.first_ts_event_ns = False, None, None
-                    state.active = True
         return marks
 
     def open_gaps(self) -> int:
@@ -324,7 +325,7 @@ class Continuity:
     @staticmethod
     def advance(state: StreamState, number: int | None, ts_event_ns: int | None) -> None:
         """The stream is whole up to here."""
-        state.touched = True
+        state.touched = state.active = True
         if number is not None:
             state.last_id = number
             if state.first_id is None:

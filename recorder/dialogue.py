@@ -109,6 +109,12 @@ class Dialogue:
             raise ConnectFailed("the journal is full: nothing is asked for that could not be kept")
         self._outbox += self.subscriber.ask(streams, self._clock.monotonic_s())
 
+    def ask_anew(self, stream: Stream) -> None:
+        """End a stream that is silent and begin it again; what the venue had to say in between is in a gap."""
+        if stream in self.subscriber.accepted and stream in self.intake.streams:
+            self.intake.lose([stream], "disconnect")
+            self._outbox += self._requests.unsubscribe([stream]) + self._requests.subscribe([stream])
+
     # ---- what comes --------------------------------------------------------------------------------------
 
     def receive(self, timeout_s: float) -> Sequence[bytes | Oversized]:
@@ -237,7 +243,7 @@ class Dialogue:
                     else:
                         self._resyncs.done(stream.symbol, now_s)
         due = [Stream("book", symbol) for symbol in self._resyncs.due(now_s)]
-        streams = [stream for stream in due if stream in self.intake.streams]
+        streams = [stream for stream in due if stream in self.intake.streams and not self.intake.gave_up(stream)]
         for stream in streams:
             self.intake.resynced(stream.symbol)
         if isinstance(self._venue, BooksByRest):

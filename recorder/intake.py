@@ -246,6 +246,10 @@ class Intake:
         """Whether the stream is ours, and not still our predecessor's."""
         return self._tape.continuity.owner(stream) == self.session.session_id
 
+    def gave_up(self, stream: Stream) -> bool:
+        """Whether a successor has taken the stream over."""
+        return self._overlap is not None and (self._overlap.over(stream) or stream in self._gone)
+
     def inherit(self) -> None:
         """The predecessor is done: what it still carried is ours. A book we have no snapshot of has a gap."""
         predecessor, self._predecessor = self._predecessor, None

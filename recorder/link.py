@@ -10,6 +10,7 @@ successor, a link of its own, takes over first (make before break), and then ret
 """
 
 import enum
+import queue
 import random
 import threading
 from collections.abc import Callable, Iterable
@@ -32,7 +33,6 @@ from recorder.venues.base import Venue
 
 _TICK_S = 0.1
 _REPORT_S = 60.0
-_QUIET_S = 1800.0  # a market without data is asked for anew at most this often
 _AGED = 0.85, 0.92  # a session is replaced at about this part of the age at which the venue ends it
 _TAKEN_OVER_S = 15.0  # a book that has not come by then does not hold the handover up
 _BOTH_S = 2.0  # both sessions go on for a moment: what the old one still has on its way is not lost
@@ -126,9 +126,10 @@ class Link:
         self._state = State.IDLE
         self._last_error = ""
         self._frames = self._events = self._quarantined = self._sessions = 0
-        self._quiet_since_s = float("-inf")  # when we last reconnected for want of data
+        self._anew: queue.SimpleQueue[Stream] = queue.SimpleQueue()  # to be asked for once more
+        self._fault: str | None = None  # why the connection is to be made anew
         self._dialogue: Dialogue | None = None
-        self._connected_s = self._ages_s = 0.0
+        self._ages_s = 0.0
         self._both_since_s: float | None = None  # when everything of the predecessor was taken over
         self._settled_s: float | None = None
         self._next_tick_s = self._next_report_s = self._next_check_s = 0.0
@@ -146,6 +147,12 @@ class Link:
         return self._wanted
 
     @property
+    def accepted(self) -> frozenset[Stream]:
+        """Streams the venue has accepted on the open connection."""
+        dialogue = self._dialogue
+        return frozenset() if dialogue is None else frozenset(dialogue.subscriber.accepted.copy())
+
+    @property
     def dialogue(self) -> Dialogue | None:
         """What is said on its connection; None while there is none."""
         return self._dialogue
@@ -160,6 +167,14 @@ class Link:
     def supersede(self) -> None:
         """Have the present session replaced by a new one, without a gap."""
         self._ages_s = 0.0
+
+    def ask_anew(self, stream: Stream) -> None:
+        """Subscribe to a stream once more: it is silent while others live."""
+        self._anew.put(stream)
+
+    def reconnect(self, reason: str) -> None:
+        """Make the connection anew."""
+        self._fault = reason
 
     def retire(self) -> None:
         """A successor carries everything: end, without a gap."""
@@ -243,10 +258,10 @@ class Link:
         before = None if self._predecessor is None else self._predecessor.dialogue
         decoder = self._venue.session()
         intake = Intake(session, decoder, self._tape, None if before is None else before.intake)
-        self._connected_s = self._next_tick_s = self._next_check_s = now_s
+        self._next_tick_s = self._next_check_s = now_s
         self._next_report_s = now_s + _REPORT_S
         self._ages_s = now_s + (self._venue.limits.session_s or float("inf")) * self._rng.uniform(*_AGED)
-        self._renewing, self._both_since_s, self._settled_s = False, None, None
+        self._renewing, self._both_since_s, self._settled_s, self._fault = False, None, None, None
         dialogue = self._dialogue = Dialogue(
             self.number,
             connection,
@@ -284,18 +299,19 @@ class Link:
             events = len(taken.trades) + len(taken.quotes) + len(taken.books)
             self._events += events
             dialogue.heard(taken)
-            if events:
-                if dialogue.last_data_s - self._connected_s >= self._settings.max_no_data_s:
-                    self._quiet_since_s = float("-inf")  # sooner it may be the snapshots, no news
-                if self._backoff.attempts:
-                    self._backoff.reset()
+            if events and self._backoff.attempts:
+                self._backoff.reset()
         now_s = self._clock.monotonic_s()
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + _TICK_S
             self._tick(dialogue, now_s)
 
     def _tick(self, dialogue: Dialogue, now_s: float) -> None:
+        if self._fault is not None:
+            raise Silent(self._fault)
         dialogue.follow(self._wanted)
+        while not self._anew.empty():
+            dialogue.ask_anew(self._anew.get())
         dialogue.tick(now_s)
         if dialogue.settled:
             if self._state is State.SUBSCRIBING:
@@ -309,22 +325,11 @@ class Link:
         if now_s >= self._next_check_s:
             self._next_check_s = now_s + self._settings.health_check_interval_s
             dialogue.check(now_s)
-            self._check_data(dialogue, now_s)
         if self._predecessor is not None:
             self._take_over(dialogue, self._predecessor, now_s)
         elif (dialogue.ending or now_s >= self._ages_s) and not self._renewing:
             self._renewing = True
             self._renew(self)
-
-    def _check_data(self, dialogue: Dialogue, now_s: float) -> None:
-        no_data_s = now_s - dialogue.last_data_s
-        if (
-            dialogue.intake.streams
-            and no_data_s >= self._settings.max_no_data_s
-            and now_s - self._quiet_since_s >= _QUIET_S
-        ):
-            self._quiet_since_s = now_s
-            raise Silent(f"no market data for {no_data_s:.0f} s, though the connection answers")
 
     def _take_over(self, dialogue: Dialogue, predecessor: "Link", now_s: float) -> None:
         """Retire the predecessor once all it carried comes here, or at once when it has ended."""

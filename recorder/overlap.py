@@ -74,6 +74,10 @@ class Overlap:
         """Whether this session brought a snapshot of a symbol's book."""
         return symbol in self._begun
 
+    def over(self, stream: Stream) -> bool:
+        """Whether another session carries the stream."""
+        return stream in self._over
+
     def keep(self, outputs: Sequence[Output]) -> list[Output]:
         """Those that count."""
         return [output for output in outputs if self._counts(output)]

@@ -89,6 +89,7 @@ class Published(msgspec.Struct, gc=False):
     maybe: int = 0  # connections of which the log does not say
     due: int = 0  # how often it must be stored at least
     sequence: int | None = None  # of a book message that a snapshot may hold already
+    whole: bool = False  # a snapshot
 
 
 class StreamTruth(msgspec.Struct):
@@ -259,7 +260,10 @@ class _Run:
             self._last[line.c] = max(last, self._last.get(line.c, 0))
             for number in range(first, last + 1):
                 if number in self._items:
-                    self._items[number][1].sent += 1
+                    stream, item = self._items[number]
+                    item.sent += 1
+                    if item.whole and any(stream in carried for c, carried in self._open.items() if c != line.c):
+                        item.again = True  # a book sent to a session that is being replaced: the other's book counts
 
     def _in_flight(self) -> None:
         """Items after the last known ones of a connection that never closed: perhaps sent."""
@@ -281,7 +285,9 @@ def _understand(line: Item) -> tuple[tuple[str, Channel], Published]:
             return (line.s, "quote"), Published(*_times(line), values, again=line.again)
         case BookItem():
             values = book_values(line.snap, line.bids, line.asks)
-            return (line.s, "book"), Published(*_times(line), values, again=line.again, sequence=line.seq)
+            return (line.s, "book"), Published(
+                *_times(line), values, again=line.again, sequence=line.seq, whole=line.snap
+            )
         case JunkItem() | RawItem():
             raise ConfigError("junk has no stream")
 

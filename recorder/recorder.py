@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from recorder import handover, postgres
+from recorder import expectation_file, handover, postgres
 from recorder.clock import Clock, SystemClock
 from recorder.continuity import Continuity
 from recorder.errors import ConfigError
@@ -26,6 +26,7 @@ from recorder.subscriptions import Cache, follow
 from recorder.tape import Tape
 from recorder.venues import venue_class
 from recorder.venues.base import Limits, Venue
+from recorder.watch import Watch
 
 _COLLECT_S = 60.0
 _FETCHERS = 3  # one that waits for a slow answer must not hold up the others
@@ -153,6 +154,10 @@ class Recorder:
             lambda link: self.crew.add(f"{venue.name}.link-{link.number}", link.run, may_end=True),
             self._refuse,
         )
+        self.watch = Watch(
+            venue.name, expectation_file.path_of(settings.home, name), settings.websocket.max_no_data_s,
+            self.tape.lock, self.continuity, lambda: self.links.all, clock,
+        )  # fmt: skip
         self.tape.close_sessions(recovered.sessions, clock.wall_ns())
         self.tape.flush()  # gaps of the time we were away are known now: say so before anything else
 
@@ -181,6 +186,7 @@ class Recorder:
         self.crew.listen(hang_up=self.links.renew_all)
         for number in range(_FETCHERS):
             self.crew.add(f"fetch-{number}", self._fetches.work)
+        self.crew.add("watch", self.watch.body)
         journal = self.settings.journal
         self.crew.add("flush", self.tape.flush_loop(journal.flush_ms / 1000))
         self.crew.add("sync", self.tape.sync_loop(journal.fsync_ms / 1000))
@@ -209,6 +215,7 @@ class Recorder:
             "pending_bytes": self.tape.pending_bytes,
             "open_gaps": self.continuity.open_gaps(),
             "refused": len(self.links.refused),
+            "silent": [f"{stream.channel} {stream.symbol}" for stream in self.watch.silent],
             "shed": self.tape.shed_frames,
             "log_dropped": dropped(),
         }
@@ -222,6 +229,10 @@ class Recorder:
             refused, most = self.links.refused, self.links.max_links
             return "degraded", f"{len(refused)} streams do not fit on {most} connections: raise max_links or processes"
         down = [link for link in links if link.state is not State.LIVE and link.streams]
+        silent = self.watch.silent
+        if silent:
+            first = f"{silent[0].channel} {silent[0].symbol}"
+            return "degraded", f"silent: {first}" + (f" and {len(silent) - 1} more" if len(silent) > 1 else "")
         if not any(link.streams for link in links):
             return "live", "nothing is subscribed"
         if down:

@@ -143,6 +143,10 @@ class RestClient:
         """
         return self._attempt(path, secrets.token_hex(4), 1).answer
 
+    def close(self) -> None:
+        """Let the connections go that are kept for the next request."""
+        self._session.close()
+
     def _where(self, path: str) -> str:
         return f"{self.url}{path}"
 

@@ -59,14 +59,14 @@ class Breaker:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures = 0
-        self._closed_at_s = 0.0  # when a trial is allowed, while open
+        self._trial_at_s = 0.0  # when a trial is allowed, while open
         self._trying = False
 
     def refuse_s(self) -> float:
         """0.0 when a request may go (after 30 s the only one, until it has ended); else seconds until the next may."""
         if self._failures < FAILURES_TO_OPEN:
             return 0.0
-        left_s = self._closed_at_s - self._clock.monotonic_s()
+        left_s = self._trial_at_s - self._clock.monotonic_s()
         if left_s > 0 or self._trying:
             return max(left_s, 1.0)
         self._trying = True
@@ -86,7 +86,7 @@ class Breaker:
         self._failures += 1
         self._trying = False
         if self._failures >= FAILURES_TO_OPEN:
-            self._closed_at_s = self._clock.monotonic_s() + OPEN_S
+            self._trial_at_s = self._clock.monotonic_s() + OPEN_S
         return self._failures == FAILURES_TO_OPEN
 
     def abandoned(self) -> None:

@@ -159,6 +159,13 @@ class VenueSettings(_Group):
     )
 
 
+class DiscoverySettings(_Group):
+    """The process that keeps the lists of what venues trade."""
+
+    enabled: bool = Field(True, description="Start it with the appliance")
+    interval_s: float = Field(3600.0, ge=60, description="Between two looks at a venue's list")
+
+
 class SimulatorSettings(_Group):
     """The simulated venues of the offline profile."""
 
@@ -186,6 +193,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     venues: dict[str, VenueSettings] = {}
     simulator: SimulatorSettings = SimulatorSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
 
     _file: Path = PrivateAttr(default=Path())
     _layers: "list[_Layer]" = PrivateAttr(default_factory=list)

@@ -114,7 +114,7 @@ def _add_shares(lines: Sequence[Line]) -> None:
 
 def reports_itself(program: str) -> bool:
     """Whether a program writes a report; Postgres is not ours, and the simulator is only a prop."""
-    return program.startswith("recorder-") or program == "writer"
+    return program.startswith("recorder-") or program in ("writer", "discovery")
 
 
 def table(status: Status) -> Table:

@@ -18,7 +18,7 @@ from recorder.simulator.connection import Connection
 from recorder.simulator.market import Market, Spec, Step, Trade
 from recorder.simulator.mischief import Rule
 from recorder.simulator.truth import BookItem, Closed, Opened, Pairs, QuoteItem, Sent, TradeItem, TruthLog
-from recorder.simulator.venue import FakeVenue, Topic
+from recorder.simulator.venue import Dressed, FakeVenue, Topic
 from recorder.simulator.wire import Request, Response
 
 _CHANNELS = {"trade": "trade", "bookTicker": "quote", "depth@100ms": "book"}
@@ -79,7 +79,7 @@ class Binance(FakeVenue):
         super().opened(connection, request, now_ns)
         first, _, rest = request.path.strip("/").partition("/")
         if first == "ws":
-            connection.reword = _bare
+            self._sessions[connection.number].combined = False
         names = rest if first == "ws" else request.query.get("streams", "")
         for name in names.split("/") if names else ():
             self._begin(connection, name, now_ns)
@@ -170,9 +170,9 @@ class Binance(FakeVenue):
     def _property(self, connection: Connection, asked: "_Ask") -> None:
         match asked.method, asked.params:
             case "GET_PROPERTY", ["combined"]:
-                self._result(connection, connection.reword is None, asked.id)
+                self._result(connection, self._sessions[connection.number].combined, asked.id)
             case "SET_PROPERTY", ["combined", bool(combined)]:
-                connection.reword = None if combined else _bare
+                self._sessions[connection.number].combined = combined
                 self._result(connection, None, asked.id)
             case "SET_PROPERTY", ["combined", *_]:
                 self._error(connection, 1, "Invalid value type: expected Boolean", asked.id)
@@ -213,10 +213,11 @@ class Binance(FakeVenue):
     def do_session_end(self, lead_s: float = 2.0) -> dict[str, object]:
         """End all sessions as after 24 hours: the `serverShutdown` event, and so much later the close."""
         for number, connection in self.clients.items():
-            # No event of the market: it is not logged.
+            session = self._sessions[number]
             shutdown = f'{{"e":"serverShutdown","E":{self._now_ns // 1_000_000}}}'
-            connection.text(f'{{"stream":"!serverShutdown","data":{shutdown}}}'.encode())
-            self._sessions[number].ends_s = self._now_s + float(lead_s)
+            combined = f'{{"stream":"!serverShutdown","data":{shutdown}}}'
+            connection.text((combined if session.combined else shutdown).encode())
+            session.ends_s = self._now_s + float(lead_s)
         return {"connections": len(self.clients)}
 
     def do_old_snapshot(self, times: int = 1, symbol: str | None = None) -> dict[str, object]:
@@ -227,6 +228,15 @@ class Binance(FakeVenue):
         return {}
 
     # ---- data
+
+    def dress(self, topic: Topic, payload: bytes, targets: Sequence[Connection]) -> list[Dressed]:
+        """`/ws` leaves the name of the stream out."""
+        dressed = super().dress(topic, payload, targets)
+        if all(self._sessions[connection.number].combined for connection in targets):
+            return dressed
+        bare = payload[payload.index(b'","data":') + 9 : -1]
+        framed = wire.frame(bare)
+        return [one if self._sessions[one[0].number].combined else (one[0], bare, framed) for one in dressed]
 
     def advance(self, now_ns: int, now_s: float) -> float:
         """Let the market move, then send the depth batches that are due."""
@@ -289,7 +299,7 @@ class Binance(FakeVenue):
         first, bids, asks = feed.take()
         ts_ms = now_ns // 1_000_000
         held = self.mischief.withheld("book", symbol)
-        item = BookItem(0, symbol, ts_ms * 1_000_000, now_ns, False, bids, asks, held=held)
+        item = BookItem(0, symbol, ts_ms * 1_000_000, now_ns, False, bids, asks, held=held, seq=feed.last)
         if held is not None:
             self.truth.item(item)
         else:
@@ -350,6 +360,7 @@ class _Session(msgspec.Struct):
     """What the venue knows of one client."""
 
     ends_s: float
+    combined: bool = True  # whether messages have the name of their stream
     names: dict[str, None] = {}
     sent: deque[int] = msgspec.field(default_factory=deque)  # when its last frames came
     controls: int = 0  # pings and pongs of its connection counted so far
@@ -361,10 +372,3 @@ class _Ask(msgspec.Struct):
     method: str
     params: list[str | int | float | bool | None] = []
     id: int | str | None = None
-
-
-def _bare(payload: bytes) -> bytes:
-    """A message as it is on `/ws`: without the name of its stream."""
-    if not payload.startswith(b'{"stream":"'):
-        return payload
-    return payload[payload.index(b'","data":') + 9 : -1]

@@ -6,7 +6,9 @@ from recorder.clock import Clock
 from recorder.simulator.binance import Binance
 from recorder.simulator.bitfinex import Bitfinex
 from recorder.simulator.coinbase import Coinbase
+from recorder.simulator.coinbase_advanced import CoinbaseAdvanced
 from recorder.simulator.control import Controls
+from recorder.simulator.figure import Figure
 from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
 from recorder.simulator.okx import Okx
@@ -19,6 +21,8 @@ VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
     Bitfinex.name: Bitfinex,
     Coinbase.name: Coinbase,
+    CoinbaseAdvanced.name: CoinbaseAdvanced,
+    Figure.name: Figure,
     Kraken.name: Kraken,
     Okx.name: Okx,
     Polymarket.name: Polymarket,

@@ -5,7 +5,6 @@ import random
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
 
 import msgspec
 
@@ -40,7 +39,6 @@ class Connection:
         self.cut_at: int | None = None  # largest fragment of a message; None sends messages whole
         self.cut_pings = False
         self.written: list[tuple[int, int]] = []  # items wholly written, not yet logged
-        self.reword: Callable[[bytes], bytes] | None = None  # how this client alone has its messages worded
         self.controls = 0  # pings and pongs of the client so far
         self.pong = b""  # payload of its last pong
         self._rng = random.Random(number)
@@ -74,8 +72,6 @@ class Connection:
         """Queue one text message carrying the items first..last; `framed` saves framing it per client."""
         if self.half_open or self.ending or self.over:
             return
-        if self.reword is not None:
-            payload, framed = self.reword(payload), None
         if self.cut_at is not None and len(payload) > 1:
             data = self._fragmented(payload)
         else:

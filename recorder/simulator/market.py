@@ -245,3 +245,8 @@ def text(value: int, decimals: int) -> str:
         return str(value)
     digits = str(value).rjust(decimals + 1, "0")
     return f"{digits[:-decimals]}.{digits[-decimals:]}"
+
+
+def short_text(value: int, decimals: int) -> str:
+    """An integer in units of the last decimal, without idle zeros."""
+    return text(value, decimals).rstrip("0").rstrip(".") if decimals else str(value)

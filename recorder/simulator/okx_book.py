@@ -66,7 +66,7 @@ class OkxBook:
         return self._market.bids.levels(DEPTH), self._market.asks.levels(DEPTH)
 
     def checksum(self) -> int:
-        """Signed CRC-32 of price and size of the best levels, a bid and an ask in turn; a side that has ended is left out."""
+        """Signed CRC-32 of price and size of the best levels, a bid and an ask in turn; an ended side is left out."""
         market = self._market
         parts = []
         for both in zip_longest(market.bids.levels(_CHECKED), market.asks.levels(_CHECKED)):
@@ -82,6 +82,7 @@ def _worst(market: SymbolMarket) -> tuple[int | None, int | None]:
 
 
 def _changed(side: BookSide, prices: set[int], before: int | None, after: int | None) -> Levels:
+    """As captured on 2022-05-13, a level that came and went between two messages is told as gone."""
     told = {}
     for price in prices:
         key = side.key(price)
@@ -91,7 +92,7 @@ def _changed(side: BookSide, prices: set[int], before: int | None, after: int | 
             told[price] = size if inside else 0
     if before is not None and (after is None or after > before):
         for price in side.beyond(before, DEPTH):
-            told.setdefault(price, side.size(price))
+            told.setdefault(price, side.size(price))  # it came in from below
     elif after is not None and (before is None or after < before):
         for price in side.beyond(after, len(side)):
             if before is None or side.key(price) <= before:

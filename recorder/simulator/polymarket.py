@@ -282,9 +282,16 @@ class Polymarket(FakeVenue):
                 self._fan_out({token: item}, payload.encode())
 
     def _fan_out(self, items: dict[str, BookItem], payload: bytes) -> None:
-        """Send a message about tokens to all who asked for one of them; each has of it what it asked for."""
-        members = {token: self.topics.get(("book", token, ""), {}) for token in items}
-        targets = {number: one for connections in members.values() for number, one in connections.items()}
+        """Send a message about tokens to all who asked for one of them.
+
+        Of the token that a client did not ask for it may store what comes, and need not: a request on its way to us
+        is in force for the client already.
+        """
+        groups: dict[tuple[str, ...], dict[int, Connection]] = {}
+        for token in items:
+            for number, connection in self.topics.get(("book", token, ""), {}).items():
+                asked = tuple(one for one in items if number in self.topics.get(("book", one, ""), {}))
+                groups.setdefault(asked, {})[number] = connection
         repeats, held = 1, None
         if self.mischief.rules:
             rules = [rule for token in items if (rule := self.mischief.take("replace", "book", token))]
@@ -294,15 +301,15 @@ class Polymarket(FakeVenue):
                 repeats = 2
         framed = wire.frame(payload)
         for repeat in range(repeats):
-            numbers: dict[str, int] = {}
-            for token, item in items.items():
-                if members[token]:
-                    item.again, item.held = repeat > 0, held
-                    numbers[token] = self.truth.item(item)
-            self.sent_messages += len(targets)
-            for number, connection in targets.items():
-                mine = [numbers[token] for token in items if number in members[token]]
-                connection.text(payload, framed, (mine[0], mine[-1]) if held is None else None)
+            told: set[str] = set()
+            for asked, group in groups.items():
+                for token, item in items.items():
+                    item.again, item.held = repeat > 0 or token not in asked or token in told, held
+                told.update(asked)
+                numbers = self.log(list(items.values()))
+                self.sent_messages += len(group)
+                for connection in group.values():
+                    connection.text(payload, framed, numbers if held is None else None)
 
     def _best_prices(self, market: OutcomeMarket, ts_ns: int) -> None:
         touch = market.touch(market.tokens[0])

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from recorder.simulator.book import BookSide
-from recorder.simulator.market import Change, Spec, Step, SymbolMarket, Taker, Trade, text
+from recorder.simulator.market import Change, Spec, Step, SymbolMarket, Taker, Trade, short_text
 
 ONE = 10_000
 SIZE_DECIMALS = 2
@@ -37,17 +37,12 @@ def condition_id(slug: str) -> str:
 @lru_cache(maxsize=ONE + 1)
 def price_text(price: int) -> str:
     """0.52, without idle zeros."""
-    return trimmed(text(price, 4))
+    return short_text(price, 4)
 
 
 def size_text(size: int) -> str:
     """85.36, without idle zeros."""
-    return trimmed(text(size, SIZE_DECIMALS))
-
-
-def trimmed(number: str) -> str:
-    """A decimal number without the zeros that end it."""
-    return number.rstrip("0").rstrip(".") if "." in number else number
+    return short_text(size, SIZE_DECIMALS)
 
 
 class Print(Trade, gc=False):

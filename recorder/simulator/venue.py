@@ -53,6 +53,7 @@ class FakeVenue(ABC):
 
     name: ClassVar[str]
     specs: ClassVar[tuple[Spec, ...]]
+    instruments_of: ClassVar[str | None] = None  # the venue whose instruments it names, where it is a second dialect
     market_kind: ClassVar[type[SymbolMarket]] = SymbolMarket
 
     def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
@@ -72,7 +73,7 @@ class FakeVenue(ABC):
         self._last_s: float | None = None
         self._sent_s = 0.0
         self._beat_s = 0.0
-        self._started = Started(self.name, now_ns, market.seed, market.origin_ns)
+        self._started = Started(self.instruments_of or self.name, now_ns, market.seed, market.origin_ns)
         truth.line(self._started)
         for symbol, one in self.symbols.items():
             for trade in one.history:

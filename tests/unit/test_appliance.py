@@ -32,13 +32,21 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
         "program:recorder-coinbase",
         "program:recorder-kraken",
         "program:writer",
+        "program:discovery",
     ]
 
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
     settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", TAPEDECK__VENUES__KRAKEN__ENABLED="false")
-    assert appliance.programs(settings) == ["recorder-coinbase", "writer"]
+    assert appliance.programs(settings) == ["recorder-coinbase", "writer", "discovery"]
     assert "program:postgres" not in rendered(settings)
+
+
+def test_discovery_runs_only_where_it_is_wanted_and_there_is_a_venue(tmp_path: Path) -> None:
+    off = load(tmp_path, TAPEDECK__DISCOVERY__ENABLED="false")
+    assert "discovery" not in appliance.programs(off)
+    venues = {f"TAPEDECK__VENUES__{name}__ENABLED": "false" for name in ("KRAKEN", "COINBASE")}
+    assert "discovery" not in appliance.programs(load(tmp_path, **venues))
 
 
 def test_recorders_are_one_group_that_starts_before_the_writer(tmp_path: Path) -> None:
