@@ -8,6 +8,9 @@ import typer
 
 from analysis.cli.common import End, From, Start, Venue, instant, pair, source_of
 
+Symbol = Annotated[str, typer.Argument(help="Symbol; of a prediction market the token of outcome 0.")]
+Out = Annotated[Path, typer.Option("--out", help="Parquet to write; its manifest comes beside it as .json.")]
+Every = Annotated[float, typer.Option("--every", help="Seconds between two decision times.")]
 Kind = Annotated[
     Literal["bars", "snapshots"],
     typer.Option("--set", help="bars: the 64 of a series; snapshots: the 66 of a prediction market."),
@@ -16,10 +19,10 @@ Token = Annotated[str | None, typer.Option("--no", help="Of a market: the token 
 Other = Annotated[
     list[str] | None, typer.Option("--other", help="venue:symbol of the same instrument elsewhere; repeat for more.")
 ]
+Leader = Annotated[str | None, typer.Option("--leader", help="venue:symbol of the venue whose moves come first.")]
 Warmup = Annotated[
     float | None, typer.Option("--warmup-days", help="How far back to read; without it, as far as any feature needs.")
 ]
-Leader = Annotated[str | None, typer.Option("--leader", help="venue:symbol of the venue whose moves come first.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,24 +33,16 @@ def register(app: typer.Typer) -> None:
 def features(
     context: typer.Context,
     venue: Venue,
-    symbol: Annotated[str, typer.Argument(help="Symbol; of a prediction market the token of outcome 0.")],
+    symbol: Symbol,
     start: Start,
     end: End,
-    out: Annotated[Path, typer.Option("--out", help="Parquet to write; its manifest comes beside it as .json.")],
-    every: Annotated[float, typer.Option("--every", help="Seconds between two decision times.")] = 60.0,
-    kind: Annotated[
-        Kind, typer.Option("--set", help="bars: the 64 of a series; snapshots: the 66 of a market.")
-    ] = "bars",
+    out: Out,
+    every: Every = 60.0,
+    kind: Kind = "bars",
     no: Token = None,
     other: Other = None,
-    leader: Warmup = Annotated[
-    float | None, typer.Option("--warmup-days", help="How far back to read; without it, as far as any feature needs.")
-]
-Leader = None,
-    warmup_days: Annotated[
-        float | None,
-        typer.Option("--warmup-days", help="How far back to read; without it, as far as any feature needs."),
-    ] = None,
+    leader: Leader = None,
+    warmup_days: Warmup = None,
     archive: From = None,
 ) -> int:
     """Compute every feature at regular decision times, point-in-time, and write them with a manifest.
