@@ -76,6 +76,8 @@ class PostgresSource:
 class PostgresReader:
     """A Reader inside a transaction."""
 
+    in_order = False  # a heap is in the order of arrival
+
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 

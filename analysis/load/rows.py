@@ -120,9 +120,9 @@ def ordered_rows(
     if len(ids) == 1:
         needed.remove("instrument_id")
     for piece in _shown(span.pieces(layout.stretch), layout.name, progress):
-        table = ordered(reader.rows(layout, ids, piece, needed), layout)
+        table = reader.rows(layout, ids, piece, needed)
         if table.num_rows:
-            yield table
+            yield table if reader.in_order and len(ids) == 1 else ordered(table, layout)
 
 
 def owners(table: pa.Table, whose: Sequence[Instrument]) -> Ints:

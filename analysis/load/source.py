@@ -67,6 +67,11 @@ class Unrecorded:
 class Reader(Protocol):
     """One consistent view of a source."""
 
+    @property
+    def in_order(self) -> bool:
+        """Whether rows of one instrument come in the order of their layout by construction."""
+        ...
+
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
         """What was recorded at a venue, by symbol; only these symbols where named."""
         ...
@@ -80,7 +85,7 @@ class Reader(Protocol):
         ...
 
     def rows(self, layout: Layout, instruments: Sequence[int], span: Range, columns: Sequence[str]) -> pa.Table:
-        """These columns of the rows in a range that spans no midnight, in the order in which they are stored."""
+        """These columns of the rows in a range within one stretch, in the order in which they are stored."""
         ...
 
 
