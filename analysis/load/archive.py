@@ -61,7 +61,6 @@ class ArchiveReader:
         self._root = root
         self._verify = verify
         self._manifests: dict[tuple[str, date], Manifest | None] = {}
-        self._venues: dict[int, str] = {}
         self._open: tuple[str, pq.ParquetFile] | None = None
 
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
@@ -69,7 +68,6 @@ class ArchiveReader:
         days = exported_days(self._root, venue)
         latest = self._manifest(venue, days[-1]) if days else None
         found = instruments_of(latest) if latest is not None else []
-        self._venues.update({one.instrument_id: venue for one in found})
         return found if symbols is None else [one for one in found if one.symbol in set(symbols)]
 
     def unrecorded(self, venue: str, span: Range) -> list[Unrecorded]:
@@ -87,12 +85,12 @@ class ArchiveReader:
                 found.append(Unrecorded(until, whole.end, "after the latest frame"))
         return found
 
-    def gaps(self, instruments: Sequence[int], span: Range) -> pa.Table:
+    def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """Gaps in the latest revision that a day of the range knows."""
-        wanted = set(instruments)
+        wanted = {one.instrument_id for one in whose}
         latest: dict[int, GapRow] = {}
         for day in _days(Range(span.start - DAY, span.end + DAY)):
-            for venue in {self._venues[number] for number in wanted}:
+            for venue in {one.venue for one in whose}:
                 manifest = self._manifest(venue, day)
                 for row in manifest.gaps if manifest is not None else ():
                     known = latest.get(row.gap_id)
@@ -101,22 +99,20 @@ class ArchiveReader:
         rows = [row for row in latest.values() if touches(row, span)]
         return gap_table(sorted(rows, key=lambda row: (row.started_at, row.gap_id)))
 
-    def rows(self, layout: Layout, instruments: Sequence[int], span: Range, columns: Sequence[str]) -> pa.Table:
+    def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """Rows of one day's files."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
+        ids = {one.instrument_id for one in whose}
         found = []
-        for venue in sorted({self._venues[number] for number in instruments}):
+        for venue in sorted({one.venue for one in whose}):
             manifest = self._manifest(venue, span.start.date())
             entry = manifest.files.get(layout.name) if manifest is not None else None
             if entry is not None and entry.rows:
-                found.append(self._part(entry, layout, instruments, span, schema))
+                found.append(self._part(entry, layout, ids, span, schema))
         return pa.concat_tables(found) if found else schema.empty_table()
 
-    def _part(
-        self, entry: FileEntry, layout: Layout, instruments: Sequence[int], span: Range, schema: pa.Schema
-    ) -> pa.Table:
+    def _part(self, entry: FileEntry, layout: Layout, wanted: set[int], span: Range, schema: pa.Schema) -> pa.Table:
         file = self._file(entry, layout)
-        wanted = set(instruments)
         low, high = min(wanted), max(wanted)
         columns = file.schema_arrow.names
         places = {name: columns.index(name) for name in ("instrument_id", layout.clock)}

@@ -80,11 +80,11 @@ class Reader(Protocol):
         """Stretches of a range of which the source knows that it holds nothing of a venue, gap or not."""
         ...
 
-    def gaps(self, instruments: Sequence[int], span: Range) -> pa.Table:
+    def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """Rows of GAP of these instruments that may touch a range by either clock, in any state."""
         ...
 
-    def rows(self, layout: Layout, instruments: Sequence[int], span: Range, columns: Sequence[str]) -> pa.Table:
+    def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """These columns of the rows in a range within one stretch, in the order in which they are stored."""
         ...
 
