@@ -12,8 +12,8 @@ Frames are told apart before they are timed, and only the stream counts per even
 - snapshots: whole books of a dialect that sends deltas; how many a capture holds depends on when it was begun;
 - others: acknowledgements, heartbeats, repeats, channels that are not recorded.
 
-CPU time of this process, rounds interleaved over the dialects, medians. Small captures are decoded by many sessions side
-by side, frame by frame, so that each timed stretch is long. Polymarket's capture is eight single messages and Figure's
+CPU time of this process, rounds interleaved over the dialects, medians. Small captures are decoded by many sessions
+side by side, frame by frame, so that each timed stretch is long. Polymarket's capture is eight single messages and Figure's
 are 53: their figures are rough. Figures of one invocation compare with each other, not with those of another day.
 """
 
