@@ -101,6 +101,10 @@ def test_a_trade_withheld_from_everybody_is_owed_only_where_ids_tell_of_it(tmp_p
         check = StreamCheck("kraken", "BTC/USD", "trade")
         check_trades(check, truth, [row(1), row(3)], [], Span(), contiguous=contiguous)
         assert (check.missing, check.sent) == (missing, 2)
+    path = write(tmp_path / "unheld", [trade(1), trade(2), trade(3)], Sent(1, 9, [(1, 1), (3, 3)]))
+    truth = load_truth([path])["kraken"].streams["BTC/USD", "trade"]
+    check = StreamCheck("kraken", "BTC/USD", "trade")
+    assert check_trades(check, truth, [row(1), row(3)], [], Span(), contiguous=False).missing == 1
 
 
 def test_an_open_gap_declares_what_comes_after_it(tmp_path: Path) -> None:
