@@ -427,7 +427,6 @@ def check_rows(
             continue  # of a run whose truth we were not given
         rows[key] += 1
         at[key] = row.at_us
-        check.stored += row.at_us <= span.until_us
     absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others
     lost: list[tuple[Published, int]] = []
     for key, item in published.items():
@@ -441,6 +440,7 @@ def check_rows(
     replaced: defaultdict[int | None, int] = defaultdict(int)
     for key, count in rows.items():
         match = published.get(key)
+        check.stored += count * ((at[key] if match is None else match.at_us) <= span.until_us)
         over = count - (match.sent + match.maybe if match is not None else 0)
         if over <= 0 or at[key] > span.until_us:
             continue
