@@ -126,7 +126,7 @@ class Bitfinex(FakeVenue):
         match asked.get("event"):
             case "conf":
                 flags = asked.get("flags")
-                peer.flags = int(flags) if isinstance(flags, int | float) else 0
+                peer.flags = flags if isinstance(flags, int) else 0
                 connection.text(b'{"event":"conf","status":"OK","flags":%d}' % peer.flags)
             case "ping":
                 cid = asked.get("cid")
