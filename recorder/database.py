@@ -148,11 +148,21 @@ def classify(error: psycopg2.Error) -> RecorderError:
         StoreUnavailable (retry later), ConfigError (a person must act), RowRejected (a row can never be
         stored), or StoreError (another writer moved the journal).
     """
-    message = _message(error)
-    code = error.pgcode
-    if code is None:  # no answer at all, or a refused connection
-        if isinstance(error, psycopg2.ProgrammingError):  # libpq could not read the address
-            return ConfigError(_UNREADABLE)
+    if error.pgcode is None and isinstance(error, psycopg2.ProgrammingError):  # libpq could not read the address
+        return ConfigError(_UNREADABLE)
+    text = error.diag.message_primary if error.pgcode is not None else str(error)
+    return judge(error.pgcode, text or type(error).__name__)
+
+
+def judge(code: str | None, text: str) -> RecorderError:
+    """As `classify`, for another driver.
+
+    Args:
+        code: SQLSTATE; None where there was no answer at all, or a refused connection.
+        text: What was said.
+    """
+    message = _message(text)
+    if code is None:
         code = next((found for pattern, found in _REFUSED if pattern.search(message)), None)
         if code is None:
             return StoreUnavailable(message)
@@ -168,12 +178,9 @@ def classify(error: psycopg2.Error) -> RecorderError:
     return StoreUnavailable(f"{message} (SQLSTATE {code})")
 
 
-def _message(error: psycopg2.Error) -> str:
+def _message(text: str) -> str:
     """What was said, on one line, without the severity."""
-    text = error.diag.message_primary if error.pgcode is not None else str(error)
-    lines = (text or "").strip().splitlines()
-    if not lines:
-        return type(error).__name__
+    lines = text.strip().splitlines() or [""]
     # Of a host with several addresses, the one that answered says more than the one that did not.
     answer = next((line for line in lines if re.search(r"(FATAL|ERROR):\s", line)), lines[0])
     return re.sub(r"^.*?(FATAL|ERROR):\s+", "", answer).strip()

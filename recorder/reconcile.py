@@ -84,6 +84,7 @@ class Published(msgspec.Struct, gc=False):
     values: Values
     id: int = 0
     count: int = 1  # prints merged into this one
+    held: bool = False  # withheld from everybody
     again: bool = False  # published before: it may be stored once more, it need not
     sent: int = 0  # connections it was wholly written to
     maybe: int = 0  # connections of which the log does not say
@@ -278,7 +279,13 @@ def _understand(line: Item) -> tuple[tuple[str, Channel], Published]:
         case TradeItem():
             values: Values = (float(line.p), float(line.q), line.side)
             return (line.s, "trade"), Published(
-                line.ts // 1000, line.ts // 1000, values, line.id, line.count, again=line.again
+                line.ts // 1000,
+                line.ts // 1000,
+                values,
+                line.id,
+                line.count,
+                held=line.held is not None,
+                again=line.again,
             )
         case QuoteItem():
             values = (line.seq, *(None if text is None else float(text) for text in (line.b, line.bq, line.a, line.aq)))
@@ -336,7 +343,7 @@ def check_trades(
     *,
     contiguous: bool = True,
 ) -> StreamCheck:
-    """Compare trades: those sent, and every one the market made between the first and the last stored.
+    """Compare trades: those sent, and, by contiguous ids, every one the market made between the first and last stored.
 
     Args:
         check: Which stream; gets the figures.
@@ -344,7 +351,8 @@ def check_trades(
         stored: Rows in order of time.
         gaps: Of the stream.
         span: What is judged.
-        contiguous: Whether the venue's ids rise by one, so that a gap is known by its ids; else by its times.
+        contiguous: Whether the venue's ids rise by one, so that a gap is known by its ids; else by its times, and
+            nobody can know of a print that the venue kept to itself.
     """
     declared = Declared(gaps, by_id=contiguous and not truth.resets)
     published: dict[tuple[int, int], Published] = {}
@@ -380,7 +388,10 @@ def check_trades(
     first, last = (places[0], places[-1]) if places else (len(order), -1)
     for place, (key, item) in enumerate(order):
         check.sent += item.sent > 0 and item.at_us <= span.until_us
-        if key in seen or item.at_us > span.until_us or not (item.sent or first < place < last):
+        between = contiguous and first < place < last  # where ids prove nothing, nothing tells of a trade never sent
+        if key in seen or item.at_us > span.until_us or not (item.sent or between):
+            continue
+        if item.held and not item.sent and not contiguous:
             continue
         if declared.covers(item):
             check.declared += 1

@@ -25,6 +25,7 @@ from recorder.clock import SystemClock
 from recorder.errors import ConfigError, JournalError, RecorderError
 from recorder.events import Stream
 from recorder.journal_reader import JournalReader, StoredBlock
+from recorder.patterns import is_pattern
 from recorder.settings import Settings
 from recorder.venues import venue_class
 
@@ -99,6 +100,12 @@ def check(
     if not names:
         raise ConfigError(f"name a symbol, or give [venues.{venue}] symbols in the settings")
     require_symbols(names)
+    if any(is_pattern(name) for name in names):
+        names, warning = listing.check(settings, venue, names)
+        if warning:
+            typer.echo(f"tapedeck: {warning}", err=True)
+        if not names:
+            raise ConfigError(f"there is nothing to ask {venue} for")
     streams = [Stream(channel, symbol) for symbol in names for channel in own.channels]
     result = probe(make_venue(settings, venue), streams, int(settings.websocket.max_frame_mb * 2**20), timeout)
     for line in result.lines():

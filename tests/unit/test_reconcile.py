@@ -94,6 +94,15 @@ def test_a_trade_never_sent_must_be_declared_between_the_first_and_the_last_stor
     assert judge_trades(path, rows, [gap(2, 4, "sequence")]).ok
 
 
+def test_a_trade_withheld_from_everybody_is_owed_only_where_ids_tell_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, [trade(1), trade(2, held="freeze"), trade(3)], Sent(1, 9, [(1, 1), (3, 3)]))
+    truth = load_truth([path])["kraken"].streams["BTC/USD", "trade"]
+    for contiguous, missing in ((True, 1), (False, 0)):
+        check = StreamCheck("kraken", "BTC/USD", "trade")
+        check_trades(check, truth, [row(1), row(3)], [], Span(), contiguous=contiguous)
+        assert (check.missing, check.sent) == (missing, 2)
+
+
 def test_an_open_gap_declares_what_comes_after_it(tmp_path: Path) -> None:
     path = write(tmp_path, [trade(n) for n in range(1, 6)], Sent(1, 0, [(1, 5)]), Closed(1, 0, "stop"))
     check = judge_trades(path, [row(1), row(2)], [gap(2, None)])

@@ -1,0 +1,96 @@
+"""`tapedeck-analysis`: from the tape to models, from a terminal. One file per command; this one puts them together.
+
+A command imports what it computes with when it runs, so that `--help` is quick and a missing package of the extra
+is named in one sentence.
+"""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+import recorder
+from analysis.cli import audit, bars, export, features
+from analysis.cli.common import Context
+from recorder.errors import ConfigError, RecorderError, StoreUnavailable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Turn the tape into bars, features and models.\n\n"
+    "Begin with `tapedeck-analysis export`: it writes whole days to a Parquet archive, which every other command reads "
+    "with `--from`. Without `--from` they read the database of the appliance.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tapedeck-analysis {recorder.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Settings: a TOML file, or a profile (demo, live).")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Context(config, debug)
+
+
+# The order of --help. Each is a module with `register(app)`.
+COMMANDS = [
+    export,
+    bars,
+    features,
+    audit,
+]
+
+for command in COMMANDS:
+    command.register(app)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when all is well, 1 when a check failed or the tape is incomplete, 2 when the user must change something.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        result = app(words, prog_name="tapedeck-analysis", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except TyperException as error:
+        return _complain(error.format_message(), 2)
+    except ConfigError as error:
+        return _complain(str(error), 2)
+    except StoreUnavailable as error:
+        return _complain(f"the database cannot be reached: {error}", 2)
+    except ModuleNotFoundError as error:
+        return _complain(f"the package {error.name} is missing; run: pip install 'tapedeck[analysis]'", 2)
+    except RecorderError as error:
+        return _complain(str(error), 1)
+    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
+        sys.stderr.close()
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        return _complain(f"a fault in tapedeck itself, {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _complain(sentence: str, code: int) -> int:
+    typer.echo(f"tapedeck-analysis: {sentence}", err=True)
+    return code

@@ -1,0 +1,100 @@
+"""The stored tables as Arrow sees them: columns, clock, order. The same through every door."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import pyarrow as pa
+
+Channel = Literal["trade", "quote", "book"]
+
+UTC_US = pa.timestamp("us", tz="UTC")
+"""Instants as Postgres stores them."""
+
+SYMBOL = pa.dictionary(pa.int32(), pa.string())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One table of events.
+
+    Attributes:
+        schema: Stored columns, instrument_id first. A book side is flat: price, size, price, size, ...
+        clock: Column that bounds a range and names the day of a row.
+        order: Columns rows are sorted by; rows equal in all of them keep the order in which they were stored.
+        stretch: How much is read at a time.
+    """
+
+    name: Channel
+    schema: pa.Schema
+    clock: str
+    order: tuple[str, ...]
+    stretch: timedelta
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a frame has besides venue and symbol."""
+        return tuple(name for name in self.schema.names if name != "instrument_id")
+
+
+_TRADE = {
+    "instrument_id": pa.int64(),
+    "ts_event": UTC_US,
+    "ts_recv": UTC_US,
+    "trade_id": pa.int64(),
+    "price": pa.float64(),
+    "size": pa.float64(),
+    "aggressor": pa.string(),
+    "venue_trade_id": pa.string(),
+}
+_QUOTE = {
+    "instrument_id": pa.int64(),
+    "ts_recv": UTC_US,
+    "ts_event": UTC_US,
+    "session_id": pa.int64(),
+    "frame_seq": pa.int64(),
+    "sequence": pa.int64(),
+    "bid": pa.float64(),
+    "bid_size": pa.float64(),
+    "ask": pa.float64(),
+    "ask_size": pa.float64(),
+}
+_BOOK = {
+    "instrument_id": pa.int64(),
+    "ts_recv": UTC_US,
+    "ts_event": UTC_US,
+    "session_id": pa.int64(),
+    "frame_seq": pa.int64(),
+    "kind": pa.string(),
+    "sequence": pa.int64(),
+    "bids": pa.list_(pa.float64()),
+    "asks": pa.list_(pa.float64()),
+}
+_BY_RECEIPT = ("ts_recv", "session_id", "frame_seq", "instrument_id")
+
+# A day of trades is one partition and has no index by time: it is read at once. Quotes and books are many more, and
+# have one: an hour at a time keeps memory small.
+TRADE = Layout("trade", pa.schema(_TRADE), "ts_event", ("ts_event", "trade_id", "instrument_id"), timedelta(days=1))
+QUOTE = Layout("quote", pa.schema(_QUOTE), "ts_recv", _BY_RECEIPT, timedelta(hours=6))
+BOOK = Layout("book", pa.schema(_BOOK), "ts_recv", _BY_RECEIPT, timedelta(hours=1))
+LAYOUTS = (TRADE, QUOTE, BOOK)
+
+GAP = pa.schema(
+    {
+        "instrument_id": pa.int64(),
+        "gap_id": pa.int64(),
+        "channel": pa.string(),
+        "session_id": pa.int64(),
+        "cause": pa.string(),
+        "state": pa.string(),
+        "reason": pa.string(),
+        "last_id": pa.int64(),
+        "first_id": pa.int64(),
+        "started_at": UTC_US,
+        "ended_at": UTC_US,
+        "last_ts_event": UTC_US,
+        "first_ts_event": UTC_US,
+        "revision": pa.int32(),
+    }
+)
+"""Columns of table gap."""
