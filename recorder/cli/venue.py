@@ -187,18 +187,18 @@ def _environment(settings: Settings, venue: str, names: list[str], folder: Path,
 
 
 def _print_events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, seconds: float | None, raw: bool) -> None:
-    limit = float("inf") if seconds is None else time.monotonic() + seconds
     encode = msgspec.json.Encoder().encode
-    for row in _events(child, folder, venue, limit):
+    for row in _events(child, folder, venue, float("inf") if seconds is None else seconds):
         typer.echo(encode(row).decode() if raw else show(row))
 
 
-def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, limit_s: float) -> Iterator[dict[str, Any]]:
-    """Events of the journal while it is being written, until the recorder ends or time is up."""
+def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """Events of the journal while it is being written, until the recorder ends or has been at work for so long."""
     kind = venue_class(venue)
     decoders: dict[int, Decoder] = {}
     reader: JournalReader | None = None
     position = None
+    limit_s = float("inf")
 
     def ended() -> bool:
         return child.poll() is not None or time.monotonic() > limit_s
@@ -206,7 +206,9 @@ def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, limit_s:
     while True:
         last_round = ended()
         try:
-            reader = reader or JournalReader(folder)
+            if reader is None:
+                reader = JournalReader(folder)
+                limit_s = time.monotonic() + seconds
         except JournalError:
             reader = None  # not made yet
         if reader is not None:

@@ -120,9 +120,7 @@ class Polymarket(FakeVenue):
         if asked.custom_feature_enabled:
             self._featured.add(connection.number)
         if len(mine) > _TOKENS_CARRIED:
-            # Seen at others: no error, the socket lives, and nothing comes any more, of any token.
-            self._silent.add(connection.number)
-            self._unsubscribe(connection, list(mine), now_ns)
+            self._fall_silent(connection, now_ns)
         if connection.number in self._silent:
             return
         channels = [one for one in _CHANNELS if one != "quote" or asked.custom_feature_enabled]
@@ -134,6 +132,11 @@ class Polymarket(FakeVenue):
         for token in fresh:
             if ("trade", token, "") in self.topics:
                 self.republish(connection, token)
+
+    def _fall_silent(self, connection: Connection, now_ns: int) -> None:
+        """No error, the socket lives, and nothing comes any more, of any token: what others saw above 500 tokens."""
+        self._silent.add(connection.number)
+        self._unsubscribe(connection, list(self._asked[connection.number]), now_ns)
 
     def _begin(self, connection: Connection, token: str, channels: Sequence[str], now_ns: int) -> bool:
         """Carry a token, if there is such a one; gives whether its book shall follow."""
@@ -338,6 +341,13 @@ class Polymarket(FakeVenue):
             raise ValueError(f"shape is one of {', '.join(get_args(Shape))}, not {shape!r}")
         self.shape_of_changes = shape
         return {}
+
+    def do_silence(self, connection: int | None = None) -> dict[str, object]:
+        """Say nothing any more on the connections there are, not even PONG, while their sockets live."""
+        chosen = [one for one in self.clients.values() if connection in (None, one.number)]
+        for one in chosen:
+            self._fall_silent(one, time.time_ns())
+        return {"connections": len(chosen)}
 
     def do_bookless(self, symbol: str, times: int = 1) -> dict[str, object]:
         """Give no first book at the next subscriptions of a token, while all else of it comes."""

@@ -78,7 +78,7 @@ OWN: dict[str, list[tuple[str, dict[str, Any]]]] = {
 LAST: tuple[str, dict[str, Any]] = ("reset_ids", {"symbol": FIRST, "first": 1})  # after it, ids prove less
 ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market"}  # test_venue_faults.py, test_simulator_*.py
 NO_MISDEED = {"heal", "status", "rate", "every"}
-ENDS: dict[str, dict[str, Any]] = {"checksum_returns": {"on": False}, "shape": {"shape": "price_changes"}}
+ENDS: dict[str, dict[str, Any]] = {"shape": {"shape": "price_changes"}}
 AT_SUBSCRIPTION = {"refuse", "old_snapshot", "late_answer", "bookless"}  # these wait for new subscriptions
 IDLE = {"checksum", "rest", "reset_ids"}  # rules that a venue without checksums, or not asked by REST, leaves alone
 # A whole message of a product nobody asked for, its impossible time apart: recorded without that time.
@@ -93,7 +93,7 @@ def provoke(rig: Rig, venue: str, action: str, arguments: dict[str, Any]) -> Non
     rig.do(venue, action, **filled)
     if action in AT_SUBSCRIPTION or (action == "republish" and not arguments.get("now")):
         rig.do(venue, "close")
-    if action in ("freeze", "slow", "fragment", *ENDS):
+    if action in ("freeze", "slow", "fragment", "checksum_returns", *ENDS):
         rig.pause(0.4)
     else:
         rig.wait(f"{action} has happened", lambda: all(rule.do in IDLE for rule in market.mischief.rules))

@@ -31,7 +31,7 @@ NOPE += "referring to API document."
 def okx(tmp_path: Path, **options: Any) -> Iterator[tuple[Running, ClientConnection]]:
     """The venue and a client."""
     with (
-        running("okx", truth=tmp_path / "truth.jsonl", **{"rate": 2000, "seed": 4, **options}) as venue,
+        running("okx", truth=tmp_path / "truth.jsonl", **{"rate": 600, "seed": 4, **options}) as venue,
         client(f"{venue.url}/ws/v5/public") as socket,
     ):
         yield venue, socket

@@ -227,6 +227,22 @@ def test_a_gap_declares_quotes_by_their_time(quotes: Path) -> None:
     assert judge_rows(quotes, "quote", rows, [before]).missing == 2
 
 
+def test_messages_without_a_time_that_come_again_are_excused_each_by_its_own(tmp_path: Path) -> None:
+    """The same level is deleted twice, minutes apart; what a gap says of the second is not asked of the first."""
+    deltas = [BookItem(0, "BTC/USD", None, at * US, False, [], [("1.1", "0.0")]) for at in (10, 60)]
+    path = write(tmp_path, deltas, Sent(1, 0, [(1, 2)]), Closed(1, 0, "stop"))
+    rows = [StoredRow(11, None, book_values(False, [], [(1.1, 0.0)]))]
+    late, elsewhere = (
+        DeclaredGap("restart", None, None, start, end, None, None) for start, end in ((50, 70), (20, 30))
+    )
+    assert judge_rows(path, "book", rows, []).missing == 1
+    assert judge_rows(path, "book", rows, [elsewhere]).missing == 1
+    check = judge_rows(path, "book", rows, [late])
+    assert (check.ok, check.declared, check.missing) == (True, 1, 0)
+    check = judge_rows(path, "book", [], [late])
+    assert (check.declared, check.missing) == (1, 1)
+
+
 def test_a_book_message_without_a_time_is_placed_by_when_it_was_made(tmp_path: Path) -> None:
     snapshot = BookItem(0, "BTC/USD", None, 50 * US, True, [("1.0", "2.0")], [("1.1", "0.5")])
     delta = BookItem(0, "BTC/USD", 60 * US, 60 * US, False, [], [("1.1", "0.0")])
