@@ -14,7 +14,8 @@ Frames are told apart before they are timed, and only the stream counts per even
 
 CPU time of this process, rounds interleaved over the dialects, medians. Small captures are decoded by many sessions
 side by side, frame by frame, so that each timed stretch is long. Polymarket's capture is eight single messages and
-Figure's are 53: their figures are rough. Figures of one invocation compare with each other, not with those of another day.
+Figure's are 53: their figures are rough. Figures of one invocation compare with each other, not with those of another
+day.
 """
 
 import gc
