@@ -15,6 +15,7 @@ VENUE = "tests/faults/test_venue_faults.py::"
 MISDEEDS = "tests/faults/test_misdeeds.py::"
 JOURNAL = "tests/property/test_journal.py::"
 LINK = "tests/integration/test_link.py::"
+LIVENESS = "tests/unit/test_liveness.py::"
 STORE = "tests/integration/test_store.py::"
 APPLIANCE = "tests/integration/test_appliance_run.py::"
 KILLED_RECORDER = KILLS + "test_a_recorder_killed_at_random_points_declares_what_it_missed"
@@ -105,7 +106,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "pongs but no data",
         (
             VENUE + "test_a_ponging_socket_without_data_is_made_anew_once_and_a_quiet_market_is_left_alone",
-            LINK + "test_a_connection_that_only_answers_pings_is_made_anew_once",
+            LINK + "test_a_silent_stream_is_ended_and_begun_again_and_the_time_between_is_a_gap",
+            LIVENESS + "test_a_dead_connection_is_made_anew_at_once_and_the_others_are_left_alone",
+            LIVENESS + "test_a_quiet_market_is_never_disturbed_once_its_rate_is_known",
         ),
         "REST as the witness",
     ),
