@@ -139,7 +139,7 @@ class KrakenSession:
         self._books: dict[str, KrakenBook] = {}
         self._depths: dict[str, int] = {}  # as acknowledged
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
-        self._time = Rfc3339()
+        self._ns = Rfc3339().ns
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         # The channel is always the first key on the wire; a frame that orders its keys otherwise takes the
@@ -170,7 +170,7 @@ class KrakenSession:
                 Trade(
                     row.symbol,
                     row.trade_id,
-                    self._time.ns(row.timestamp),
+                    self._ns(row.timestamp),
                     ts_recv_ns,
                     row.price,
                     row.qty,
@@ -204,7 +204,12 @@ class KrakenSession:
     def _book_row(self, snapshot: bool, row: _BookData, ts_recv_ns: int) -> Sequence[Output]:
         symbol = row.symbol
         bids, bid_digits, asks, ask_digits = _sides(row)
-        event = Book(symbol, self._clock(row.timestamp, ts_recv_ns), ts_recv_ns, snapshot, None, bids, asks)
+        time_ns = None
+        if row.timestamp is not None:
+            time_ns = self._ns(row.timestamp)
+            if not EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY:
+                time_ns = None
+        event = Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks)
         book = self._books.get(symbol)
         if snapshot:
             depth = self._depths.get(symbol) or _depth_of(len(bids), len(asks))
@@ -265,7 +270,7 @@ class KrakenSession:
     def _clock(self, text: str | None, ts_recv_ns: int) -> int | None:
         if text is None:
             return None
-        time_ns = self._time.ns(text)
+        time_ns = self._ns(text)
         return time_ns if EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY else None
 
 
@@ -286,16 +291,20 @@ def _sides(row: _BookData) -> tuple[Levels, Digits, Levels, Digits]:
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
         bids.append((price, size))
-        digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
-        bid_digits.append((-price, digits if size else b""))
+        digits = b""
+        if size:
+            digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+        bid_digits.append((-price, digits))
     for level in row.asks:
         price_text, size_text = bytes(level.price), bytes(level.qty)
         price, size = float(price_text), float(size_text)
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
         asks.append((price, size))
-        digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
-        ask_digits.append((price, digits if size else b""))
+        digits = b""
+        if size:
+            digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+        ask_digits.append((price, digits))
     return bids, bid_digits, asks, ask_digits
 
 
