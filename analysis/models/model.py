@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import xgboost as xgb
 
 import analysis
+import recorder
 from analysis.arrays import Floats
 from analysis.datasets.frame import Dataset
 from analysis.errors import ModelError
@@ -153,8 +153,7 @@ def facts_of(rows: Dataset) -> dict[str, Any]:
         "events": tuple(np.unique(rows.event).tolist()),
         "sources": dict(rows.sources),
         "code": code_version(),
-        "packages": {name: version(name) for name in ("numpy", "xgboost-cpu" if _cpu_build() else "xgboost")}
-        | {"python": platform.python_version()},
+        "packages": {"numpy": np.__version__, "xgboost": xgb.__version__, "python": platform.python_version()},
     }
 
 
@@ -172,8 +171,4 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{version('tapedeck')}+{digest.hexdigest()[:12]}"
-
-
-def _cpu_build() -> bool:
-    return platform.system() == "Linux"
+    return f"{recorder.__version__}+{digest.hexdigest()[:12]}"
