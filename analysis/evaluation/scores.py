@@ -51,7 +51,7 @@ def auc_error(label: Floats, area: float) -> float:
         return float("nan")
     first, second = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area) + (ones - 1) * (first - area**2) + (zeros - 1) * (second - area**2)
-    return float(np.sqrt(variance / (ones * zeros)))
+    return float(np.sqrt(max(variance, 0.0) / (ones * zeros)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ COVERAGE = 0.95
 LEAST_EVENTS = 10
 """With fewer events an interval says nothing."""
 
+_ZERO = 1e-9  # the same forecast by two ways of rounding is no difference
 _BLOCK = 2_000_000  # draws held at a time
 
 
@@ -27,12 +28,12 @@ class Skill:
     @property
     def shown(self) -> bool:
         """Whether the interval lies above zero."""
-        return self.low > 0
+        return self.low > _ZERO
 
     @property
     def harm(self) -> bool:
         """Whether the interval lies below zero: the model is worse."""
-        return self.high < 0
+        return self.high < -_ZERO
 
 
 def skill(baseline: Floats, model: Floats, weight: Floats, event: npt.NDArray[np.generic], seed: int) -> Skill:

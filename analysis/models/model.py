@@ -90,13 +90,21 @@ class Model:
         """Its features, in its order."""
         return list(self.facts.features)
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it corrects nothing."""
+        return not self.facts.rounds and self.facts.calibration == Calibration()
+
     def predict(self, rows: Dataset) -> Floats:
         """(n,) probability of 1.
 
         Raises:
             ModelError: The rows' features are not those it was trained on.
         """
-        return self.probability(logit(rows.market), self.matrix(rows))
+        matrix = self.matrix(rows)
+        if self.is_baseline:
+            return rows.market.copy()
+        return self.probability(logit(rows.market), matrix)
 
     def probability(self, margin: Floats, features: Floats) -> Floats:
         """(n,) probability of 1.
