@@ -1,15 +1,15 @@
 """Proof that features know only the past: cut the tape at t, compute again, and compare to the bit."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.arrays import Floats, Ints
 
 Value = float | str
+Column = Floats | Sequence[Value]
 
 
 class Cuttable(Protocol):
@@ -39,6 +39,7 @@ class Audit:
 
     findings: tuple[Finding, ...]
     checked: int  # values compared
+    features: tuple[str, ...]
     always_null: tuple[str, ...]  # features that were unknown at every audited time: nothing is proven of them
 
     @property
@@ -61,15 +62,17 @@ def truncation(tape: T, times: Ints, compute: Callable[[T, int], Mapping[str, Va
 
 
 def recomputation(
-    times: Ints, published: Mapping[str, Floats], recomputed: Mapping[str, Floats], tolerance: float = 1e-9
+    times: Ints, published: Mapping[str, Column], recomputed: Mapping[str, Column], tolerance: float = 1e-9
 ) -> Audit:
     """Whether features computed again equal what was published: null masks exactly, values to a relative tolerance."""
     missing = sorted(set(published) ^ set(recomputed))
     if missing:
         raise ValueError(f"only in one of the two tables: {', '.join(missing)}")
 
-    def rows(table: Mapping[str, npt.NDArray[np.float64]]) -> Iterable[Mapping[str, Value]]:
-        return ({name: float(values[i]) for name, values in table.items()} for i in range(len(times)))
+    def rows(table: Mapping[str, Column]) -> Iterable[Mapping[str, Value]]:
+        for i in range(len(times)):
+            row = ((name, values[i]) for name, values in table.items())
+            yield {name: value if isinstance(value, str) else float(value) for name, value in row}
 
     def close(a: Value, b: Value) -> bool:
         if isinstance(a, str) or isinstance(b, str) or np.isnan(a) or np.isnan(b):
@@ -101,4 +104,4 @@ def _compare(
             known[name] = known.get(name, False) or isinstance(value, str) or not np.isnan(value)
             if not equal(value, right[name]):
                 findings.append(Finding(name, t, value, right[name]))
-    return Audit(tuple(findings), checked, tuple(name for name, seen in known.items() if not seen))
+    return Audit(tuple(findings), checked, tuple(known), tuple(name for name, seen in known.items() if not seen))

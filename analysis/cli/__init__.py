@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 import recorder
-from analysis.cli import export
+from analysis.cli import audit, bars, export, features
 from analysis.cli.common import Context
 from recorder.errors import ConfigError, RecorderError, StoreUnavailable
 
@@ -51,6 +51,9 @@ def _options(
 # The order of --help. Each is a module with `register(app)`.
 COMMANDS = [
     export,
+    bars,
+    features,
+    audit,
 ]
 
 for command in COMMANDS:

@@ -3,13 +3,17 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from recorder.errors import ConfigError
 from recorder.settings import Settings
+
+if TYPE_CHECKING:
+    from analysis.load import Source
 
 Venue = Annotated[str, typer.Argument(help="Name of the venue, such as kraken.")]
 Symbols = Annotated[list[str], typer.Argument(help="Symbols in the venue's own spelling.")]
@@ -18,6 +22,13 @@ From = Annotated[
 ]
 Start = Annotated[str, typer.Option("--start", help="First instant, UTC: 2026-03-05 or 2026-03-05T14:00.")]
 End = Annotated[str, typer.Option("--end", help="First instant after, UTC.")]
+
+GapChoice = Annotated[
+    Literal["raise", "mask", "ignore"],
+    typer.Option("--on-gap", help="Where the tape may be incomplete: stop, mark the rows, or take them as they are."),
+]
+
+_SHOWN = 40
 
 
 class Context(NamedTuple):
@@ -42,6 +53,42 @@ def instant(text: str) -> datetime:
     except ValueError:
         raise ConfigError(f"{text!r} is no time; write it like 2026-03-05 or 2026-03-05T14:00:00") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def source_of(context: Context, archive: Path | None) -> "Source":
+    """The archive that was named, or the database of the settings."""
+    from analysis.load import open_source
+    from analysis.load.postgres import PostgresSource
+
+    return open_source(archive) if archive is not None else PostgresSource.of(context.settings())
+
+
+def pair(text: str) -> tuple[str, str]:
+    """venue:symbol in two.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    venue, colon, symbol = text.partition(":")
+    if not (venue and colon and symbol):
+        raise ConfigError(f"{text!r} is no venue:symbol, such as kraken:BTC/USD")
+    return venue, symbol
+
+
+def show(table: Any) -> None:
+    """Print an Arrow table, and of a long one its first rows."""
+    shown = Table(*table.schema.names)
+    for row in table.slice(0, _SHOWN).to_pylist():
+        shown.add_row(*(_cell(value) for value in row.values()))
+    console().print(shown)
+    if table.num_rows > _SHOWN:
+        typer.echo(f"the first {_SHOWN} of {table.num_rows:,} rows; --out writes all")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")[:19]
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
 def console(stderr: bool = False) -> Console:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from analysis.arrays import FOREVER, Bools, Gaps, Ints
 from analysis.errors import GapError
-from analysis.load.source import US, Instrument, Range, Reader
+from analysis.load.source import US, Instrument, Range, Reader, Unrecorded
 from analysis.load.tables import GAP, Channel
 
 OnGap = Literal["raise", "mask", "ignore"]
@@ -34,28 +34,26 @@ Row = dict[str, Any]
 def missing(reader: Reader, instruments: Sequence[Instrument], channel: Channel, span: Range) -> pa.Table:
     """The rows of GAP, healed ones left out, whose hole touches a range, and what lies outside the recording.
 
-    A range that reaches before the first frame about an instrument, or beyond the latest frame of its venue, has a row
-    of state UNRECORDED there: nothing on the tape tells a quiet market from nobody looking.
+    A range that reaches before the first frame about an instrument, beyond the latest frame of its venue, or into days
+    that an archive does not have, has a row of state UNRECORDED there: no gap tells that nobody was looking.
     """
     found = reader.gaps([one.instrument_id for one in instruments], span)
     keep = pc.and_(pc.equal(found["channel"], channel), pc.not_equal(found["state"], "healed"))
     rows = found.filter(keep).to_pylist()
-    known = {one.venue: reader.recorded_until(one.venue) for one in instruments}
     for one in instruments:
         if span.start < one.first_seen and span.start < span.end:
-            rows.append(_unrecorded(one, channel, _AGES, one.first_seen, "before the first frame about it"))
-        until = known[one.venue]
-        if until is not None and until + US < span.end:
-            rows.append(_unrecorded(one, channel, until, None, "after the latest frame"))
+            before = Unrecorded(_AGES, one.first_seen, "before the first frame about it")
+            rows.append(_row(one, channel, before))
+        rows += [_row(one, channel, absent) for absent in reader.unrecorded(one.venue, span)]
     rows = [row for row in rows if _touches(row, span)]
     rows.sort(key=lambda row: (_hole(row)[0], row["instrument_id"]))
     return pa.Table.from_pylist(rows, GAP)
 
 
-def _unrecorded(one: Instrument, channel: Channel, started: datetime, ended: datetime | None, reason: str) -> Row:
-    row: Row = dict.fromkeys(GAP.names)
+def _row(one: Instrument, channel: Channel, absent: Unrecorded) -> Row:
     told = {"instrument_id": one.instrument_id, "channel": channel, "cause": UNRECORDED, "state": UNRECORDED}
-    return row | told | {"reason": reason, "started_at": started, "ended_at": ended}
+    span = {"reason": absent.reason, "started_at": absent.start, "ended_at": absent.end}
+    return dict.fromkeys(GAP.names) | told | span
 
 
 def _hole(row: Row) -> tuple[datetime, datetime | None]:

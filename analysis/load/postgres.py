@@ -10,7 +10,7 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
-from analysis.load.source import Instrument, Range
+from analysis.load.source import US, Instrument, Range, Unrecorded
 from analysis.load.tables import GAP, Layout
 from recorder.database import CONNECT_TIMEOUT_S, READER, check_url, judge
 from recorder.instruments import instrument_id
@@ -89,10 +89,28 @@ class PostgresReader:
             found = self._fetch(query).to_pylist()
         return [Instrument(row["instrument_id"], venue, row["symbol"], row["first_seen"]) for row in found]
 
+    def unrecorded(self, venue: str, span: Range) -> list[Unrecorded]:
+        """What lies after the latest frame of the venue."""
+        until = self.recorded_until(venue)
+        if until is None or until + US >= span.end:
+            return []
+        return [Unrecorded(until, None, "after the latest frame")]
+
     def recorded_until(self, venue: str) -> datetime | None:
-        """Receipt of the latest frame."""
+        """Receipt of the latest frame of any session with a venue; None where no session is known."""
         found: datetime | None = self._bound(_RECORDED_UNTIL, venue).column(0)[0].as_py()
         return found
+
+    def schema_version(self) -> int:
+        """Number of the last migration."""
+        return int(self._fetch("SELECT max(version) FROM schema_migration").column(0)[0].as_py())
+
+    def count(self, layout: Layout, instruments: Sequence[int], span: Range) -> int:
+        """How many rows `rows` would give."""
+        found = self._fetch(
+            f"SELECT count(*) FROM {layout.name} WHERE {_among(instruments)} AND {_within(layout, span)}"
+        )
+        return int(found.column(0)[0].as_py())
 
     def gaps(self, instruments: Sequence[int], span: Range) -> pa.Table:
         """Gaps that may touch the range."""
@@ -108,8 +126,7 @@ class PostgresReader:
         """Rows of one table."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
         table = self._fetch(
-            f"SELECT {', '.join(columns)} FROM {layout.name} WHERE {_among(instruments)}"
-            f" AND {layout.clock} >= {_instant(span.start)} AND {layout.clock} < {_instant(span.end)}"
+            f"SELECT {', '.join(columns)} FROM {layout.name} WHERE {_among(instruments)} AND {_within(layout, span)}"
         )
         return table.replace_schema_metadata(None).cast(schema)
 
@@ -125,11 +142,15 @@ class PostgresReader:
 
 
 # COPY takes no parameters, and without COPY the driver holds the whole answer as text. So what goes into these queries
-# is written by the two functions below alone: integers and instants, never a text from outside.
+# is written by the functions below alone: integers and instants, never a text from outside.
 def _among(instruments: Sequence[int]) -> str:
     if not instruments:
         return "false"
     return f"instrument_id IN ({', '.join(str(int(number)) for number in instruments)})"
+
+
+def _within(layout: Layout, span: Range) -> str:
+    return f"{layout.clock} >= {_instant(span.start)} AND {layout.clock} < {_instant(span.end)}"
 
 
 def _instant(at: datetime) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from analysis.arrays import Ints
 from analysis.load import holes
 from analysis.load.frames import named, nanoseconds, nothing, ordered
 from analysis.load.holes import OnGap
@@ -95,21 +96,42 @@ def stretches(
     missing = None if on_gap == "ignore" else holes.missing(reader, whose, layout.name, span)
     if missing is not None and on_gap == "raise":
         holes.require_whole(missing, whose)
+    for table in ordered_rows(reader, layout, whose, span, columns, progress=progress):
+        frame = named(table, whose, columns)
+        if on_gap == "mask" and missing is not None:
+            mark = holes.inside(missing, owners(table, whose), nanoseconds(table[layout.clock]))
+            frame = frame.append_column(IN_GAP, pa.array(mark))
+        yield frame
+
+
+def ordered_rows(
+    reader: Reader,
+    layout: Layout,
+    whose: Sequence[Instrument],
+    span: Range,
+    columns: Sequence[str],
+    *,
+    progress: bool = False,
+) -> Iterator[pa.Table]:
+    """The rows of a range in order, a table for each stretch that has any: the columns, and those that order them.
+
+    instrument_id is there when several are asked for.
+    """
     ids = [one.instrument_id for one in whose]
-    keys = layout.order if len(ids) > 1 else tuple(name for name in layout.order if name != "instrument_id")
-    needed = list(dict.fromkeys(["instrument_id", *keys, *columns]))
+    needed = list(dict.fromkeys(["instrument_id", *layout.order, *columns]))
     if len(ids) == 1:
         needed.remove("instrument_id")
     for piece in _shown(span.pieces(layout.stretch), layout.name, progress):
         table = ordered(reader.rows(layout, ids, piece, needed), layout)
-        if not table.num_rows:
-            continue
-        frame = named(table, whose, columns)
-        if on_gap == "mask" and missing is not None:
-            whose_row = np.full(table.num_rows, ids[0]) if len(ids) == 1 else table["instrument_id"].to_numpy()
-            mark = holes.inside(missing, whose_row, nanoseconds(table[layout.clock]))
-            frame = frame.append_column(IN_GAP, pa.array(mark))
-        yield frame
+        if table.num_rows:
+            yield table
+
+
+def owners(table: pa.Table, whose: Sequence[Instrument]) -> Ints:
+    """(n,) instrument_id of rows of `ordered_rows`."""
+    if len(whose) == 1:
+        return np.full(table.num_rows, whose[0].instrument_id, np.int64)
+    return np.asarray(table["instrument_id"].to_numpy(), np.int64)
 
 
 def whole(

@@ -55,6 +55,15 @@ class Range:
         return self.start < other.end and other.start < self.end
 
 
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """A stretch a source says nothing about; `end` is None where it has no end."""
+
+    start: datetime
+    end: datetime | None
+    reason: str
+
+
 class Reader(Protocol):
     """One consistent view of a source."""
 
@@ -62,8 +71,8 @@ class Reader(Protocol):
         """What was recorded at a venue, by symbol; only these symbols where named."""
         ...
 
-    def recorded_until(self, venue: str) -> datetime | None:
-        """Receipt of the latest frame of any session with a venue; None where no session is known."""
+    def unrecorded(self, venue: str, span: Range) -> list["Unrecorded"]:
+        """Stretches of a range of which the source knows that it holds nothing of a venue, gap or not."""
         ...
 
     def gaps(self, instruments: Sequence[int], span: Range) -> pa.Table:

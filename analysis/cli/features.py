@@ -1,0 +1,71 @@
+"""`tapedeck-analysis features`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from analysis.cli.common import End, From, Start, Venue, instant, pair, source_of
+
+Symbol = Annotated[str, typer.Argument(help="Symbol; of a prediction market the token of outcome 0.")]
+Out = Annotated[Path, typer.Option("--out", help="Parquet to write; its manifest comes beside it as .json.")]
+Every = Annotated[float, typer.Option("--every", help="Seconds between two decision times.")]
+Kind = Annotated[
+    Literal["bars", "snapshots"],
+    typer.Option("--set", help="bars: the 64 of a series; snapshots: the 66 of a prediction market."),
+]
+Token = Annotated[str | None, typer.Option("--no", help="Of a market: the token of outcome 1.")]
+Other = Annotated[
+    list[str] | None, typer.Option("--other", help="venue:symbol of the same instrument elsewhere; repeat for more.")
+]
+Leader = Annotated[str | None, typer.Option("--leader", help="venue:symbol of the venue whose moves come first.")]
+Warmup = Annotated[
+    float | None, typer.Option("--warmup-days", help="How far back to read; without it, as far as any feature needs.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(features)
+
+
+def features(
+    context: typer.Context,
+    venue: Venue,
+    symbol: Symbol,
+    start: Start,
+    end: End,
+    out: Out,
+    every: Every = 60.0,
+    kind: Kind = "bars",
+    no: Token = None,
+    other: Other = None,
+    leader: Leader = None,
+    warmup_days: Warmup = None,
+    archive: From = None,
+) -> int:
+    """Compute every feature at regular decision times, point-in-time, and write them with a manifest.
+
+    Unknown is null, never 0: a feature whose window lies in a gap, or reaches before the recording, has no value.
+
+    Example: `tapedeck-analysis features kraken BTC/USD --start 2026-03-05 --end 2026-03-06 --out btc.parquet`
+    """
+    from analysis import published
+
+    recipe = published.Recipe(
+        kind=kind,
+        venue=venue,
+        symbol=symbol,
+        start=instant(start),
+        end=instant(end),
+        every_s=every,
+        other_token=no,
+        others=tuple(pair(text) for text in other or ()),
+        leader=None if leader is None else pair(leader),
+        warmup_s=None if warmup_days is None else warmup_days * 86_400,
+    )
+    columns = published.compute(published.tape_of(source_of(context.obj, archive), recipe), recipe.times)
+    manifest = published.write(out, recipe, columns, datetime.now(UTC))
+    typer.echo(f"{len(manifest.columns)} features at {manifest.rows:,} times in {out}")
+    return 0
