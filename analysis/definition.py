@@ -33,7 +33,7 @@ def definition_hash(function: Callable[..., object], name: str = "") -> str:
     """
     bound: Mapping[str, object] = {}
     if isinstance(function, partial):
-        function, bound = function.func, function.keywords
+        bound, function = function.keywords, function.func
     if not isinstance(function, FunctionType):
         raise TypeError(f"{function!r} is no plain function: its definition cannot be read")
     parts = sorted(set(_reached(function)))

@@ -29,7 +29,6 @@ class Spans:
         if (self.end < self.start).any():
             raise ValueError("a label ends before its decision")
 
-
     def take(self, rows: Ints) -> "Spans":
         """Some of the rows."""
         return Spans(self.start[rows], self.end[rows], None if self.event is None else self.event[rows])

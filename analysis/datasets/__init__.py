@@ -3,13 +3,13 @@
     frame = datasets.load("btc_range", folder, "4h")    # a Dataset; datasets.NAMES lists the sets
     frame = frame.select(["logit_mid", "to_low"])       # refuses by name what nobody knew at the time
 
-`datasets.direction` makes the same of candles, for models of the direction of a price.
+`direction.dataset` makes the same of any candles, for models of the direction of a price.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.datasets import btc_range, long_horizon, mixed10m, mixed24h
+from analysis.datasets import btc_range, direction, long_horizon, mixed10m, mixed24h
 from analysis.datasets.files import DataMissing
 from analysis.datasets.frame import UNUSABLE, Dataset, UnusableFeature
 from recorder.errors import ConfigError
@@ -19,16 +19,18 @@ _SETS: dict[str, Callable[[Path], Dataset]] = {
     "mixed10m": mixed10m.load,
     "mixed24h": mixed24h.load,
     "long_horizon": long_horizon.load,
+    "crypto_5m": direction.load,
 }
 NAMES = tuple(_SETS)
-"""Sets of resolved markets."""
+"""Four sets of resolved markets, and the direction of crypto candles."""
+RESOLVED = NAMES[:4]
 
 
 _TRAINS = {"mixed24h": "24h"}  # when its other prices stood is not known
 
 
 def load(name: str, folder: Path, horizon: str | None = None) -> Dataset:
-    """A set of resolved markets.
+    """A set.
 
     Args:
         name: One of NAMES.
@@ -45,4 +47,4 @@ def load(name: str, folder: Path, horizon: str | None = None) -> Dataset:
     return frame.at(chosen) if chosen else frame
 
 
-__all__ = ["NAMES", "UNUSABLE", "DataMissing", "Dataset", "UnusableFeature", "load"]
+__all__ = ["NAMES", "RESOLVED", "UNUSABLE", "DataMissing", "Dataset", "UnusableFeature", "load"]

@@ -46,7 +46,9 @@ def instants(rows: pl.DataFrame, column: str) -> Ints:
     values = rows[column]
     if values.dtype == pl.String:
         values = values.str.to_datetime(time_unit="ns", time_zone="UTC", strict=True)
-    return values.dt.cast_time_unit("ns").dt.replace_time_zone(None).to_numpy().astype("datetime64[ns]").astype(np.int64)
+    return (
+        values.dt.cast_time_unit("ns").dt.replace_time_zone(None).to_numpy().astype("datetime64[ns]").astype(np.int64)
+    )
 
 
 def points_by(path: Path, key: str) -> dict[str, tuple[Ints, Floats]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,12 +56,13 @@ class Dataset:
 
     def take(self, index: Index) -> Self:
         """Some of the rows."""
-        arrays = {
+        arrays: dict[str, Any] = {
             field.name: value[index]
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), np.ndarray)
         }
-        return replace(self, features={name: values[index] for name, values in self.features.items()}, **arrays)
+        arrays["features"] = {name: values[index] for name, values in self.features.items()}
+        return replace(self, **arrays)
 
     def at(self, horizon: str) -> Self:
         """The rows of one horizon; there a market has one row, so each counts 1.
@@ -90,9 +91,9 @@ class Dataset:
         )
 
 
-ANSWERS = {
-    name: "it is the answer" for name in ("outcome_yes", "resolved_to", "label", "payout", "winner", "winning_outcome")
-}
+ANSWERS = dict.fromkeys(
+    ("outcome_yes", "resolved_to", "label", "payout", "winner", "winning_outcome"), "it is the answer"
+)
 _LATER = {
     "closed_time": "it is known only once the market has closed",
     "volume_total": "the final volume is known only after the end",
@@ -102,12 +103,12 @@ UNUSABLE: Mapping[str, Mapping[str, str]] = {
     "btc_range": _LATER,
     "mixed10m": {
         **_LATER,
-        **{name: _TRUE_END for name in ("hours_to_end", "log_hours_to_end", "life_elapsed", "last_ts", "horizon")},
+        **dict.fromkeys(("hours_to_end", "log_hours_to_end", "life_elapsed", "last_ts", "horizon"), _TRUE_END),
         "n": "the number of points of a market's whole life is known only after it",
     },
     "mixed24h": {
         **_LATER,
-        **{name: _TRUE_END for name in ("hours_to_end", "log_hours_to_end", "life_elapsed", "horizon")},
+        **dict.fromkeys(("hours_to_end", "log_hours_to_end", "life_elapsed", "horizon"), _TRUE_END),
         "history_points": "the number of points of a market's whole life is known only after it",
         "price_midlife": "the middle of a market's life is placed by its true end, which is known only afterwards",
     },

@@ -1,7 +1,7 @@
 """Questions of several venues weeks before their resolution, with the crowd's probability when they were frozen.
 
-Only resolved questions are here: one frozen shortly before the collection's end is here only if it resolved early, which
-lifts the base rate in the later part. What tells that time apart, such as the scheduled close, is no feature.
+Only resolved questions are here: one frozen shortly before the collection's end is here only if it resolved early,
+which lifts the base rate in the later part. What tells that time apart, such as the scheduled close, is no feature.
 """
 
 from pathlib import Path

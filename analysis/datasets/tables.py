@@ -102,7 +102,7 @@ def of_kind(now: Quoted, kind: str) -> Floats:
     Null: never
     Source: listing
     """
-    return (now.category == kind).astype(np.float64)
+    return np.asarray(now.category == kind, np.float64)
 
 
 @QUOTED.add("source_{source}", "kind", ["listing"], source=SOURCES)
@@ -114,4 +114,4 @@ def from_source(now: Quoted, source: str) -> Floats:
     Null: never
     Source: listing
     """
-    return (now.source == source).astype(np.float64)
+    return np.asarray(now.source == source, np.float64)

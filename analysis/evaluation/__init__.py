@@ -1,8 +1,8 @@
 """Judging a model against its baseline on rows it could not know, and telling a person.
 
-    found = evaluate(trained.model, rows.take(trained.split.test))
-    print(found.verdict)
-    write_report(found, folder)          # report.html, evaluation.json, card.md
+found = evaluate(trained.model, rows.take(trained.split.test))
+print(found.verdict)
+write_report(found, folder)          # report.html, evaluation.json, card.md
 """
 
 from analysis.evaluation.evaluate import Evaluation, Slice, evaluate, judged, unknown_to

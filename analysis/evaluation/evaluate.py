@@ -1,13 +1,13 @@
 """Judging a model on rows it could not know, against the baseline on the same rows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from analysis.arrays import Floats
-from analysis.datasets.frame import Dataset
+from analysis.datasets.frame import Dataset, once_each
 from analysis.evaluation.money import Costs, Money, money
 from analysis.evaluation.scores import (
     BrierParts,
@@ -23,6 +23,7 @@ from analysis.evaluation.scores import (
 from analysis.evaluation.skill import COVERAGE, LEAST_EVENTS, RESAMPLES, Skill, skill
 from analysis.models.boost import logit
 from analysis.models.model import Facts, Model
+from recorder.errors import ConfigError
 
 _SHUFFLES = 5
 
@@ -58,7 +59,7 @@ class Slice:
     def verdict(self) -> str:
         """What may be said of it."""
         if self.log_loss_skill.events < LEAST_EVENTS:
-            return f"no skill shown: {self.log_loss_skill.events} events are too few to tell"
+            return "no skill shown: too few events"
         if self.log_loss_skill.shown and not self.brier_skill.harm:
             return "skill shown"
         return "no skill shown: worse than the baseline" if self.log_loss_skill.harm else "no skill shown"
@@ -97,8 +98,10 @@ class Evaluation:
     def verdict(self) -> str:
         """One sentence: skill is claimed only where the interval of the log loss saved lies above zero."""
         s, name = self.whole.log_loss_skill, self.facts.baseline
-        interval = f"{s.value:+.4f} nats, {COVERAGE:.0%} interval {s.low:+.4f} to {s.high:+.4f}, {s.events} events"
-        return f"{self.whole.verdict} against the {name}: log loss saved {interval}"
+        if s.events < LEAST_EVENTS:
+            return f"no skill shown against the {name}: {s.events} events are too few to tell"
+        interval = f"{COVERAGE:.0%} interval {s.low:+.4f} to {s.high:+.4f} over {s.events} events"
+        return f"{self.whole.verdict} against the {name}: {s.value:+.4f} nats of log loss saved, {interval}"
 
     def json(self) -> dict[str, Any]:
         """For `json.dumps`: numbers that are not there are null."""
@@ -127,7 +130,9 @@ def unknown_to(facts: Facts, rows: Dataset, *, keep_overlap: bool = False) -> Da
     return rows.take(free)
 
 
-def evaluate(model: Model, rows: Dataset, *, seed: int = 1, costs: Costs | None = None, left_out: int = 0) -> Evaluation:
+def evaluate(
+    model: Model, rows: Dataset, *, seed: int = 1, costs: Costs | None = None, left_out: int = 0
+) -> Evaluation:
     """Judge a model.
 
     Args:
@@ -138,14 +143,14 @@ def evaluate(model: Model, rows: Dataset, *, seed: int = 1, costs: Costs | None 
         left_out: How many rows were taken out before, for the report.
 
     Raises:
-        ValueError: There are no rows, or some belong to events of the training rows.
+        ConfigError: There are no rows, or some belong to events of the training rows.
         ModelError: The rows' features are not those of the model.
     """
     if not len(rows):
-        raise ValueError(f"nothing to judge {model.facts.name} on: all {left_out} rows were known to it")
+        raise ConfigError(f"nothing to judge {model.facts.name} on: all {left_out} rows were known to it")
     known = int(np.isin(rows.event, np.array(model.facts.events, dtype=np.str_)).sum())
     if known:
-        raise ValueError(f"{known} of {len(rows)} rows belong to events the model was trained on; see unknown_to")
+        raise ConfigError(f"{known} of {len(rows)} rows belong to events the model was trained on; see unknown_to")
     p = model.predict(rows)
     return Evaluation(
         facts=model.facts,
@@ -206,9 +211,12 @@ def _scores(label: Floats, p: Floats, weight: Floats) -> Scores:
 
 
 def _slices(rows: Dataset, p: Floats, key: Any, seed: int) -> list[Slice]:
-    """One slice for each value of a key, in the order in which they come."""
-    names = list(dict.fromkeys(key.tolist()))
-    return [judged(name, rows.take(key == name), p[key == name], seed) for name in names]
+    """One slice for each value of a key, in the order in which they come; in each a market counts once."""
+    out = []
+    for name in dict.fromkeys(key.tolist()):
+        part = rows.take(key == name)
+        out.append(judged(name, replace(part, weight=once_each(part.subject)), p[key == name], seed))
+    return out
 
 
 def _importance(model: Model, rows: Dataset, p: Floats, seed: int) -> list[Importance]:

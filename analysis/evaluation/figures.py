@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -32,8 +33,14 @@ def figures(found: Evaluation) -> dict[str, str]:
 
 
 def _svg(draw: Callable[[Axes], None], salt: str) -> str:
-    colours = {f"{part}.color": INK for part in ("text", "xtick", "ytick")}
-    settings = {"svg.hashsalt": salt, "svg.fonttype": "none", "axes.edgecolor": INK, "axes.labelcolor": INK, **colours}
+    colours: dict[Any, Any] = {f"{part}.color": INK for part in ("text", "xtick", "ytick")}
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": salt,
+        "svg.fonttype": "none",
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        **colours,
+    }
     with mpl.rc_context({**settings, "font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(6.0, 3.8), layout="constrained")
         draw(figure.add_subplot())

@@ -110,8 +110,8 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+def _number(value: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else "-"
 
 
 def _interval(found: Skill) -> str:

@@ -1,8 +1,8 @@
 """Models that correct a forecast everybody can read, such as a market's price, where they have shown to know better.
 
-    trained = train(rows, splits.time_ordered(rows.spans, 0.3), seed=1)
-    probability = trained.model.predict(rows.take(trained.split.test))
-    folder = registry.save(trained.model, home / "models")
+trained = train(rows, splits.time_ordered(rows.spans, 0.3), seed=1)
+probability = trained.model.predict(rows.take(trained.split.test))
+folder = registry.save(trained.model, home / "models")
 """
 
 from analysis.models.boost import Params

@@ -1,6 +1,5 @@
 """Gradient-boosted trees that correct a forecast: what one training run is, wherever its rows lie."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +26,7 @@ def expit(margin: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """How trees are grown. The defaults are cautious: a set of resolved markets is small and its price is a good forecast."""
+    """How trees are grown. The defaults are cautious: resolved markets are few, and a price forecasts well."""
 
     depth: int = 2
     eta: float = 0.05
@@ -176,9 +175,3 @@ def no_trees(names: list[str], seed: int) -> xgb.Booster:
     """A booster that corrects nothing."""
     matrix = xgb.DMatrix(np.zeros((1, len(names))), label=np.zeros(1), feature_names=names)
     return xgb.train(Params().xgboost(seed), matrix, 0)
-
-
-def from_mapping(values: Mapping[str, float]) -> Params:
-    """Parameters by name, as a search or a model file gives them."""
-    whole = {"depth", "rounds", "patience"}
-    return Params(**{k: int(v) if k in whole else bool(v) if k == "balanced" else float(v) for k, v in values.items()})

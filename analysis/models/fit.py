@@ -137,9 +137,7 @@ def fit(
     return Fit(booster, share, calibration, trees, calibrating, rounds, fold)
 
 
-def accept(
-    keys: Keys, spans: Spans, fold: OutOfFold, looks: int = 1
-) -> tuple[float, Calibration, Verdict, Verdict]:
+def accept(keys: Keys, spans: Spans, fold: OutOfFold, looks: int = 1) -> tuple[float, Calibration, Verdict, Verdict]:
     """(share of the trees, calibration, verdict on each), by cross-fitting over the folds."""
     rows = fold.rows
     label, margin, weight = keys.label[rows], keys.margin[rows], keys.weight[rows]

@@ -42,7 +42,7 @@ class Facts:
     embargo_ns: int
     rows: int
     markets: int
-    base_rate: float
+    base_rate: float | None  # None where there were no rows
     horizons: tuple[str, ...]
     first_decision_ns: int  # of the training rows
     last_label_ns: int  # of the training rows: what was decided before may not be tested on
@@ -154,7 +154,7 @@ def facts_of(rows: Dataset) -> dict[str, Any]:
         "features": dict(rows.definitions),
         "rows": len(rows),
         "markets": len(np.unique(rows.subject)),
-        "base_rate": float(np.average(rows.label, weights=rows.weight)) if len(rows) else float("nan"),
+        "base_rate": float(np.average(rows.label, weights=rows.weight)) if len(rows) else None,
         "horizons": tuple(np.unique(rows.horizon).tolist()),
         "first_decision_ns": int(rows.start.min()) if len(rows) else 0,
         "last_label_ns": int(rows.end.max()) if len(rows) else 0,

@@ -1,11 +1,11 @@
 """A search for parameters within a budget; the score is the purged out-of-fold log loss of the training rows alone."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import optuna
 
 from analysis.arrays import Ints
-from analysis.models.boost import Engine, Keys, Params, from_mapping
+from analysis.models.boost import Engine, Keys, Params
 from analysis.models.fit import Step, cross_validate, out_of_fold_loss
 from analysis.splits import Spans
 
@@ -55,19 +55,16 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def loss(trial: optuna.Trial) -> float:
-        chosen = {
-            **asdict(start),
-            "depth": trial.suggest_int("depth", 1, 4),
-            "eta": trial.suggest_float("eta", 0.01, 0.2, log=True),
-            "leaf": trial.suggest_float("leaf", 0.5, 20.0, log=True),
-            "l2": trial.suggest_float("l2", 0.5, 100.0, log=True),
-            "subsample": trial.suggest_float("subsample", 0.5, 1.0),
-            "columns": trial.suggest_float("columns", 0.3, 1.0),
-        }
-        params = from_mapping(chosen)
-        fold = cross_validate(
-            engine, keys, spans, train, params, seed=seed, embargo_ns=embargo_ns, step=lambda _: None
+        params = replace(
+            start,
+            depth=trial.suggest_int("depth", 1, 4),
+            eta=trial.suggest_float("eta", 0.01, 0.2, log=True),
+            leaf=trial.suggest_float("leaf", 0.5, 20.0, log=True),
+            l2=trial.suggest_float("l2", 0.5, 100.0, log=True),
+            subsample=trial.suggest_float("subsample", 0.5, 1.0),
+            columns=trial.suggest_float("columns", 0.3, 1.0),
         )
+        fold = cross_validate(engine, keys, spans, train, params, seed=seed, embargo_ns=embargo_ns, step=lambda _: None)
         step(f"trial {trial.number + 1}")
         return out_of_fold_loss(keys, fold)
 
@@ -75,4 +72,4 @@ def search(
     searched = ("depth", "eta", "leaf", "l2", "subsample", "columns")
     study.enqueue_trial({name: value for name, value in asdict(start).items() if name in searched})
     study.optimize(loss, n_trials=budget.trials, timeout=budget.seconds)
-    return Found(from_mapping({**asdict(start), **study.best_params}), len(study.trials), float(study.best_value))
+    return Found(replace(start, **study.best_params), len(study.trials), float(study.best_value))

@@ -52,7 +52,7 @@ def train(
 
     Args:
         rows: A training frame. With an `engine` its features may be elsewhere.
-        split: Of `splits.time_ordered`, `walk_forward` or `combinatorial` over `rows.spans`; the test part may be empty.
+        split: Of `time_ordered`, `walk_forward` or `combinatorial` over `rows.spans`; its test part may be empty.
         name: Of the model; that of the set unless given.
         params: How trees are grown, or where a search begins.
         budget: Of a search for parameters; none unless given.
