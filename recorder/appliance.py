@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,7 +19,8 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from recorder.errors import ConfigError
 from recorder.health import read_all
-from recorder.settings import Settings
+from recorder.settings import Settings, VenueSettings
+from recorder.shares import ALL_OF, recorder_names
 
 ROOT = Path(__file__).resolve().parent.parent
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
@@ -40,9 +41,14 @@ def programs(settings: Settings) -> list[str]:
     return [
         *(["postgres"] if settings.database.url is None else []),
         *(["simulator"] if settings.simulator.enabled else []),
-        *(f"recorder-{name}" for name, venue in settings.venues.items() if venue.enabled),
+        *(name for venue, values in _recorded(settings) for name in recorder_names(venue, values.processes)),
         "writer",
+        *(["discovery"] if settings.discovery.enabled and any(v.enabled for v in settings.venues.values()) else []),
     ]
+
+
+def _recorded(settings: Settings) -> list[tuple[str, VenueSettings]]:
+    return [(name, values) for name, values in settings.venues.items() if values.enabled]
 
 
 def render(template: str, settings: Settings, cwd: Path, root_user: bool) -> str:
@@ -58,22 +64,44 @@ def render(template: str, settings: Settings, cwd: Path, root_user: bool) -> str
     source.read_string(template)
     result = configparser.RawConfigParser()
     for section in source.sections():
-        if not section.startswith("program:"):
+        if not section.startswith(("program:", "group:")):
             result[section] = dict(source[section])
     result["supervisorctl"]["serverurl"] = f"unix://{_escape(settings.home)}/supervisor.sock"
     if root_user:
         result["supervisord"]["user"] = "root"
-    for program in programs(settings):
-        kind, _, venue = program.partition("-")
-        options = dict(source[f"program:{kind}"])
-        script, *arguments = options["command"].removeprefix("python ").split()
-        words = [sys.executable, str(ROOT / script), *(venue if word == "VENUE" else word for word in arguments)]
-        options["command"] = _escape(shlex.join(words))
-        options["directory"] = _escape(cwd)
-        result[f"program:{program}"] = options
+    recorders = []
+    for kind in (section.removeprefix("program:") for section in source.sections() if section.startswith("program:")):
+        if kind == "recorder":
+            for venue, values in _recorded(settings):
+                recorders.append(f"recorder-{venue}")
+                _add_program(result, recorders[-1], source["program:recorder"], cwd, venue, values.processes)
+        elif kind in programs(settings):
+            _add_program(result, kind, source[f"program:{kind}"], cwd)
+    if recorders:
+        result["group:recorders"] = dict(source["group:recorders"]) | {"programs": ",".join(recorders)}
     text = io.StringIO()
     result.write(text)
     return text.getvalue()
+
+
+def _add_program(
+    result: configparser.RawConfigParser,
+    name: str,
+    options: Mapping[str, str],
+    cwd: Path,
+    venue: str = "",
+    processes: int = ALL_OF,
+) -> None:
+    """One [program]; several processes are told their share, and each has a log of its own."""
+    script, *arguments = options["command"].removeprefix("python ").split()
+    words = [sys.executable, str(ROOT / script), *(venue if word == "VENUE" else word for word in arguments)]
+    section = dict(options) | {"command": _escape(shlex.join(words)), "directory": _escape(cwd)}
+    if processes != ALL_OF:
+        own = "%(program_name)s-%(process_num)02d"
+        section["command"] += f" --share %(process_num)d/{processes}"
+        section |= {"numprocs": str(processes), "process_name": own}
+        section["stdout_logfile"] = options["stdout_logfile"].replace("%(program_name)s", own)
+    result[f"program:{name}"] = section
 
 
 def _escape(value: object) -> str:

@@ -40,6 +40,7 @@ class StreamState(msgspec.Struct, gc=False):
     first_id: int | None = None  # of this block; the tape resets it
     first_ts_event_ns: int | None = None
     touched: bool = True  # since the last mark
+    active: bool = False  # since the last look at what lives
 
 
 def _resumed(gap: Gap) -> Gap:
@@ -158,6 +159,8 @@ class Continuity:
                             state.gap,
                         )
                     )
+                    if state.first_id is not None:  # the way of the usual trade; all else that is data says so itself
+                        state.active = True
                     state.touched, state.first_id, state.first_ts_event_ns = False, None, None
         return marks
 
@@ -173,8 +176,8 @@ class Continuity:
 
     # ---- subscriptions ---------------------------------------------------------------------------------
 
-    def watch(self, stream: Stream, session_id: int, now_ns: int) -> None:
-        """A stream is being subscribed in a session. From now on its absence is a gap."""
+    def watch(self, stream: Stream, session_id: int | None, now_ns: int) -> None:
+        """A stream is wanted, and is being subscribed in a session. From now on its absence is a gap."""
         states = self._by_channel[stream.channel]
         state = states.get(stream.symbol)
         if state is None:
@@ -189,11 +192,54 @@ class Continuity:
             self._open(state, "unsubscribed", last_frame_ns, state.session_id)
 
     def lost(self, streams: Iterable[Stream], cause: GapCause, since_ns: int, session_id: int | None) -> None:
-        """These streams may be missing data since `since_ns`; a gap that is open already goes on."""
+        """These streams may be missing data since `since_ns`; a gap that is open already goes on.
+
+        Those that another session carries by now are not concerned.
+        """
         for stream in streams:
             state = self.state(stream)
-            if state is not None:
+            if state is not None and session_id in (None, state.session_id):
                 self._open(state, cause, since_ns, session_id)
+
+    def owner(self, stream: Stream) -> int | None:
+        """The session that carries a stream."""
+        state = self.state(stream)
+        return None if state is None else state.session_id
+
+    def hand_over(self, stream: Stream, session_id: int) -> None:
+        """Another session carries a stream from now on; nothing is missing in between."""
+        state = self.state(stream)
+        if state is not None:
+            state.session_id, state.touched, state.witness_id = session_id, True, None
+
+    def accepted(self, stream: Stream, now_ns: int, session_id: int) -> None:
+        """The venue sends a stream from now on.
+
+        Where ids prove nothing, that ends a gap of its trades: a quiet market must not seem incomplete for hours.
+        """
+        state = self.trades.get(stream.symbol) if stream.channel == "trade" else None
+        if state is None or state.gap is None or not state.watched or "trade" in self._contiguous:
+            return
+        if state.session_id == session_id:
+            state.touched = True
+            self._close(state, now_ns, None, None, healed=False)
+
+    def alive(self, stream: Stream) -> None:
+        """The venue repeated what it had said: nothing is new, and the stream lives."""
+        state = self.state(stream)
+        if state is not None:
+            state.active = True
+
+    def active_streams(self) -> list[Stream]:
+        """Watched streams that brought something since the last call."""
+        active = []
+        for states in self._by_channel.values():
+            for state in states.values():
+                if state.active:
+                    state.active = False
+                    if state.watched:
+                        active.append(state.stream)
+        return active
 
     # ---- data ------------------------------------------------------------------------------------------
 
@@ -279,7 +325,7 @@ class Continuity:
     @staticmethod
     def advance(state: StreamState, number: int | None, ts_event_ns: int | None) -> None:
         """The stream is whole up to here."""
-        state.touched = True
+        state.touched = state.active = True
         if number is not None:
             state.last_id = number
             if state.first_id is None:
@@ -320,9 +366,9 @@ class Continuity:
             ended.state, ended.reason = "healed", "the ids on both sides follow each other: nothing was missed"
         elif gap.cause == "sequence_reset":
             ended.state, ended.reason = "unhealable", "the venue began its ids anew"
-        elif channel not in self._contiguous:
+        elif channel != "trade":
             ended.state, ended.reason = "unhealable", NO_HISTORY
-        elif gap.last_id is not None and first_id is not None:
+        elif channel in self._contiguous and gap.last_id is not None and first_id is not None:
             state.holes = [*state.holes[1 - _HOLES_REMEMBERED :], Hole(gap.last_id, first_id, ended)]
         self._changed.append(ended)
 

@@ -44,6 +44,42 @@ class Recovered(msgspec.Struct):
     cut_bytes: int  # torn tail
 
 
+def recover(folder: Path) -> tuple[Recovered, Position | None]:
+    """Read a journal on from its newest checkpoint, which names every stream; changes nothing.
+
+    Returns:
+        What its last process left, and where whole blocks end in its newest segment; None where there is no segment.
+
+    Raises:
+        JournalError: there is no journal here.
+    """
+    numbers = segments(folder)
+    reader = JournalReader(folder)
+    last_frame_ns: dict[int, int] = {}
+    sessions: dict[int, Session] = {}
+    last_seq = 0
+    end: Position | None = None
+    try:
+        if numbers:
+            start = next((number for number in reversed(numbers) if reader.checkpointed(number)), numbers[0])
+            end = Position(numbers[-1], block.FILE_HEADER.size)
+            for item in reader.read(Position(start, block.FILE_HEADER.size), 1 << 62):
+                if isinstance(item, StoredBlock):
+                    end = max(end, item.next)
+                    last_seq = max(last_seq, item.seq)
+                    for session in item.header.sessions:
+                        sessions[session.session_id] = session
+                        last_frame_ns[session.session_id] = session.last_frame_ns or session.started_ns
+                    for run in item.header.runs:
+                        last_frame_ns[run.session_id] = run.last_ns
+                        if run.session_id in sessions:
+                            sessions[run.session_id] = counted(sessions[run.session_id], run)
+    finally:
+        reader.close()
+    alive = [session for session in sessions.values() if session.ended_ns is None]
+    return Recovered(list(reader.marks.values()), last_frame_ns, alive, last_seq, 0), end
+
+
 class Journal:
     """The append side; exactly one process holds it."""
 
@@ -122,32 +158,11 @@ class Journal:
     # ---- after a crash ------------------------------------------------------------------------------
 
     def _recover(self) -> Recovered:
-        """Read on from the newest checkpoint, which names every stream, and cut what was torn off the end."""
-        numbers = segments(self.folder)
-        reader = JournalReader(self.folder)
-        last_frame_ns: dict[int, int] = {}
-        sessions: dict[int, Session] = {}
-        last_seq = cut = 0
-        try:
-            if numbers:
-                start = next((number for number in reversed(numbers) if reader.checkpointed(number)), numbers[0])
-                end = Position(numbers[-1], block.FILE_HEADER.size)
-                for item in reader.read(Position(start, block.FILE_HEADER.size), 1 << 62):
-                    if isinstance(item, StoredBlock):
-                        end = max(end, item.next)
-                        last_seq = max(last_seq, item.seq)
-                        for session in item.header.sessions:
-                            sessions[session.session_id] = session
-                            last_frame_ns[session.session_id] = session.last_frame_ns or session.started_ns
-                        for run in item.header.runs:
-                            last_frame_ns[run.session_id] = run.last_ns
-                            if run.session_id in sessions:
-                                sessions[run.session_id] = counted(sessions[run.session_id], run)
-                cut = self._cut(numbers[-1], end.offset)
-        finally:
-            reader.close()
-        alive = [session for session in sessions.values() if session.ended_ns is None]
-        return Recovered(list(reader.marks.values()), last_frame_ns, alive, last_seq, cut)
+        """What the earlier process left; cuts what was torn off the end."""
+        left, end = recover(self.folder)
+        if end is not None:
+            left.cut_bytes = self._cut(end.segment, end.offset)
+        return left
 
     def _cut(self, number: int, end: int) -> int:
         path = segment_path(self.folder, number)

@@ -5,34 +5,37 @@
                  +- BACKOFF <-+------------+        CLOSED is final
 
 The link's thread reads, decodes and accounts; the tape's thread writes. Every end of a session opens a gap
-for each of its streams; the first data of the next one closes it.
+for each of its streams; the first data of the next one closes it. An end that is known beforehand opens none: a
+successor, a link of its own, takes over first (make before break), and then retires this one.
 """
 
 import enum
+import queue
 import random
 import threading
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Optional
 
 import msgspec
 
 from recorder.backoff import Backoff
 from recorder.clock import Clock
 from recorder.connection import Connection, Unwelcome
-from recorder.errors import ConnectFailed, LinkError, Silent
-from recorder.events import Accepted, Refused, Reply, Resync, Session, Stream
-from recorder.frames import Oversized
-from recorder.intake import Intake, Said, Taken
+from recorder.dialogue import Dialogue
+from recorder.errors import LinkError, Silent
+from recorder.events import GapCause, Session, Stream
+from recorder.fetches import Fetches
+from recorder.intake import Intake
 from recorder.log import get_logger
-from recorder.resyncs import FIRST_S, Resyncs
 from recorder.settings import WebsocketSettings
-from recorder.subscriber import Subscriber
 from recorder.tape import Tape
-from recorder.venues.base import Plan, Venue
+from recorder.venues.base import Venue
 
 _TICK_S = 0.1
 _REPORT_S = 60.0
-_QUIET_S = 1800.0  # a market without data is asked for anew at most this often
+_AGED = 0.85, 0.92  # a session is replaced at about this part of the age at which the venue ends it
+_TAKEN_OVER_S = 15.0  # a book that has not come by then does not hold the handover up
+_BOTH_S = 2.0  # both sessions go on for a moment: what the old one still has on its way is not lost
 
 _log = get_logger(__name__)
 
@@ -81,37 +84,55 @@ class Link:
         self,
         number: int,
         venue: Venue,
-        plan: Plan,
+        streams: Iterable[Stream],
         tape: Tape,
+        fetches: Fetches,
         settings: WebsocketSettings,
         clock: Clock,
         rng: random.Random,
         recorder: str,
+        *,
+        renew: Callable[["Link"], None],
+        predecessor: Optional["Link"] = None,
     ) -> None:
+        """
+        Args:
+            number: Place of the connection among those of the recorder.
+            venue: Whose.
+            streams: To carry; `change` replaces them.
+            tape: Gets everything.
+            fetches: REST for sessions that need it.
+            settings: Of all websockets.
+            clock: Wall and monotonic.
+            rng: For jitter and session ids.
+            recorder: Name of the process.
+            renew: Asked, from our thread, to start a successor; called once a session at most.
+            predecessor: The link whose streams this one takes over.
+        """
         self.number = number
         self._venue = venue
-        self._url = plan.url
         self._tape = tape
+        self._fetches = fetches
         self._settings = settings
         self._clock = clock
         self._rng = rng
         self._recorder = recorder
+        self._renew = renew
+        self._predecessor = predecessor
+        self._retired = threading.Event()
+        self._renewing = False  # a successor was asked for
         self._backoff = Backoff(settings.reconnect_delay_s, settings.reconnect_cap_s, rng)
-        self._wanted: frozenset[Stream] = frozenset(plan.streams)  # replaced whole by `change`, from any thread
+        self._wanted: frozenset[Stream] = frozenset(streams)  # replaced whole by `change`, from any thread
         self._state = State.IDLE
         self._last_error = ""
         self._frames = self._events = self._quarantined = self._sessions = 0
-        self._quiet_since_s = float("-inf")  # when we last reconnected for want of data
-        self._connected_s = float("-inf")
-        self._last_frame_s: float | None = None
-        self._last_data_s: float | None = None
-        # of the session
-        self._connection: Connection | None = None
-        self._subscriber = Subscriber(venue)
-        self._resyncs = Resyncs()
-        self._outbox: deque[str] = deque()
-        self._intake: Intake  # made with each connection
-        self._next_tick_s = self._next_send_s = self._next_ping_s = self._next_report_s = self._next_check_s = 0.0
+        self._anew: queue.SimpleQueue[Stream] = queue.SimpleQueue()  # to be asked for once more
+        self._fault: str | None = None  # why the connection is to be made anew
+        self._dialogue: Dialogue | None = None
+        self._ages_s = 0.0
+        self._both_since_s: float | None = None  # when everything of the predecessor was taken over
+        self._settled_s: float | None = None
+        self._next_tick_s = self._next_report_s = self._next_check_s = 0.0
 
     # ---- asked from other threads -----------------------------------------------------------------------
 
@@ -125,21 +146,51 @@ class Link:
         """What it is to carry."""
         return self._wanted
 
+    @property
+    def accepted(self) -> frozenset[Stream]:
+        """Streams the venue has accepted on the open connection."""
+        dialogue = self._dialogue
+        return frozenset() if dialogue is None else frozenset(dialogue.subscriber.accepted.copy())
+
+    @property
+    def dialogue(self) -> Dialogue | None:
+        """What is said on its connection; None while there is none."""
+        return self._dialogue
+
     def change(self, streams: Iterable[Stream]) -> None:
         """Carry these streams from now on; those it carries already are not disturbed."""
         self._wanted = frozenset(streams)
+        predecessor = self._predecessor
+        if predecessor is not None:
+            predecessor.change(predecessor.streams & self._wanted)
+
+    def supersede(self) -> None:
+        """Have the present session replaced by a new one, without a gap."""
+        self._ages_s = 0.0
+
+    def ask_anew(self, stream: Stream) -> None:
+        """Subscribe to a stream once more: it is silent while others live."""
+        self._anew.put(stream)
+
+    def reconnect(self, reason: str) -> None:
+        """Make the connection anew."""
+        self._fault = reason
+
+    def retire(self) -> None:
+        """A successor carries everything: end, without a gap."""
+        self._retired.set()
 
     def status(self) -> LinkStatus:
         """Figures for health."""
         now_s = self._clock.monotonic_s()
-        last_frame_s, last_data_s = self._last_frame_s, self._last_data_s
+        dialogue = self._dialogue
         return LinkStatus(
             self.number,
             self._state.name,
             len(self._wanted),
-            len(self._subscriber.refused),
-            None if last_frame_s is None else max(0.0, now_s - last_frame_s),
-            None if last_data_s is None else max(0.0, now_s - last_data_s),
+            0 if dialogue is None else len(dialogue.subscriber.refused),
+            None if dialogue is None else max(0.0, now_s - dialogue.last_frame_s),
+            None if dialogue is None else max(0.0, now_s - dialogue.last_data_s),
             self._frames,
             self._events,
             self._quarantined,
@@ -150,31 +201,35 @@ class Link:
     # ---- the thread -------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the connection until told to stop.
+        """Keep the connection until told to stop, or retired.
 
         Raises:
             LinkError: `max_retries` attempts in a row brought no data.
         """
         stagger_s = self.number * 60.0 / self._venue.limits.connects_per_minute * self._rng.random()
         stop.wait(stagger_s)
-        while not stop.is_set():
+        while not (stop.is_set() or self._retired.is_set()):
             try:
                 self._move(State.CONNECTING)
-                self._connect()
+                dialogue = self._connect()
                 self._move(State.SUBSCRIBING)
-                while not stop.is_set():
-                    self._step()
+                while not (stop.is_set() or self._retired.is_set()):
+                    self._step(dialogue)
             except LinkError as error:
-                self._end(error)
+                self._end("disconnect", str(error)[:200])
                 retry_s = self._retry_after(error)
                 self._move(State.BACKOFF)
                 _log.warning(
                     "link.down", venue=self._venue.name, link=self.number, reason=type(error).__name__.lower(),
                     error=str(error)[:200], retry_s=round(retry_s, 2), attempt=self._backoff.attempts,
                 )  # fmt: skip
+                if self._renewing:
+                    break  # the successor is about to connect: it goes on
                 stop.wait(retry_s)
-        if self._connection is not None:
-            self._end(None)
+        if self._retired.is_set():
+            self._end(None, "handed over")
+        else:
+            self._end("restart", "stopped")
         self._move(State.CLOSED)
 
     def _move(self, state: State) -> None:
@@ -191,200 +246,106 @@ class Link:
         delay_s = self._backoff.next_s()
         return max(delay_s, error.retry_after_s) if isinstance(error, Unwelcome) else delay_s
 
-    def _connect(self) -> None:
-        self._connection = Connection(
-            self._url, int(self._settings.max_frame_mb * (1 << 20)), self._settings.user_agent
-        )
+    def _connect(self) -> Dialogue:
+        url = self._venue.endpoint
+        connection = Connection(url, int(self._settings.max_frame_mb * (1 << 20)), self._settings.user_agent)
         now_ns, now_s = self._clock.wall_ns(), self._clock.monotonic_s()
         self._sessions += 1
         session = Session(
-            self._rng.getrandbits(63), self._venue.name, self._recorder, self.number, self._url, now_ns,
+            self._rng.getrandbits(63), self._venue.name, self._recorder, self.number, url, now_ns,
             None, None, None, 0, 0, 0, 0, 0, 0, 1,
         )  # fmt: skip
-        self._intake = Intake(session, self._venue.session(), self._tape)
-        self._subscriber = Subscriber(self._venue)
-        self._resyncs.clear()
-        self._outbox.clear()
-        self._connected_s = self._last_frame_s = self._last_data_s = now_s
-        self._next_tick_s = self._next_send_s = self._next_check_s = now_s
-        self._next_ping_s, self._next_report_s = now_s + self._ping_every_s(), now_s + _REPORT_S
-        _log.info("link.up", venue=self._venue.name, link=self.number, url=self._url, session=session.session_id)
-        self._ask(self._wanted)
-
-    def _ask(self, streams: Iterable[Stream]) -> None:
-        """Subscribe. The intent is journalled first: whatever the venue sends from now on is ours to account for."""
-        streams = sorted(streams, key=lambda stream: (stream.channel, stream.symbol))
-        if not streams:
-            return
-        self._intake.streams.update(streams)
-        now_ns = self._clock.wall_ns()
-        with self._tape.lock:
-            for stream in streams:
-                self._tape.continuity.watch(stream, self._intake.session.session_id, now_ns)
-        self._intake.report()
-        if not self._tape.flush():
-            raise ConnectFailed("the journal is full: nothing is asked for that could not be kept")
-        self._outbox += self._subscriber.ask(streams, self._clock.monotonic_s())
-
-    def _end(self, error: LinkError | None) -> None:
-        """The session is over: declare the gap, keep its figures."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        connection.close()
-        self._intake.report(
-            ended_ns=self._clock.wall_ns(),
-            reason="stopped" if error is None else str(error)[:200],
-            lost="restart" if error is None else "disconnect",
+        before = None if self._predecessor is None else self._predecessor.dialogue
+        decoder = self._venue.session()
+        intake = Intake(session, decoder, self._tape, None if before is None else before.intake)
+        self._next_tick_s = self._next_check_s = now_s
+        self._next_report_s = now_s + _REPORT_S
+        self._ages_s = now_s + (self._venue.limits.session_s or float("inf")) * self._rng.uniform(*_AGED)
+        self._renewing, self._both_since_s, self._settled_s, self._fault = False, None, None, None
+        dialogue = self._dialogue = Dialogue(
+            self.number,
+            connection,
+            intake,
+            decoder,
+            self._venue,
+            self._tape,
+            self._fetches,
+            self._settings,
+            self._clock,
         )
+        _log.info(
+            "link.up", venue=self._venue.name, link=self.number, url=url, session=session.session_id,
+            takes_over=before is not None,
+        )  # fmt: skip
+        dialogue.ask(self._wanted)
+        return dialogue
+
+    def _end(self, lost: GapCause | None, reason: str) -> None:
+        """The session is over: declare the gap if there is one, keep its figures."""
+        dialogue, self._dialogue = self._dialogue, None
+        if dialogue is None:
+            return
+        dialogue.close()
+        dialogue.intake.report(ended_ns=self._clock.wall_ns(), reason=reason, lost=lost)
 
     # ---- one step of a session ----------------------------------------------------------------------------
 
-    def _step(self) -> None:
-        connection = self._connection
-        assert connection is not None
-        messages = connection.receive(_TICK_S)
+    def _step(self, dialogue: Dialogue) -> None:
+        messages = dialogue.receive(_TICK_S)
+        if messages:
+            taken = dialogue.intake.take(messages, self._clock.wall_ns())
+            self._frames += len(messages)
+            self._quarantined += taken.quarantined
+            events = len(taken.trades) + len(taken.quotes) + len(taken.books)
+            self._events += events
+            dialogue.heard(taken)
+            if events and self._backoff.attempts:
+                self._backoff.reset()
         now_s = self._clock.monotonic_s()
-        if messages is not None:
-            self._last_frame_s = now_s
-            if messages:
-                self._take(messages)
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + _TICK_S
-            self._tick(connection, now_s)
+            self._tick(dialogue, now_s)
 
-    def _tick(self, connection: Connection, now_s: float) -> None:
-        self._follow_wishes()
-        frames, unanswered = self._subscriber.tick(now_s)
-        self._outbox += frames
-        for refusal in unanswered:
-            self._refused(refusal)
-        self._outbox += self._resync_frames(now_s)
-        while self._outbox and now_s >= self._next_send_s:
-            connection.send(self._outbox.popleft())
-            self._next_send_s = now_s + 1.0 / self._venue.limits.frames_per_s
-            now_s = self._clock.monotonic_s()
-        if self._subscriber.settled and not self._outbox:
+    def _tick(self, dialogue: Dialogue, now_s: float) -> None:
+        if self._fault is not None:
+            raise Silent(self._fault)
+        dialogue.follow(self._wanted)
+        while not self._anew.empty():
+            dialogue.ask_anew(self._anew.get())
+        dialogue.tick(now_s)
+        if dialogue.settled:
             if self._state is State.SUBSCRIBING:
                 self._move(State.LIVE)
-                _log.info("link.live", venue=self._venue.name, link=self.number, streams=len(self._intake.streams))
+                _log.info("link.live", venue=self._venue.name, link=self.number, streams=len(dialogue.intake.streams))
         elif self._state is State.LIVE:
             self._move(State.SUBSCRIBING)
         if now_s >= self._next_report_s:
             self._next_report_s = now_s + _REPORT_S
-            self._intake.report()
+            dialogue.intake.report()
         if now_s >= self._next_check_s:
             self._next_check_s = now_s + self._settings.health_check_interval_s
-            self._check_alive(connection, now_s)
+            dialogue.check(now_s)
+        if self._predecessor is not None:
+            self._take_over(dialogue, self._predecessor, now_s)
+        elif (dialogue.ending or now_s >= self._ages_s) and not self._renewing:
+            self._renewing = True
+            self._renew(self)
 
-    def _ping_every_s(self) -> float:
-        return min(self._venue.heartbeat.every_s, self._settings.heartbeat_interval_s)
-
-    def _check_alive(self, connection: Connection, now_s: float) -> None:
-        assert self._last_frame_s is not None
-        assert self._last_data_s is not None
-        silence_s = now_s - self._last_frame_s
-        limit_s = min(self._venue.heartbeat.silence_s, self._ping_every_s() + self._settings.heartbeat_timeout_s)
-        if silence_s >= limit_s:
-            raise Silent(f"nothing at all for {silence_s:.1f} s, pings unanswered")
-        if now_s >= self._next_ping_s:
-            self._next_ping_s = now_s + self._ping_every_s()
-            if self._venue.heartbeat.frame is None:
-                connection.ping()
-            else:
-                connection.send(self._venue.heartbeat.frame)
-        no_data_s = now_s - self._last_data_s
-        if (
-            self._intake.streams
-            and no_data_s >= self._settings.max_no_data_s
-            and now_s - self._quiet_since_s >= _QUIET_S
-        ):
-            self._quiet_since_s = now_s
-            raise Silent(f"no market data for {no_data_s:.0f} s, though the connection answers")
-
-    def _follow_wishes(self) -> None:
-        wanted, carried = self._wanted, self._intake.streams
-        if wanted == carried:
-            return
-        gone = carried - wanted
-        if gone:
-            with self._tape.lock:
-                for stream in gone:
-                    self._tape.continuity.unwatch(stream, self._intake.last_frame_ns)
-            self._tape.touch()
-            carried -= gone
-            self._outbox += self._subscriber.drop(gone)
-        self._ask(wanted - carried)
-
-    def _resync_frames(self, now_s: float) -> list[str]:
-        """Requests for fresh books that are due: those a decoder asked for, and those a gap waits for."""
-        with self._tape.lock:
-            # The venue may confirm what was dropped in the meantime: that is not asked for again.
-            for stream in self._subscriber.accepted & self._intake.streams:
-                if stream.channel == "book":
-                    state = self._tape.continuity.books.get(stream.symbol)
-                    if state is not None and state.gap is not None:
-                        self._resyncs.want(stream.symbol, now_s, FIRST_S)  # the first snapshot may be on its way
-                    else:
-                        self._resyncs.done(stream.symbol, now_s)
-        due = [Stream("book", symbol) for symbol in self._resyncs.due(now_s)]
-        streams = [stream for stream in due if stream in self._intake.streams]
-        if not streams:
-            return []
-        for stream in streams:
-            self._intake.resynced(stream.symbol)
-        return self._venue.unsubscribe(streams) + self._venue.subscribe(streams)
-
-    def _take(self, messages: Sequence[bytes | Oversized]) -> None:
-        taken = self._intake.take(messages, self._clock.wall_ns())
-        self._frames += len(messages)
-        self._quarantined += taken.quarantined
-        events = len(taken.trades) + len(taken.quotes) + len(taken.books)
-        if events:
-            self._events += events
-            now_s = self._last_data_s = self._clock.monotonic_s()
-            if now_s - self._connected_s >= self._settings.max_no_data_s:  # sooner it may be the snapshots, no news
-                self._quiet_since_s = float("-inf")
-            if self._backoff.attempts:
-                self._backoff.reset()
-            if not self._subscriber.settled:
-                self._data_answers(taken)
-        for output in taken.said:
-            self._answer(output)
-
-    def _data_answers(self, taken: Taken) -> None:
-        """Data of a stream says that it was accepted."""
-        streams = {Stream("trade", trade.symbol) for trade in taken.trades}
-        streams |= {Stream("quote", quote.symbol) for quote in taken.quotes}
-        streams |= {Stream("book", book.symbol) for book in taken.books}
-        for stream in streams:
-            self._subscriber.live(stream)
-
-    def _answer(self, output: Said) -> None:
-        match output:
-            case Accepted():
-                self._subscriber.take(output)
-            case Refused():
-                refusal = self._subscriber.take(output)
-                if refusal is not None:
-                    self._refused(refusal)
-                else:
-                    _log.warning("link.refusal", venue=self._venue.name, link=self.number, reason=output.reason)
-            case Reply(frame):
-                self._outbox.append(frame)
-            case Resync(symbol, cause, reason):
-                _log.warning("book.resync", venue=self._venue.name, symbol=symbol, cause=cause, reason=reason)
-                self._resyncs.want(symbol, self._clock.monotonic_s())
-
-    def _refused(self, refusal: Refused) -> None:
-        stream = refusal.stream
-        assert stream is not None
-        _log.error(
-            "stream.refused",
-            venue=self._venue.name,
-            channel=stream.channel,
-            symbol=stream.symbol,
-            reason=refusal.reason,
-        )
-        self._subscriber.put_off(refusal, self._clock.monotonic_s())
-        self._intake.lose([stream], "refused")
+    def _take_over(self, dialogue: Dialogue, predecessor: "Link", now_s: float) -> None:
+        """Retire the predecessor once all it carried comes here, or at once when it has ended."""
+        if predecessor.state is not State.CLOSED:
+            if self._state is not State.LIVE:
+                self._settled_s = None
+                return
+            self._settled_s = self._settled_s or now_s
+            books = [stream for stream in dialogue.intake.streams if stream.channel == "book"]
+            whole = all(map(dialogue.intake.carries, books))
+            if not whole and now_s - self._settled_s < _TAKEN_OVER_S:
+                return
+            self._both_since_s = self._both_since_s or now_s
+            if now_s - self._both_since_s < _BOTH_S:
+                return
+            predecessor.retire()
+            _log.info("link.took_over", venue=self._venue.name, link=self.number, whole=whole)
+        dialogue.intake.inherit()
+        self._predecessor = None

@@ -32,6 +32,7 @@ from recorder.simulator.truth import (
 
 _EXAMPLES = 5
 _FOREVER = 1 << 62
+_SNAPSHOT_LATE_US = 5_000_000  # a snapshot by REST and the changes it holds already arrive this close together
 _SETTLED_US = 2_000_000  # after this long, nothing of an earlier part of a log is on its way any more
 
 Values = tuple[object, ...]
@@ -82,8 +83,13 @@ class Published(msgspec.Struct, gc=False):
     ts_us: int | None
     values: Values
     id: int = 0
+    count: int = 1  # prints merged into this one
+    again: bool = False  # published before: it may be stored once more, it need not
     sent: int = 0  # connections it was wholly written to
     maybe: int = 0  # connections of which the log does not say
+    due: int = 0  # how often it must be stored at least
+    sequence: int | None = None  # of a book message that a snapshot may hold already
+    whole: bool = False  # a snapshot
 
 
 class StreamTruth(msgspec.Struct):
@@ -148,6 +154,14 @@ class Declared:
     def covers(self, item: Published) -> bool:
         """Whether an item lies in a gap."""
         return item.at_us in self._times or item.id in self._ids
+
+
+def _held(item: Published, snapshots: Sequence[tuple[int, int]]) -> bool:
+    """Whether a snapshot stored at about its time holds a change: a row behind the snapshot would undo later ones."""
+    sequence = item.sequence
+    return sequence is not None and any(
+        held >= sequence and abs(at_us - item.at_us) <= _SNAPSHOT_LATE_US for at_us, held in snapshots
+    )
 
 
 def _first(*values: int | None) -> int:
@@ -246,7 +260,10 @@ class _Run:
             self._last[line.c] = max(last, self._last.get(line.c, 0))
             for number in range(first, last + 1):
                 if number in self._items:
-                    self._items[number][1].sent += 1
+                    stream, item = self._items[number]
+                    item.sent += 1
+                    if item.whole and any(stream in carried for c, carried in self._open.items() if c != line.c):
+                        item.again = True  # a book sent to a session that is being replaced: the other's book counts
 
     def _in_flight(self) -> None:
         """Items after the last known ones of a connection that never closed: perhaps sent."""
@@ -260,16 +277,25 @@ def _understand(line: Item) -> tuple[tuple[str, Channel], Published]:
     match line:
         case TradeItem():
             values: Values = (float(line.p), float(line.q), line.side)
-            return (line.s, "trade"), Published(line.ts // 1000, line.ts // 1000, values, line.id)
+            return (line.s, "trade"), Published(
+                line.ts // 1000, line.ts // 1000, values, line.id, line.count, again=line.again
+            )
         case QuoteItem():
-            values = (line.seq, float(line.b), float(line.bq), float(line.a), float(line.aq))
-            return (line.s, "quote"), Published(line.ts // 1000, line.ts // 1000, values)
+            values = (line.seq, *(None if text is None else float(text) for text in (line.b, line.bq, line.a, line.aq)))
+            return (line.s, "quote"), Published(*_times(line), values, again=line.again)
         case BookItem():
-            ts_us = line.ts // 1000 if line.ts is not None else None
-            at_us = ts_us if ts_us is not None else line.t // 1000
-            return (line.s, "book"), Published(at_us, ts_us, book_values(line.snap, line.bids, line.asks))
+            values = book_values(line.snap, line.bids, line.asks)
+            return (line.s, "book"), Published(
+                *_times(line), values, again=line.again, sequence=line.seq, whole=line.snap
+            )
         case JunkItem() | RawItem():
             raise ConfigError("junk has no stream")
+
+
+def _times(line: QuoteItem | BookItem) -> tuple[int, int | None]:
+    """When it was made or said to be made, and the venue's own time, in microseconds."""
+    ts_us = line.ts // 1000 if line.ts is not None else None
+    return ts_us if ts_us is not None else line.t // 1000, ts_us
 
 
 def book_values(snapshot: bool, bids: Iterable[Sequence[str | float]], asks: Iterable[Sequence[str | float]]) -> Values:
@@ -298,13 +324,29 @@ class StoredRow(msgspec.Struct, gc=False):
     at_us: int  # event time, else receipt
     ts_us: int | None
     values: Values
+    snapshot: tuple[int, int] | None = None  # receipt and sequence, where it is a snapshot that has one
 
 
 def check_trades(
-    check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredTrade], gaps: Sequence[DeclaredGap], span: Span
+    check: StreamCheck,
+    truth: StreamTruth,
+    stored: Iterable[StoredTrade],
+    gaps: Sequence[DeclaredGap],
+    span: Span,
+    *,
+    contiguous: bool = True,
 ) -> StreamCheck:
-    """Compare trades: those sent, and every one the market made between the first and the last stored."""
-    declared = Declared(gaps, by_id=not truth.resets)
+    """Compare trades: those sent, and every one the market made between the first and the last stored.
+
+    Args:
+        check: Which stream; gets the figures.
+        truth: What was published.
+        stored: Rows in order of time.
+        gaps: Of the stream.
+        span: What is judged.
+        contiguous: Whether the venue's ids rise by one, so that a gap is known by its ids; else by its times.
+    """
+    declared = Declared(gaps, by_id=contiguous and not truth.resets)
     published: dict[tuple[int, int], Published] = {}
     ids: set[int] = set()
     for item in truth.items:
@@ -351,18 +393,25 @@ def check_trades(
 def check_rows(
     check: StreamCheck, truth: StreamTruth, stored: Iterable[StoredRow], gaps: Sequence[DeclaredGap], span: Span
 ) -> StreamCheck:
-    """Compare quotes or book messages."""
+    """Compare quotes or book messages: each is stored once at least, and at most as often as it was sent.
+
+    While a session takes over from another, both carry a stream, and both may bring a message.
+    """
     declared = Declared(gaps, by_id=False)
     published: dict[tuple[int | None, Values], Published] = {}
     for item in truth.items:
         known = published.setdefault((item.ts_us, item.values), item)
+        known.due += item.sent > 0 and not item.again
         if known is not item:
             known.sent += item.sent
             known.maybe += item.maybe
     rows: Counter[tuple[int | None, Values]] = Counter()
     at: dict[tuple[int | None, Values], int] = {}
+    snapshots: list[tuple[int, int]] = []
     for row in stored:
         key = (row.ts_us, row.values)
+        if row.snapshot is not None:
+            snapshots.append(row.snapshot)
         if row.at_us < span.since_us and key not in published:
             continue  # of a run whose truth we were not given
         rows[key] += 1
@@ -371,9 +420,11 @@ def check_rows(
     absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others
     lost: list[tuple[Published, int]] = []
     for key, item in published.items():
-        check.sent += item.sent if item.at_us <= span.until_us else 0
-        short = item.sent - rows[key]
-        if short > 0 and item.at_us <= span.until_us:
+        if item.at_us > span.until_us:
+            continue
+        check.sent += max(item.due, min(rows[key], item.sent))
+        short = item.due - rows[key]
+        if short > 0:
             lost.append((item, short))
             absent[item.ts_us] += short
     replaced: defaultdict[int | None, int] = defaultdict(int)
@@ -393,7 +444,7 @@ def check_rows(
     for item, short in lost:
         explained = min(short, replaced[item.ts_us])
         replaced[item.ts_us] -= explained  # already counted as wrong
-        if declared.covers(item):
+        if declared.covers(item) or _held(item, snapshots):
             check.declared += short - explained
         elif short > explained:
             check.missing += short - explained

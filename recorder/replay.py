@@ -15,12 +15,13 @@ from recorder.damage import gaps_of_sections
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Book, Quote, Trade
 from recorder.journal_reader import Damaged, JournalReader, StoredBlock
+from recorder.overlap import NOTE, Note, Overlap
 from recorder.position import Position
 from recorder.tape import Instruments, Quarantined, quarantined
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY
 from recorder.tuples import conform, fields, is_null, number, readable, split
 from recorder.venues import venue_class
-from recorder.venues.base import Session
+from recorder.venues.base import Conversation, Session
 
 TABLES = ("trade", "quote", "book")
 _DERIVED = {"", *TABLES, "quarantine", "instrument"}  # sections that decoding gives again
@@ -112,7 +113,7 @@ class Replayer:
         self._ids = Instruments(venue)
         self._names: dict[int, str] = {}
         self._books = rows.BookEncoder()
-        self._sessions: dict[int, tuple[Session, int]] = {}  # decoder, receipt of its last frame
+        self._sessions: dict[int, _Replayed] = {}
 
     def block(self, stored: StoredBlock, frames: Sequence[Frame]) -> Redone:
         """Decode one block again.
@@ -132,7 +133,7 @@ class Replayer:
             if not chunk:
                 continue
             fresh += run.session_id not in self._sessions and run.first_seq != 1
-            decoded = self._decode(self._decoder(run.session_id, chunk[-1].ts_recv_ns), chunk)
+            decoded = self._decode(self._session(run.session_id, chunk[-1].ts_recv_ns), chunk)
             for item, refused in decoded.refused:
                 unread[first + item] = refused
                 unread_sessions[first + item] = run.session_id
@@ -164,19 +165,24 @@ class Replayer:
             [] if unread else self._restores(stored.position, stored.header, stored.lost), beyond, fresh,
         )  # fmt: skip
 
-    def _decoder(self, session_id: int, last_ns: int) -> Session:
+    def _session(self, session_id: int, last_ns: int) -> "_Replayed":
         known = self._sessions.get(session_id)
-        decoder = self._new_session() if known is None else known[0]
-        self._sessions[session_id] = (decoder, last_ns)
-        return decoder
+        if known is None:
+            known = self._sessions[session_id] = _Replayed(self._new_session())
+        known.last_ns = last_ns
+        return known
 
-    def _decode(self, decoder: Session, frames: Sequence[Frame]) -> "_Decoded":
+    def _decode(self, session: "_Replayed", frames: Sequence[Frame]) -> "_Decoded":
         """The same rules as recorder/intake.py, without what is only for a live connection."""
         decoded = _Decoded()
+        decoder = session.decoder
         for item, frame in enumerate(frames):
             at_ns = frame.ts_recv_ns
+            if frame.payload.startswith(NOTE):
+                session.follow(Note.decode(frame.payload))
+                continue
             try:
-                outputs = decoder.decode(frame.payload, at_ns)
+                outputs = session.overlap.keep(decoder.decode(frame.payload, at_ns))
             except DecodeError as error:
                 decoded.refuse(item, None, frame, str(error)[:500])
                 continue
@@ -211,8 +217,26 @@ class Replayer:
                     if not is_null(named["ended_at"]):
                         self._sessions.pop(number(named["session_id"]), None)
         limit_ns = stored.header.written_ns - _SESSION_FORGOTTEN_NS
-        for session_id in [key for key, (_, last_ns) in self._sessions.items() if last_ns < limit_ns]:
+        for session_id in [key for key, session in self._sessions.items() if session.last_ns < limit_ns]:
             del self._sessions[session_id]
+
+
+class _Replayed:
+    """A session being decoded again."""
+
+    def __init__(self, decoder: Session) -> None:
+        self.decoder = decoder
+        self.overlap = Overlap()
+        self.last_ns = 0  # receipt of its last frame
+
+    def follow(self, note: Note) -> None:
+        """Do what the note says was done then."""
+        self.overlap.take(note)
+        if isinstance(self.decoder, Conversation):  # what it would send was sent then
+            if note.tapedeck == "asked":
+                self.decoder.subscribe(note.named)
+            elif note.tapedeck == "dropped":
+                self.decoder.unsubscribe(note.named)
 
 
 class _Decoded:

@@ -51,7 +51,10 @@ class Retention:
 
         def body(stop: threading.Event) -> None:
             while not stop.wait(_EVERY_S):
-                self.clean(journals(), time.time())
+                try:
+                    self.clean(journals(), time.time())
+                except OSError as error:  # a failing disk is the recorder's and the writer's to tell; nothing was lost
+                    _log.warning("journal.not_trimmed", error=str(error))
 
         return body
 

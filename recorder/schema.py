@@ -66,6 +66,13 @@ SELECT r.rolname, string_agg(x.privilege_type, ', ' ORDER BY x.privilege_type CO
  WHERE o.oid = %s AND x.grantee <> o.{owner} GROUP BY r.rolname ORDER BY r.rolname COLLATE "C"
 """
 
+_COLUMN_GRANTS = """
+SELECT r.rolname, x.privilege_type, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+  FROM pg_attribute a CROSS JOIN aclexplode(a.attacl) x JOIN pg_roles r ON r.oid = x.grantee
+ WHERE a.attrelid = %s AND NOT a.attisdropped
+ GROUP BY r.rolname, x.privilege_type ORDER BY r.rolname COLLATE "C", x.privilege_type COLLATE "C"
+"""
+
 
 def describe(connection: Connection) -> str:
     """The schema `public` of a database, and what it grants."""
@@ -96,6 +103,8 @@ def _tables(connection: Connection) -> Iterator[str]:
                 what = f"COLUMN {name}.{column}" if column else f"TABLE {name}"
                 lines.append(f"COMMENT ON {what} IS {_quoted(text)};")
             lines += _grants(connection, oid, f"TABLE {name}", ("pg_class", "relacl", "relowner"))
+            cursor.execute(_COLUMN_GRANTS, (oid,))
+            lines += [f"GRANT {right} ({columns}) ON TABLE {name} TO {role};" for role, right, columns in cursor]
             yield "\n".join(lines)
 
 

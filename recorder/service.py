@@ -23,24 +23,37 @@ class Crew:
         self._ended: queue.SimpleQueue[str | int] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._failed = False
+        self._hang_up: Callable[[], None] | None = None
 
-    def listen(self) -> None:
+    def listen(self, *, hang_up: Callable[[], None] | None = None) -> None:
         """Take signals from now on. Before the first part: one that comes as it starts must not be lost.
 
         A SimpleQueue's put() is safe inside a signal handler; Event.set() is not.
+
+        Args:
+            hang_up: Done at SIGHUP, in the main thread; without it SIGHUP ends the process.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self._hang_up = hang_up
+        for number in (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hang_up else ())):
             signal.signal(number, self._on_signal)
 
-    def add(self, name: str, part: Part) -> None:
-        """Start a part in its own named thread."""
-        thread = threading.Thread(target=self._body, args=(name, part), name=name)
-        self._threads.append(thread)
+    def add(self, name: str, part: Part, *, may_end: bool = False) -> None:
+        """Start a part in its own named thread.
+
+        Args:
+            name: Of the thread.
+            part: Its body.
+            may_end: Whether its return is no fault; that of any other part ends the process.
+        """
+        thread = threading.Thread(target=self._body, args=(name, part, may_end), name=name)
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
         thread.start()
 
-    def _body(self, name: str, part: Part) -> None:
+    def _body(self, name: str, part: Part, may_end: bool) -> None:
         try:
             part(self.stop)
+            if may_end:
+                return
             if not self.stop.is_set():
                 _log.error("part.ended", part=name)
                 self._failed = True
@@ -55,7 +68,8 @@ class Crew:
         Returns:
             0 after a signal and a clean stop, else 1, so that supervisord restarts us.
         """
-        reason = self._ended.get()
+        while (reason := self._ended.get()) == signal.SIGHUP and self._hang_up is not None:
+            self._hang_up()
         _log.info("process.stopping", reason=signal.Signals(reason).name if isinstance(reason, int) else reason)
         self.stop.set()
         deadline = time.monotonic() + grace_s

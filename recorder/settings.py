@@ -150,9 +150,20 @@ class VenueSettings(_Group):
     )
     symbols: Words = Field((), description="First subscriptions; afterwards the table subscription decides")
     channels: Channels = Field(("trade", "quote", "book"), description="What to record of each symbol")
+    processes: int = Field(1, ge=1, le=99, description="Recorder processes, each with its share of the symbols")
+    max_links: int | None = Field(
+        None, ge=1, description="Connections of one process at most; unset: as many as the venue lets open in a minute"
+    )
     options: dict[str, bool | int | float | str] = Field(
         {}, description="What only this venue knows, such as book_depth"
     )
+
+
+class DiscoverySettings(_Group):
+    """The process that keeps the lists of what venues trade."""
+
+    enabled: bool = Field(True, description="Start it with the appliance")
+    interval_s: float = Field(3600.0, ge=60, description="Between two looks at a venue's list")
 
 
 class SimulatorSettings(_Group):
@@ -182,6 +193,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     venues: dict[str, VenueSettings] = {}
     simulator: SimulatorSettings = SimulatorSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
 
     _file: Path = PrivateAttr(default=Path())
     _layers: "list[_Layer]" = PrivateAttr(default_factory=list)

@@ -7,7 +7,7 @@ those are asked for one by one, so that the refusal finds its stream and the oth
 from collections.abc import Iterable
 
 from recorder.events import Accepted, Refused, Stream
-from recorder.venues.base import Venue
+from recorder.venues.base import Requests
 
 ANSWER_S = 10.0
 AGAIN_S = 300.0
@@ -17,8 +17,12 @@ QUIET_S = 2.0  # one request may be several frames, each with its refusal: the l
 class Subscriber:
     """The subscriptions of one session."""
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
+    def __init__(self, requests: Requests) -> None:
+        """
+        Args:
+            requests: Makes the frames of this connection.
+        """
+        self._requests = requests
         self._pending: dict[Stream, float] = {}  # asked together -> when to stop waiting
         self._singly: list[Stream] = []  # to be asked one by one
         self._asked: tuple[Stream, float] | None = None  # the one asked alone, and until when
@@ -36,7 +40,7 @@ class Subscriber:
         """Frames that ask for these streams."""
         streams = list(streams)
         self._pending |= dict.fromkeys(streams, now_s + ANSWER_S)
-        return self._venue.subscribe(streams)
+        return self._requests.subscribe(streams)
 
     def drop(self, streams: Iterable[Stream]) -> list[str]:
         """Frames that end these streams."""
@@ -45,7 +49,7 @@ class Subscriber:
             self._forget(stream)
             self.accepted.discard(stream)
             self.refused.pop(stream, None)
-        return self._venue.unsubscribe(streams)
+        return self._requests.unsubscribe(streams)
 
     def take(self, answer: Accepted | Refused) -> Refused | None:
         """Note an answer.
@@ -99,7 +103,7 @@ class Subscriber:
         if self._asked is None and self._singly and not self._pending and now_s >= self._quiet_until_s:
             stream = self._singly.pop(0)
             self._asked = (stream, now_s + ANSWER_S)
-            return self._venue.subscribe([stream]), unanswered
+            return self._requests.subscribe([stream]), unanswered
         return [], unanswered
 
     def _forget(self, stream: Stream) -> None:

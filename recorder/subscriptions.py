@@ -43,7 +43,7 @@ class Cache:
 
     def write(self, streams: Iterable[Stream]) -> None:
         """Replace the answer."""
-        temporary = self._path.with_suffix(".new")
+        temporary = self._path.with_suffix(f".{os.getpid()}.new")  # several processes may record one venue
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(msgspec.json.encode(sorted(streams, key=lambda stream: (stream.symbol, stream.channel))))

@@ -29,6 +29,7 @@ from recorder.reconcile import (
     check_trades,
     load_truth,
 )
+from recorder.venues import venue_class
 
 _TABLES = ("trade", "quote", "book")
 _FETCH = 5000
@@ -46,7 +47,7 @@ _QUOTES = """
       FROM quote WHERE instrument_id = %s AND ts_recv >= %s"""
 _BOOKS = """
     SELECT (extract(epoch FROM ts_recv) * 1000000)::bigint, (extract(epoch FROM ts_event) * 1000000)::bigint,
-           kind, bids, asks
+           kind, sequence, bids, asks
       FROM book WHERE instrument_id = %s AND ts_recv >= %s"""
 _GAPS = """
     SELECT cause, last_id, first_id, (extract(epoch FROM started_at) * 1000000)::bigint,
@@ -184,7 +185,8 @@ def _stream(
         rows.itersize = _FETCH
         rows.execute(query, (instrument, _EPOCH + timedelta(microseconds=venue.origin_us)))
         if channel == "trade":
-            return check_trades(check, truth, (_trade(row) for row in rows), gaps, span)
+            contiguous = "trade" in venue_class(venue.venue).contiguous
+            return check_trades(check, truth, (_trade(row) for row in rows), gaps, span, contiguous=contiguous)
         make = _quote if channel == "quote" else _book
         return check_rows(check, truth, (make(row) for row in rows), gaps, span)
 
@@ -200,5 +202,7 @@ def _quote(row: tuple[Any, ...]) -> StoredRow:
 
 
 def _book(row: tuple[Any, ...]) -> StoredRow:
-    recv_us, ts_us, kind, bids, asks = row
-    return StoredRow(ts_us if ts_us is not None else recv_us, ts_us, book_values(kind == "s", bids, asks))
+    recv_us, ts_us, kind, sequence, bids, asks = row
+    at_us = ts_us if ts_us is not None else recv_us
+    snapshot = (recv_us, sequence) if kind == "s" and sequence is not None else None
+    return StoredRow(at_us, ts_us, book_values(kind == "s", bids, asks), snapshot)

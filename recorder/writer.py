@@ -4,6 +4,7 @@ Rows and journal position are one transaction, so a crash anywhere repeats or sk
 is away it waits; the journals grow, memory does not.
 """
 
+import contextlib
 import random
 import threading
 import time
@@ -31,6 +32,7 @@ _POLL_BUSY_S = 0.002
 _POLL_IDLE_S = 0.05
 _IDLE_AFTER_S = 2.0
 _DISCOVER_S = 1.0
+_UNREADABLE_S = 5.0
 _AHEAD_S = 3600.0
 _MIGRATE_WAIT_S = 30.0
 
@@ -121,6 +123,7 @@ class Loader:
         self._settings = settings
         self._tails: dict[str, Tail] = {}
         self._refused: set[str] = set()  # journals another writer holds
+        self.unreadable: dict[str, float] = {}  # journals whose disk fails, and when to try again
         self._discovered_s = self._ahead_s = float("-inf")
         self.rows = self.duplicates = self.quarantined = self.transactions = 0
         self.database = "down: not tried yet"
@@ -147,8 +150,12 @@ class Loader:
             self._discover()
             self._discovered_s = now_s
         worked = False
-        for tail in self._tails.values():
-            batch = tail.batch(int(self._settings.writer.batch_mb * (1 << 20)))
+        for name, tail in list(self._tails.items()):
+            try:
+                batch = tail.batch(int(self._settings.writer.batch_mb * (1 << 20)))
+            except OSError as error:  # of this journal alone: the others are loaded
+                self._put_aside(name, str(error))
+                continue
             if batch is not None:
                 loaded = self._store.load(batch)
                 tail.stored = loaded.end
@@ -168,15 +175,22 @@ class Loader:
 
     def _discover(self) -> None:
         """Take up journals that are new."""
-        for folder in sorted(self._folder.glob("*/journal.id")):
-            name = folder.parent.name
-            if name in self._tails:
+        try:
+            folders = sorted(path.parent for path in self._folder.glob("*/journal.id"))
+        except OSError as error:
+            self._put_aside(str(self._folder), str(error))
+            return
+        self.unreadable.pop(str(self._folder), None)
+        for folder in folders:
+            name = folder.name
+            if name in self._tails or self.unreadable.get(name, 0.0) > time.monotonic():
                 continue
             try:
-                reader = JournalReader(folder.parent)
+                reader = JournalReader(folder)
             except JournalError as error:
-                _log.warning("journal.unreadable", journal=name, error=str(error))
+                self._put_aside(name, str(error))
                 continue
+            self.unreadable.pop(name, None)
             if not self._store.lock(reader.journal_id):
                 if name not in self._refused:
                     self._refused.add(name)
@@ -184,6 +198,14 @@ class Loader:
                 continue
             self._tails[name] = Tail(reader, self._store.position(reader.journal_id))
             _log.info("journal.found", journal=name, position=str(self._tails[name].stored))
+
+    def _put_aside(self, name: str, error: str) -> None:
+        """Leave a journal alone for a while."""
+        tail = self._tails.pop(name, None)
+        if tail is not None:
+            tail.reader.close()
+        self.unreadable[name] = time.monotonic() + _UNREADABLE_S
+        _log.error("journal.unreadable", journal=name, error=error, retry_s=_UNREADABLE_S)
 
     def _count(self, loaded: Loaded) -> None:
         total = loaded.total
@@ -239,7 +261,8 @@ def report(loader: Loader, settings: Settings) -> Callable[[threading.Event], No
             now_s = time.monotonic()
             journals = {}
             for tail in loader.tails:
-                tail.lag_bytes = tail.reader.lag_bytes(tail.stored or tail.reader.first())
+                with contextlib.suppress(OSError):  # the loading part finds it too, and says so
+                    tail.lag_bytes = tail.reader.lag_bytes(tail.stored or tail.reader.first())
                 journals[tail.reader.folder.name] = {"lag_bytes": tail.lag_bytes}
             metrics = {
                 "rows": loader.rows,
@@ -253,7 +276,10 @@ def report(loader: Loader, settings: Settings) -> Callable[[threading.Event], No
             }
             last_rows, last_s = loader.rows, now_s
             up = loader.database == "up"
-            health.write("live" if up else "waiting", "" if up else loader.database, metrics)
+            if up and loader.unreadable:
+                health.write("degraded", f"cannot be read: {', '.join(sorted(loader.unreadable))}", metrics)
+            else:
+                health.write("live" if up else "waiting", "" if up else loader.database, metrics)
             if settings.monitoring.enabled and now_s - summary_s >= settings.monitoring.metrics_interval_s:
                 summary_s = now_s
                 metrics.pop("journals")

@@ -112,13 +112,15 @@ CREATE TABLE instrument (
     min_size numeric,
     status text,
     first_seen timestamp with time zone NOT NULL,
+    base_unit text,
+    quote_unit text,
     CONSTRAINT instrument_pkey PRIMARY KEY (instrument_id),
     CONSTRAINT instrument_venue_symbol_key UNIQUE (venue, symbol),
     CONSTRAINT instrument_min_size_check CHECK ((min_size >= (0)::numeric)),
     CONSTRAINT instrument_symbol_check CHECK ((symbol <> ''::text)),
     CONSTRAINT instrument_tick_size_check CHECK ((tick_size > (0)::numeric))
 );
-COMMENT ON TABLE instrument IS 'Everything ever recorded, by its identity. Written by bin/writer; details by bin/poller.';
+COMMENT ON TABLE instrument IS 'Everything ever recorded or listed, by its identity. Written by bin/writer; details by bin/discovery.';
 COMMENT ON COLUMN instrument.instrument_id IS 'Stable signed 64-bit hash of venue:symbol (recorder/instruments.py).';
 COMMENT ON COLUMN instrument.venue IS 'Where it trades.';
 COMMENT ON COLUMN instrument.symbol IS 'The venue''s own spelling.';
@@ -127,11 +129,35 @@ COMMENT ON COLUMN instrument.quote IS 'What prices are in; NULL until the venue'
 COMMENT ON COLUMN instrument.kind IS 'spot, perpetual, future, option or outcome; NULL until known.';
 COMMENT ON COLUMN instrument.tick_size IS 'Smallest price step, quote units per base unit.';
 COMMENT ON COLUMN instrument.min_size IS 'Smallest order size, base units.';
-COMMENT ON COLUMN instrument.status IS 'Trading status in the venue''s own words; NULL until known.';
-COMMENT ON COLUMN instrument.first_seen IS 'Receipt time of the first frame about it, UTC.';
+COMMENT ON COLUMN instrument.status IS 'Trading status in the venue''s own words; delisted when its list no longer has it; NULL until known.';
+COMMENT ON COLUMN instrument.first_seen IS 'Receipt time of the first frame or list with it, UTC.';
+COMMENT ON COLUMN instrument.base_unit IS 'The smallest unit the venue settles base in, by its own name; NULL where it names none. Rows are in display units.';
+COMMENT ON COLUMN instrument.quote_unit IS 'The smallest unit the venue settles quote in, by its own name; NULL where it names none. Rows are in display units.';
 GRANT SELECT ON TABLE instrument TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_writer;
+GRANT UPDATE (base, quote, kind, tick_size, min_size, status, base_unit, quote_unit) ON TABLE instrument TO tapedeck_writer;
+
+CREATE TABLE instrument_history (
+    instrument_id bigint NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone,
+    tick_size numeric,
+    min_size numeric,
+    status text,
+    CONSTRAINT instrument_history_pkey PRIMARY KEY (instrument_id, valid_from),
+    CONSTRAINT instrument_history_check CHECK ((valid_to > valid_from))
+);
+CREATE UNIQUE INDEX instrument_history_open ON instrument_history USING btree (instrument_id) WHERE (valid_to IS NULL);
+COMMENT ON TABLE instrument_history IS 'Tick size, least size and status of instruments over time; a change ends a row and begins the next. Kept by trigger.';
+COMMENT ON COLUMN instrument_history.instrument_id IS 'Instrument.';
+COMMENT ON COLUMN instrument_history.valid_from IS 'When we learned of these values, UTC; the venue changed them between our look before and this.';
+COMMENT ON COLUMN instrument_history.valid_to IS 'When we learned of others, UTC; NULL: they hold now.';
+COMMENT ON COLUMN instrument_history.tick_size IS 'Smallest price step, quote units per base unit.';
+COMMENT ON COLUMN instrument_history.min_size IS 'Smallest order size, base units.';
+COMMENT ON COLUMN instrument_history.status IS 'Trading status in the venue''s own words, or delisted.';
+GRANT SELECT ON TABLE instrument_history TO tapedeck_reader;
+GRANT SELECT ON TABLE instrument_history TO tapedeck_writer;
 
 CREATE TABLE journal (
     journal_id text NOT NULL,
@@ -520,6 +546,7 @@ COMMENT ON COLUMN venue.created_at IS 'When it was first named here, UTC.';
 GRANT SELECT ON TABLE venue TO tapedeck_reader;
 
 ALTER TABLE instrument ADD CONSTRAINT instrument_venue_fkey FOREIGN KEY (venue) REFERENCES venue(name);
+ALTER TABLE instrument_history ADD CONSTRAINT instrument_history_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES instrument(instrument_id);
 ALTER TABLE load_ledger ADD CONSTRAINT load_ledger_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
 ALTER TABLE prediction ADD CONSTRAINT prediction_model_name_model_version_fkey FOREIGN KEY (model_name, model_version) REFERENCES model(name, version);
 ALTER TABLE replay_ledger ADD CONSTRAINT replay_ledger_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
@@ -615,6 +642,30 @@ COMMENT ON FUNCTION ensure_partition(text,date) IS 'Makes the partition of one U
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_replay;
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_writer;
 
+CREATE OR REPLACE FUNCTION public.keep_instrument_history()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+    moment timestamptz := clock_timestamp();
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        -- A clock set back must not make a row end before it began.
+        UPDATE instrument_history SET valid_to = greatest(moment, valid_from + interval '1 microsecond')
+         WHERE instrument_id = NEW.instrument_id AND valid_to IS NULL
+        RETURNING valid_to INTO moment;
+        moment := coalesce(moment, clock_timestamp());
+    END IF;
+    INSERT INTO instrument_history (instrument_id, valid_from, tick_size, min_size, status)
+    VALUES (NEW.instrument_id, moment, NEW.tick_size, NEW.min_size, NEW.status);
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION keep_instrument_history() FROM PUBLIC;
+COMMENT ON FUNCTION keep_instrument_history() IS 'Ends the open row of instrument_history and begins the next.';
+
 CREATE OR REPLACE FUNCTION public.notify_subscription()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -660,6 +711,8 @@ $function$;
 REVOKE EXECUTE ON FUNCTION touch_subscription() FROM PUBLIC;
 COMMENT ON FUNCTION touch_subscription() IS 'Keeps subscription.updated_at.';
 
+CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
+CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN (((new.tick_size IS NOT NULL) OR (new.min_size IS NOT NULL) OR (new.status IS NOT NULL))) EXECUTE FUNCTION keep_instrument_history();
 CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
 CREATE TRIGGER subscription_notify AFTER INSERT OR DELETE OR UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION notify_subscription();
 CREATE TRIGGER subscription_touch BEFORE UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION touch_subscription();

@@ -23,7 +23,10 @@ from recorder.venues import venue_class
 from recorder.verify import verify as check
 
 Venue = Annotated[str, typer.Argument(help="Name of the venue, such as kraken.")]
-Symbols = Annotated[list[str], typer.Argument(help="Symbols in the venue's own spelling.")]
+Symbols = Annotated[
+    list[str],
+    typer.Argument(help="Symbols in the venue's own spelling; or patterns: '*-USD', top:20, top:20:*-USD."),
+]
 ChannelOption = Annotated[
     list[str] | None,
     typer.Option("--channel", help="trade, quote or book; repeat for more. Default: all."),
@@ -64,15 +67,15 @@ def migrate(context: typer.Context) -> int:
 
 
 def subscribe(context: typer.Context, venue: Venue, symbols: Symbols, channel: ChannelOption = None) -> int:
-    """Record more, while the appliance runs; nothing reconnects.
+    """Record more, while the appliance runs; nothing reconnects. A pattern is resolved anew every hour.
 
-    Example: `tapedeck subscribe kraken SOL/USD XRP/USD --channel trade --channel quote`
+    Example: `tapedeck subscribe kraken SOL/USD 'top:20:*/USD' --channel trade --channel quote`
     """
     return _change(context.obj, venue, symbols, channel, active=True)
 
 
 def unsubscribe(context: typer.Context, venue: Venue, symbols: Symbols, channel: ChannelOption = None) -> int:
-    """Record less, while the appliance runs; a gap says when it ended.
+    """Record less, while the appliance runs; a gap says when it ended. What is ended by name, no pattern brings back.
 
     Example: `tapedeck unsubscribe kraken XRP/USD`
     """
@@ -87,7 +90,7 @@ def _change(options: Context, venue: str, symbols: list[str], channels: list[str
     require_symbols(symbols)
     loaded = options.settings()
     chosen = channels or venue_settings(loaded, venue).channels
-    warning = listing.check(loaded, venue, symbols) if active else None
+    warning = listing.check(loaded, venue, symbols).warning if active else None
     if warning:
         typer.echo(f"tapedeck: {warning}", err=True)
     changed = set_subscriptions(database_url(loaded), venue, symbols, chosen, active=active)

@@ -1,25 +1,25 @@
 """`tapedeck decode`: raw frames of a file through a venue's session, events out. No network, no database."""
 
-import gzip
 import itertools
 import sys
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from recorder.cli.frame_files import received
 from recorder.clock import SystemClock
 from recorder.continuity import Continuity
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import Book, Channel, Gap, Output, Quote, Refused, Resync, Stream, Trade, Witness
-from recorder.venues import venue_class
 from recorder.venues.base import Session
+from recorder.venues.dialects import dialects_of, spoken
 
+_TOLD_BY = 100  # frames that tell a dialect
 _AGGRESSOR = {"b": "buy", "s": "sell", None: None}
 
 
@@ -31,6 +31,8 @@ class Summary:
         self.events: Counter[str] = Counter()
         self.control: Counter[str] = Counter()  # acknowledgements, refusals, heartbeats, requests for a snapshot
         self.quarantined: Counter[str] = Counter()
+        self.no_frames: Counter[str] = Counter()  # whole, but nothing a feed sends
+        self.answers: Counter[bool] = Counter()  # of REST, by whether the session read them
         self.gaps: dict[int, Gap] = {}
 
     def report(self, session: Session) -> dict[str, Any]:
@@ -42,6 +44,8 @@ class Summary:
             "control": dict(self.control),
             "quarantined": self.quarantined.total(),
             "quarantine_reasons": dict(self.quarantined),
+            "no_frames": dict(self.no_frames),
+            "rest_answers": {"read": self.answers[True], "unread": self.answers[False]},
             "checksums_passed": sum(audit.checksums_passed for audit in audits),
             "checksums_failed": sum(audit.checksums_failed for audit in audits),
             "books_crossed": sum(audit.crossed for audit in audits),
@@ -64,9 +68,26 @@ class Decoder:
         now_ns = self._now_ns() if ts_recv_ns is None else ts_recv_ns
         try:
             outputs = self._session.decode(frame, now_ns)
+        except NoFrame as error:
+            self.summary.no_frames[str(error)] += 1
+            return
         except DecodeError as error:
             self.summary.quarantined[str(error)[:200]] += 1
             return
+        yield from self._rows(outputs, ts_recv_ns, now_ns)
+
+    def answer(self, frame: bytes, ts_recv_ns: int | None) -> Iterator[dict[str, Any]]:
+        """Events of an answer of REST; most venues' sessions read none."""
+        now_ns = self._now_ns() if ts_recv_ns is None else ts_recv_ns
+        try:
+            outputs = self._session.decode(frame, now_ns)
+        except DecodeError:
+            self.summary.answers[False] += 1
+            return
+        self.summary.answers[True] += 1
+        yield from self._rows(outputs, ts_recv_ns, now_ns)
+
+    def _rows(self, outputs: Sequence[Output], ts_recv_ns: int | None, now_ns: int) -> Iterator[dict[str, Any]]:
         for output in outputs:
             self._account(output, now_ns)
             row = to_json(output, ts_recv_ns)
@@ -178,47 +199,6 @@ def iso(time_ns: int | None) -> str | None:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns // 1000:06d}Z"
 
 
-def read_frames(path: Path) -> Iterator[bytes]:
-    """Lines of a file, `.gz` too; empty ones are left out.
-
-    Raises:
-        ConfigError: the file cannot be read to its end.
-    """
-    try:
-        with path.open("rb") as raw:
-            gzipped = path.suffix == ".gz"
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if gzipped else raw
-            for line in file:
-                if line := line.rstrip(b"\r\n"):
-                    yield line
-    except EOFError:
-        raise ConfigError(f"{path} is cut short: its gzip stream has no end; copy it again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise ConfigError(f"{path} is not a whole gzip file: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def receive_times(path: Path) -> Iterator[int | None]:
-    """Receipt times beside a capture (`NAME.recv_ts.txt`, unix seconds or nanoseconds a line); without it, none."""
-    name = path.name.removesuffix(".gz").rpartition(".")[0] + ".recv_ts.txt"
-    for sidecar in (path.with_name(name), path.with_name(name + ".gz")):
-        if sidecar.is_file():
-            for line in read_frames(sidecar):
-                yield _to_ns(line.decode())
-            return
-
-
-def _to_ns(text: str) -> int | None:
-    """Unix seconds or nanoseconds; None for what is no instant, such as a monotonic reading."""
-    whole, _, fraction = text.strip().partition(".")
-    if len(whole) == 19 and whole.isdecimal():
-        return int(whole)
-    if len(whole) == 10 and (whole + fraction).isdecimal():
-        return int(whole) * 10**9 + int(fraction[:9].ljust(9, "0"))
-    return None
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(decode)
@@ -226,26 +206,33 @@ def register(app: typer.Typer) -> None:
 
 def decode(
     venue: Annotated[str, typer.Argument(help="Whose dialect, such as kraken.")],
-    file: Annotated[Path, typer.Argument(help="Raw frames, one a line; .gz too.")],
+    file: Annotated[Path, typer.Argument(help="Raw frames, one a line, or JSON documents; .gz too.")],
 ) -> int:
     """Decode a file of raw frames: one JSON event a line on standard output, a JSON summary on standard error.
 
     Example: `tapedeck decode kraken frames.jsonl.gz | jq 'select(.type == "trade")'`
 
-    Gaps come last. Times are UTC; `ts_recv` is known where `FILE` has its `.recv_ts.txt` beside it.
+    Gaps come last. Times are UTC; `ts_recv` is known where `FILE` has its `.recv_ts.txt` beside it. Snapshots by REST
+    are taken from a `.rest.jsonl` beside it, by their time. A venue's dialects are told apart by the first frames.
     """
-    kind = venue_class(venue)
+    dialects = dialects_of(venue)
     if not file.is_file():
         raise ConfigError(f"there is no file {file}")
-    decoder = Decoder(kind().session(), kind.contiguous, SystemClock().wall_ns)
+    clock = SystemClock()
+    frames = received(file)
+    first = list(itertools.islice(frames, _TOLD_BY if len(dialects) > 1 else 0))
+    dialect = spoken(dialects, [item.frame for item in first if not item.rest], clock.wall_ns())
+    decoder = Decoder(dialect.session(), dialect.contiguous, clock.wall_ns)
     _print(
         row
-        for frame, ts_ns in itertools.zip_longest(read_frames(file), receive_times(file))
-        if frame is not None
-        for row in decoder.frame(frame, ts_ns)
+        for item in itertools.chain(first, frames)
+        for row in (decoder.answer if item.rest else decoder.frame)(item.frame, item.ts_ns)
     )
+    if decoder.summary.frames and decoder.summary.frames == decoder.summary.no_frames.total():
+        raise ConfigError(f"{file} holds no frames of {venue}: {', '.join(decoder.summary.no_frames)}")
     _print(decoder.gaps())
-    typer.echo(msgspec.json.format(msgspec.json.encode(decoder.report())).decode(), err=True)
+    report = {"dialect": dialect.name, **decoder.report()}
+    typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode(), err=True)
     return 0
 
 

@@ -9,7 +9,8 @@ from recorder import __version__
 from recorder.connection import Connection
 from recorder.errors import DecodeError
 from recorder.events import Accepted, Book, Quote, Refused, Reply, Stream, Trade
-from recorder.venues.base import Venue
+from recorder.sharding import allot
+from recorder.venues.base import Venue, requests_of
 
 
 class Probe(msgspec.Struct):
@@ -50,12 +51,12 @@ def probe(venue: Venue, streams: Sequence[Stream], max_frame_bytes: int, timeout
         ConnectFailed, Closed: the venue does not let us in, or sends us away.
     """
     began = time.monotonic()
-    plan = venue.plan(streams)[0]
-    connection = Connection(plan.url, max_frame_bytes, f"tapedeck-test/{__version__}")
-    result = Probe(plan.url, time.monotonic() - began, len(plan.streams), set())
+    streams = sorted(allot(streams, [], venue.limits, 1).links[0], key=lambda stream: (stream.channel, stream.symbol))
+    connection = Connection(venue.endpoint, max_frame_bytes, f"tapedeck-test/{__version__}")
+    result = Probe(venue.endpoint, time.monotonic() - began, len(streams), set())
     session = venue.session()
     try:
-        for frame in venue.subscribe(plan.streams):
+        for frame in requests_of(venue, session).subscribe(streams):
             connection.send(frame)
         while time.monotonic() - began < timeout_s and not _complete(result):
             for message in connection.receive(0.25) or ():

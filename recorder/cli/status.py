@@ -8,6 +8,7 @@ from rich.table import Table
 
 from recorder.appliance import Process
 from recorder.health import Report
+from recorder.shares import venue_of
 
 
 class Line(msgspec.Struct):
@@ -23,6 +24,10 @@ class Line(msgspec.Struct):
     journal_lag_bytes: int | None = None
     rows_per_s: float | None = None
     open_gaps: int | None = None
+    streams: int | None = None  # it carries
+    venue_streams: int | None = None  # that all processes of its venue carry, where there are several
+    refused: int | None = None  # by the venue, or for want of connections
+    silent: list[str] = []  # "trade BTC-USD": not one of which brings what it used to
     problem: str | None = None  # why it is not healthy
 
 
@@ -54,6 +59,7 @@ def judge(
         _line(name, processes.get(name), reports.get(name), lags.get(name), now)
         for name in dict.fromkeys([*processes, *expected])
     ]
+    _add_shares(lines)
     problems = [f"{line.program}: {line.problem}" for line in lines if line.problem]
     return Status(not problems, problems, int(writer.metrics.get("rows", 0)) if writer else 0, lines)
 
@@ -90,11 +96,25 @@ def _fill_metrics(line: Line, metrics: Mapping[str, Any], lag: int | None) -> No
     line.journal_lag_bytes = metrics.get("lag_bytes", lag)
     ages = [age for link in metrics.get("links", ()) if (age := link.get("last_data_age_s")) is not None]
     line.data_age_s = min(ages, default=None)
+    if "links" in metrics:
+        links = metrics["links"]
+        line.streams = sum(int(link.get("streams", 0)) for link in links)
+        line.refused = int(metrics.get("refused", 0)) + sum(int(link.get("refused", 0)) for link in links)
+        line.silent = list(metrics.get("silent", ()))
+
+
+def _add_shares(lines: Sequence[Line]) -> None:
+    """Tell the processes of one venue what they carry together."""
+    for line in lines:
+        venue = venue_of(line.program)
+        processes = [other.streams or 0 for other in lines if venue is not None and venue_of(other.program) == venue]
+        if len(processes) > 1:
+            line.venue_streams = sum(processes)
 
 
 def reports_itself(program: str) -> bool:
     """Whether a program writes a report; Postgres is not ours, and the simulator is only a prop."""
-    return program.startswith("recorder-") or program == "writer"
+    return program.startswith("recorder-") or program in ("writer", "discovery")
 
 
 def table(status: Status) -> Table:
@@ -103,7 +123,8 @@ def table(status: Status) -> Table:
     result.add_column("program")
     result.add_column("process")
     result.add_column("state")
-    for title in ("up", "messages/s", "data age", "journal lag", "rows/s", "open gaps"):
+    extra = [title for title in ("refused", "silent") if any(getattr(line, title) for line in status.programs)]
+    for title in ("up", "streams", *extra, "messages/s", "data age", "journal lag", "rows/s", "open gaps"):
         result.add_column(title, justify="right")
     for line in status.programs:
         colour = "red" if line.problem else "green"
@@ -112,6 +133,8 @@ def table(status: Status) -> Table:
             f"[{colour}]{line.supervisor}[/{colour}]",
             f"[{colour}]{line.state}[/{colour}]",
             duration(line.uptime_s),
+            _streams(line),
+            *(f"[red]{_count(line, title)}[/red]" for title in extra),
             "" if line.messages_per_s is None else f"{line.messages_per_s:,.0f}",
             "" if line.data_age_s is None else f"{line.data_age_s:.1f} s",
             "" if line.journal_lag_bytes is None else size(line.journal_lag_bytes),
@@ -119,6 +142,17 @@ def table(status: Status) -> Table:
             "" if line.open_gaps is None else str(line.open_gaps),
         )
     return result
+
+
+def _streams(line: Line) -> str:
+    if line.streams is None:
+        return ""
+    return f"{line.streams:,}" if line.venue_streams is None else f"{line.streams:,} of {line.venue_streams:,}"
+
+
+def _count(line: Line, title: str) -> str:
+    number = line.refused if title == "refused" else len(line.silent)
+    return f"{number:,}" if number else ""
 
 
 def duration(seconds: float) -> str:

@@ -43,12 +43,21 @@ def register(app: typer.Typer) -> None:
 def symbols(
     context: typer.Context,
     venue: Venue,
-    pattern: Annotated[str, typer.Option("--filter", "-f", help="Only symbols that contain this.")] = "",
+    pattern: Annotated[str, typer.Option("--filter", "-f", help="Only what contains this, or a glob: '*-USD'.")] = "",
+    kind: Annotated[str | None, typer.Option(help="Only spot, perpetual, future, outcome, ...")] = None,
+    status: Annotated[str | None, typer.Option(help="Only of this status, in the venue's own words.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only so many, of most trading in 24 hours.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """List what a venue trades. Example: `tapedeck --config live symbols kraken --filter USD`"""
-    found = listing.fetch(context.obj.settings(), venue)
-    chosen = [item for item in found if pattern.upper() in item.symbol.upper()]
+    """List what a venue trades, from its REST or, where that fails, as it was last time.
+
+    Example: `tapedeck --config live symbols kraken --filter '*/USD' --top 20`
+    """
+    catalog, warning = listing.fetch(context.obj.settings(), venue)
+    listings = catalog.listings
+    if warning:
+        typer.echo(f"tapedeck: {warning}", err=True)
+    chosen = listing.select(listings, pattern, kind, status, top)
     if as_json:
         for item in chosen:
             typer.echo(msgspec.json.encode(item).decode())
@@ -56,10 +65,21 @@ def symbols(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("symbol", "base", "quote", "kind", "tick size", "min size", "status"):
         table.add_column(name)
+    table.add_column("volume 24h", justify="right")
     for item in chosen:
-        table.add_row(*(text or "" for text in msgspec.structs.astuple(item)))
+        volume = "" if item.volume is None else f"{item.volume:,.0f} {item.quote}"
+        table.add_row(
+            item.symbol,
+            item.base,
+            item.quote,
+            item.kind,
+            item.tick_size or "",
+            item.min_size or "",
+            item.status,
+            volume,
+        )
     console().print(table)
-    typer.echo(f"{len(chosen)} of {len(found)} instruments", err=True)
+    typer.echo(f"{len(chosen)} of {len(listings)} instruments", err=True)
     return 0
 
 
@@ -93,7 +113,9 @@ def check(
 def record(
     context: typer.Context,
     venue: Venue,
-    wanted: Annotated[list[str], typer.Argument(metavar="SYMBOLS...", help="Symbols in the venue's own spelling.")],
+    wanted: Annotated[
+        list[str], typer.Argument(metavar="SYMBOLS...", help="Symbols as the venue spells them; or patterns.")
+    ],
     into: Annotated[Path | None, typer.Option(help="Folder of the journal; default: record/ in the home.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop after this long; default: at Ctrl-C.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print events as `tapedeck decode` does.")] = False,
@@ -107,9 +129,11 @@ def record(
     settings = options.settings()
     make_venue(settings, venue)
     require_symbols(wanted)
-    warning = listing.check(settings, venue, wanted)
+    names, warning = listing.check(settings, venue, wanted)
     if warning:
         typer.echo(f"tapedeck: {warning}", err=True)
+    if not names:
+        raise ConfigError(f"there is nothing to record at {venue}")
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = (into or settings.home / "record" / f"{venue}-{stamp}").absolute()
     try:
@@ -121,7 +145,7 @@ def record(
     with log or nullcontext(sys.stderr) as output:
         child = subprocess.Popen(
             [sys.executable, str(ROOT / "bin" / "recorder"), venue],
-            env=_environment(settings, venue, wanted, folder, debug or options.debug),
+            env=_environment(settings, venue, names, folder, debug or options.debug),
             stdout=output,
             stderr=output,
         )

@@ -233,10 +233,13 @@ class Coinbase(FakeVenue):
     # ---- REST
 
     def get(self, request: Request, now_ns: int) -> Response:
-        """`/products`, and `/products/ID/trades?limit=&after=&before=`."""
+        """`/products`, `/products/stats`, and `/products/ID/trades?limit=&after=&before=`."""
         match request.path.strip("/").split("/"):
             case ["products"]:
                 return Response(200, msgspec.json.encode([self._product(one.spec) for one in self.market.symbols]))
+            case ["products", "stats"]:
+                stats = {self.spell(one.spec): {"stats_24hour": _stats(one)} for one in self.market.symbols}
+                return Response(200, msgspec.json.encode(stats))
             case ["products", symbol] if symbol in self.symbols:
                 return Response(200, msgspec.json.encode(self._product(self.symbols[symbol].spec)))
             case ["products", symbol, "trades"] if symbol in self.symbols:
@@ -287,6 +290,14 @@ class _Ask(msgspec.Struct):
     type: str
     product_ids: list[str] = []
     channels: list[str | _Channel] = []
+
+
+def _stats(market: SymbolMarket) -> dict[str, str]:
+    """Of the market's whole life; `volume` is in base units."""
+    spec, stats = market.spec, market.stats
+    prices = {"open": stats.open, "high": stats.high, "low": stats.low, "last": stats.last}
+    shown = {name: text(price, spec.price_decimals) for name, price in prices.items()}
+    return shown | {"volume": text(stats.volume, spec.size_decimals)}
 
 
 def _expand(channel: str | _Channel, product_ids: list[str]) -> list[tuple[str, str]]:

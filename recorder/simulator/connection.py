@@ -39,6 +39,8 @@ class Connection:
         self.cut_at: int | None = None  # largest fragment of a message; None sends messages whole
         self.cut_pings = False
         self.written: list[tuple[int, int]] = []  # items wholly written, not yet logged
+        self.controls = 0  # pings and pongs of the client so far
+        self.pong = b""  # payload of its last pong
         self._rng = random.Random(number)
         self._waiting: list[bytes] = []
         self._current = memoryview(b"")
@@ -50,6 +52,11 @@ class Connection:
     def pending(self) -> int:
         """Bytes queued and not yet taken by the kernel."""
         return self._queued - self._taken
+
+    @property
+    def queued(self) -> int:
+        """Bytes ever queued."""
+        return self._queued
 
     @property
     def unsent(self) -> int:
@@ -139,9 +146,9 @@ class Connection:
         self.sock.close()
         self.over = True
 
-    def goodbye(self, code: int) -> None:
+    def goodbye(self, code: int, reason: str = "") -> None:
         """Queue a websocket close frame; the connection ends when it is written."""
-        self.raw(wire.frame(struct.pack("!H", code), wire.CLOSE))
+        self.raw(wire.frame(struct.pack("!H", code) + reason.encode(), wire.CLOSE))
         self.ending = True
 
     def tear(self) -> None:

@@ -25,13 +25,16 @@ _PATH = "/_control"
 
 
 class Controls:
-    """What can be asked of one fake venue. Every `do_NAME` is an action; its docstring is the help."""
+    """What can be asked of one fake venue: every `do_NAME`, here or of the venue, its docstring being the help."""
 
     def __init__(self, venue: FakeVenue, server: Server) -> None:
         self._venue = venue
         self._server = server
         self._actions: dict[str, Callable[..., dict[str, object]]] = {
-            name.removeprefix("do_"): getattr(self, name) for name in dir(self) if name.startswith("do_")
+            name.removeprefix("do_"): getattr(owner, name)
+            for owner in (self, venue)
+            for name in dir(owner)
+            if name.startswith("do_")
         }
         venue.control = self.http
 
@@ -207,6 +210,13 @@ class Controls:
     def do_rate(self, per_s: float) -> dict[str, object]:
         """Market events a second from now on; 0 is as fast as the clients read."""
         self._venue.rate = float(per_s)
+        return {}
+
+    # ---- REST
+
+    def do_rest(self, status: int = 503, times: int = 1, retry_after: str = "") -> dict[str, object]:
+        """Answer the next REST requests with an error status, with `Retry-After` if given."""
+        self._venue.mischief.add(Rule("rest", left=int(times), text=retry_after, count=int(status)))
         return {}
 
     # ---- and back

@@ -217,10 +217,10 @@ class Kraken(FakeVenue):
     ) -> None:
         items = [self.trade_item(symbol, trade, again) for trade, again in trades]
         rows = [
-            f'{{"symbol":"{symbol}","side":"{_TAKER[item.side]}","price":{item.p},"qty":{item.q},'
+            f'{{"symbol":"{symbol}","side":"{_TAKER[trade.taker]}","price":{item.p},"qty":{item.q},'
             f'"ord_type":"{"market" if item.id % 3 == 0 else "limit"}","trade_id":{item.id},'
             f'"timestamp":"{rfc3339(item.ts)}"}}'
-            for item in items
+            for (trade, _), item in zip(trades, items, strict=True)
         ]
         payload = f'{{"channel":"trade","type":"{kind}","data":[{",".join(rows)}]}}'
         self.send(("trade", symbol, ""), items, payload.encode(), only)

@@ -1,4 +1,4 @@
-"""Kraken's public REST as far as a recorder asks: `AssetPairs` and `Trades`. The status is always 200."""
+"""Kraken's public REST as far as a recorder asks: `AssetPairs`, `Ticker` and `Trades`. The status is always 200."""
 
 import msgspec
 
@@ -11,10 +11,12 @@ _PAGE = 1000
 
 
 def answer(market: Market, request: Request) -> Response:
-    """Answer `/0/public/AssetPairs` or `/0/public/Trades?pair=&since=&count=`."""
+    """Answer `/0/public/AssetPairs`, `/0/public/Ticker` or `/0/public/Trades?pair=&since=&count=`."""
     match request.path:
         case "/0/public/AssetPairs":
             return _result({legacy_id(one.spec): _pair(one.spec) for one in market.symbols})
+        case "/0/public/Ticker":
+            return _result({legacy_id(one.spec): _ticker(one) for one in market.symbols})
         case "/0/public/Trades":
             return _trades(market, request.query)
     return _error("EGeneral:Unknown method")
@@ -51,6 +53,13 @@ def _pair(spec: Spec) -> dict[str, object]:
         "cost_decimals": 5, "lot_decimals": spec.size_decimals, "lot_multiplier": 1, "ordermin": "0.0001",
         "costmin": "0.5", "tick_size": text(spec.tick, spec.price_decimals), "status": "online",
     }  # fmt: skip
+
+
+def _ticker(market: SymbolMarket) -> dict[str, object]:
+    """Volumes are in base units, of today and of 24 hours: here both are of the market's whole life."""
+    spec, stats = market.spec, market.stats
+    volume, last = text(stats.volume, spec.size_decimals), text(stats.last, spec.price_decimals)
+    return {"c": [last, text(1, spec.size_decimals)], "v": [volume, volume], "t": [stats.trades, stats.trades]}
 
 
 def _trades(market: Market, query: dict[str, str]) -> Response:

@@ -95,7 +95,7 @@ class SymbolMarket:
             price = self._start
             for _ in range(depth):
                 price += self._gap() if side is self.asks else -self._gap()
-                side.set(price, self._size())
+                side.set(self._inside(price), self._size())
         for index in range(_PAST_TRADES):
             past_ns = now_ns - (_PAST_TRADES - index) * 1_000_000_000
             self._trade(past_ns, {}, {})
@@ -125,6 +125,10 @@ class SymbolMarket:
     def restart_ids(self, first: int) -> None:
         """Count trades anew from `first`."""
         self.next_id = first
+
+    def _inside(self, price: int) -> int:
+        """The nearest price there can be."""
+        return max(self.spec.tick, price)
 
     def _gap(self) -> int:
         return (1 + int(self._rng.expovariate(1.0 / self._spacing))) * self.spec.tick
@@ -189,7 +193,7 @@ class SymbolMarket:
         else:
             near = side.price_at(min(len(side) - 1, int(rng.expovariate(0.08))))
             price = near + (-self._gap() if side is self.bids else self._gap())
-        self._set(side, changes, max(self.spec.tick, price), self._size())
+        self._set(side, changes, self._inside(price), self._size())
         if len(side) > self._depth * 5 // 4:
             self._set(side, changes, side.price_at(len(side) - 1 - rng.randrange(8)), 0)
 
@@ -203,23 +207,29 @@ class SymbolMarket:
         while len(side) < self._depth * 3 // 4:
             price = side.price_at(len(side) - 1)
             price += self._gap() if side is self.asks else -self._gap()
-            self._set(side, changes, max(self.spec.tick, price), self._size())
+            self._set(side, changes, self._inside(price), self._size())
 
 
 class Market:
     """All symbols of one venue, from one seed."""
 
     def __init__(
-        self, specs: Sequence[Spec], *, seed: int, now_ns: int, depth: int = 400, first_trade_id: int = 1_000_000
+        self,
+        specs: Sequence[Spec],
+        *,
+        seed: int,
+        now_ns: int,
+        depth: int = 400,
+        first_trade_id: int = 1_000_000,
+        kind: type[SymbolMarket] = SymbolMarket,
     ) -> None:
         self.seed = seed
         self.depth = depth
         self._rng = random.Random(seed)
-        self._last_ns = now_ns // 1000 * 1000
+        self._last_ns = now_ns // 1_000_000 * 1_000_000  # whole: some venues print no more than milliseconds
         self.origin_ns = self._last_ns - _PAST_TRADES * 1_000_000_000
         self.symbols = [
-            SymbolMarket(spec, random.Random(self._rng.getrandbits(64)), depth, first_trade_id, self._last_ns)
-            for spec in specs
+            kind(spec, random.Random(self._rng.getrandbits(64)), depth, first_trade_id, self._last_ns) for spec in specs
         ]
         self._weighted = [symbol for symbol in self.symbols for _ in range(symbol.spec.weight)]
 
@@ -235,3 +245,8 @@ def text(value: int, decimals: int) -> str:
         return str(value)
     digits = str(value).rjust(decimals + 1, "0")
     return f"{digits[:-decimals]}.{digits[-decimals:]}"
+
+
+def short_text(value: int, decimals: int) -> str:
+    """An integer in units of the last decimal, without idle zeros."""
+    return text(value, decimals).rstrip("0").rstrip(".") if decimals else str(value)

@@ -224,7 +224,11 @@ class Server:
             if opcode == wire.TEXT:
                 self._app.message(connection, payload, now_ns)
             elif opcode == wire.PING:
+                connection.controls += 1
                 connection.raw(wire.frame(payload, wire.PONG))
+            elif opcode == wire.PONG:
+                connection.controls += 1
+                connection.pong = payload
             elif opcode == wire.CLOSE:
                 connection.raw(wire.frame(payload, wire.CLOSE))
                 connection.ending = True

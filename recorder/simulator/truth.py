@@ -39,7 +39,10 @@ class Started(msgspec.Struct, tag_field="k", tag="start", omit_defaults=True):
 
 
 class TradeItem(msgspec.Struct, tag_field="k", tag="trade", omit_defaults=True, gc=False):
-    """One print, `side` being the taker's."""
+    """One print, `side` being the taker's, None where the venue does not tell it.
+
+    `id` is what a recorder keys it by: the venue's number, or the documented hash of its text.
+    """
 
     n: int
     s: str
@@ -47,28 +50,33 @@ class TradeItem(msgspec.Struct, tag_field="k", tag="trade", omit_defaults=True, 
     ts: int
     p: str
     q: str
-    side: Side
+    side: Side | None = None
     again: bool = False  # published before: repeat, snapshot of past trades, last_match
     held: str | None = None  # withheld from everybody by this misbehaviour
+    count: int = 1  # prints merged into this one; `id` is the last of theirs
 
 
 class QuoteItem(msgspec.Struct, tag_field="k", tag="quote", omit_defaults=True, gc=False):
-    """Best bid and ask."""
+    """Best bid and ask; None is what the venue does not print. `t` is when it was made, needed where `ts` is None."""
 
     n: int
     s: str
-    ts: int
-    b: str
-    bq: str
-    a: str
-    aq: str
+    ts: int | None
+    b: str | None
+    bq: str | None
+    a: str | None
+    aq: str | None
     seq: int | None = None
+    t: int = 0
     again: bool = False
     held: str | None = None
 
 
 class BookItem(msgspec.Struct, tag_field="k", tag="book", omit_defaults=True):
-    """One book message; `ts` is None where the venue prints no time, `t` is when it was made."""
+    """One book message; `ts` is None where the venue prints no time, `t` is when it was made.
+
+    `seq` is given where a snapshot comes on another way than the changes, and may hold some of them already.
+    """
 
     n: int
     s: str
@@ -80,6 +88,7 @@ class BookItem(msgspec.Struct, tag_field="k", tag="book", omit_defaults=True):
     depth: int | None = None
     again: bool = False
     held: str | None = None
+    seq: int | None = None
 
 
 class JunkItem(msgspec.Struct, tag_field="k", tag="junk", omit_defaults=True):

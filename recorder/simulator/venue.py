@@ -1,6 +1,7 @@
 """What every fake venue does alike: pace the market, fan out, log the truth, obey the controls.
 
-A dialect (coinbase.py, kraken.py) subclasses `FakeVenue` and says how things look on its wire.
+A dialect (coinbase.py, kraken.py, ...) subclasses `FakeVenue` and says how things look on its wire. What only it
+can do wrong are methods `do_NAME` of its own, offered beside those of control.py.
 """
 
 from abc import ABC, abstractmethod
@@ -36,6 +37,9 @@ Topic = tuple[str, str, str]
 
 StreamItem = TradeItem | QuoteItem | BookItem
 
+Dressed = tuple[Connection, bytes, bytes]
+"""Receiver, its message, and that message as a frame."""
+
 _TURN = 512  # market events of one turn of the loop at most
 _HIGH_WATER = 1 << 18  # bytes queued for a client that stop an unpaced market
 _SLOW_CLIENT = 1 << 26  # bytes queued for a client that make a paced venue drop it
@@ -49,16 +53,19 @@ class FakeVenue(ABC):
 
     name: ClassVar[str]
     specs: ClassVar[tuple[Spec, ...]]
+    instruments_of: ClassVar[str | None] = None  # the venue whose instruments it names, where it is a second dialect
+    market_kind: ClassVar[type[SymbolMarket]] = SymbolMarket
 
     def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
         self.market = market
         self.truth = truth
         self.rate = rate  # market events a second; 0 is as fast as the clients read
         self.mischief = Mischief()
-        self.symbols = {self.spell(one.spec): one for one in market.symbols}
+        self.symbols = self.listed()
         self.spelled = {id(one): symbol for symbol, one in self.symbols.items()}
         self.topics: dict[Topic, dict[int, Connection]] = {}
         self.clients: dict[int, Connection] = {}
+        self.halted = False  # nobody trades: the market stands still
         self.burst = 0  # market events to do at once, beyond the rate
         self.sent_messages = 0
         self.control: Callable[[Request], Response | None] | None = None
@@ -66,7 +73,7 @@ class FakeVenue(ABC):
         self._last_s: float | None = None
         self._sent_s = 0.0
         self._beat_s = 0.0
-        self._started = Started(self.name, now_ns, market.seed, market.origin_ns)
+        self._started = Started(self.instruments_of or self.name, now_ns, market.seed, market.origin_ns)
         truth.line(self._started)
         for symbol, one in self.symbols.items():
             for trade in one.history:
@@ -77,6 +84,10 @@ class FakeVenue(ABC):
     @abstractmethod
     def spell(self, spec: Spec) -> str:
         """The venue's name of a symbol."""
+
+    def listed(self) -> dict[str, SymbolMarket]:
+        """Every symbol one can subscribe to."""
+        return {self.spell(one.spec): one for one in self.market.symbols}
 
     @abstractmethod
     def publish_step(self, symbol: str, step: Step) -> None:
@@ -116,36 +127,56 @@ class FakeVenue(ABC):
             return [(trade, False) for trade in trades]  # nobody would notice: the mischief waits for a listener
         shaped = self.mischief.shape(symbol, trades)
         for trade, reason in shaped.held:
-            self.truth.item(self.trade_item(symbol, trade, held=reason))
+            self.withhold(("trade", symbol, ""), self.trade_item(symbol, trade, held=reason))
         return shaped.out
+
+    def withhold(self, topic: Topic, item: StreamItem) -> None:
+        """Log an item that nobody gets."""
+        self.truth.item(item)
 
     def log(self, items: Sequence[Item]) -> tuple[int, int] | None:
         """Log items that travel in one frame; gives their numbers."""
         numbers = [self.truth.item(item) for item in items]
         return (numbers[0], numbers[-1]) if numbers else None
 
-    def send(self, topic: Topic, items: Sequence[StreamItem], payload: bytes, only: Connection | None = None) -> None:
-        """Send one message to all who subscribed to a topic, or to one of them."""
-        targets = [only] if only is not None else list(self.topics.get(topic, {}).values())
+    def dress(self, topic: Topic, payload: bytes, targets: Sequence[Connection]) -> list[Dressed]:
+        """A message as each of its receivers gets it: here, the same for all."""
+        framed = wire.frame(payload)
+        return [(connection, payload, framed) for connection in targets]
+
+    def send(
+        self,
+        topic: Topic,
+        items: Sequence[StreamItem],
+        payload: bytes,
+        only: Connection | Sequence[Connection] | None = None,
+    ) -> None:
+        """Send one message to all who subscribed to a topic, or to some of them."""
+        if only is None:
+            targets: Sequence[Connection] = list(self.topics.get(topic, {}).values())
+        else:
+            targets = [only] if isinstance(only, Connection) else only
+        dressed = self.dress(topic, payload, targets)
         repeats = 1
         replaced = None
         if self.mischief.rules and targets:
             replaced = self.mischief.take("replace", topic[0], topic[1])
             if replaced is not None:
                 payload = replaced.text.encode("latin-1")
+                framed = wire.frame(payload)
+                dressed = [(connection, payload, framed) for connection in targets]
                 for item in items:
                     item.held = "replace"
             elif topic[0] != "trade" and self.mischief.take("repeat", topic[0], topic[1]) is not None:
                 repeats = 2
-        framed = wire.frame(payload)
         for repeat in range(repeats):
             for item in items:
                 item.again = item.again or repeat > 0
             logged = self.log(items)
             numbers = logged if replaced is None else None
-            self.sent_messages += len(targets)
-            for connection in targets:
-                connection.text(payload, framed, numbers)
+            self.sent_messages += len(dressed)
+            for connection, text_of_it, framed in dressed:
+                connection.text(text_of_it, framed, numbers)
 
     def junk(self, kind: str, payload: bytes, now_ns: int) -> int:
         """Send a frame with nothing to store to every client; gives how many there are."""
@@ -194,7 +225,10 @@ class FakeVenue(ABC):
 
     def handshake(self, request: Request) -> Response | None:
         """Refuse a websocket with an HTTP status where that was asked for."""
-        rule = self.mischief.take("refuse_handshake")
+        return self._unavailable("refuse_handshake")
+
+    def _unavailable(self, do: str) -> Response | None:
+        rule = self.mischief.take(do)
         if rule is None:
             return None
         headers = {"Retry-After": rule.text} if rule.text else {}
@@ -222,7 +256,7 @@ class FakeVenue(ABC):
     def http(self, request: Request, now_ns: int) -> Response:
         """Answer a request to the control path, or a REST request."""
         controlled = self.control(request) if self.control is not None else None
-        return controlled if controlled is not None else self.get(request, now_ns)
+        return controlled or self._unavailable("rest") or self.get(request, now_ns)
 
     def advance(self, now_ns: int, now_s: float) -> float:
         """Let the market move as far as is due."""
@@ -276,6 +310,8 @@ class FakeVenue(ABC):
     def _due(self, now_s: float) -> tuple[int, float]:
         passed_s = now_s - self._last_s if self._last_s is not None else 0.0
         self._last_s = now_s
+        if self.halted:
+            return 0, _WAIT_S
         if self.rate <= 0:
             listening = any(members for members in self.topics.values())
             if not listening or any(c.pending > _HIGH_WATER for c in self.clients.values() if not c.half_open):

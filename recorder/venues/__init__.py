@@ -22,10 +22,6 @@ VENUES: dict[str, type[Venue]] = {
     "polymarket": Polymarket,
 }
 
-RECORDED = frozenset({"coinbase", "kraken"})
-"""Venues the recorder drives. The others are decoded only: they need what the link cannot do yet (a book by REST,
-requests made by the session, a reconnect on a lost sequence)."""
-
 
 def venue_class(name: str) -> type[Venue]:
     """The class of a venue by its name.

@@ -22,22 +22,6 @@ MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueErro
 """What a decoder raises for a frame that is not of the wire's shape."""
 
 
-def split_streams(url: str, streams: Sequence[Stream], streams_per_link: int) -> list["Plan"]:
-    """Plans of at most `streams_per_link` streams; the streams of one symbol stay on one connection.
-
-    One connection orders a symbol's trades against its book, which two cannot.
-    """
-    by_symbol: dict[str, list[Stream]] = {}
-    for stream in streams:
-        by_symbol.setdefault(stream.symbol, []).append(stream)
-    groups: list[list[Stream]] = []
-    for symbol_streams in by_symbol.values():
-        if not groups or len(groups[-1]) + len(symbol_streams) > streams_per_link:
-            groups.append([])
-        groups[-1].extend(symbol_streams)
-    return [Plan(url, tuple(group)) for group in groups]
-
-
 class Limits(msgspec.Struct, frozen=True):
     """What the venue allows one address or one connection."""
 
@@ -45,6 +29,15 @@ class Limits(msgspec.Struct, frozen=True):
     frames_per_s: float  # frames we may send on one link
     connects_per_minute: float
     session_s: float | None = None  # age at which the venue ends a connection
+    symbols_per_link: int | None = None  # where the venue counts symbols, whatever is asked of each
+
+
+class RestLimits(msgspec.Struct, frozen=True):
+    """What we allow ourselves at the venue's REST, below what it allows one address: several processes share that."""
+
+    per_s: float  # units regained a second
+    burst: float  # units that may be spent at once
+    weights: tuple[tuple[str, float], ...] = ()  # (pattern found in the path, units); the first counts, else 1 unit
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -53,13 +46,6 @@ class Heartbeat(msgspec.Struct, frozen=True):
     every_s: float  # between our pings
     frame: str | None  # text to send as ping; None sends a protocol ping
     silence_s: float  # no frame of any kind for this long: the session is dead
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """One connection to be: where to, and what to subscribe to there."""
-
-    url: str
-    streams: tuple[Stream, ...]
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -74,6 +60,18 @@ class Listing(msgspec.Struct, frozen=True):
     status: str
     base_unit: str | None = None  # the venue's own smallest unit of base and of quote, where it settles in one
     quote_unit: str | None = None
+    trades: bool = True  # whether its status lets it trade now
+    price: float | None = None  # of the last trade
+    volume: float | None = None  # of the last 24 hours, quote units
+    rest_symbol: str | None = None  # what the venue's REST calls it, where its stream calls it otherwise
+    alias_of: str | None = None  # another listing's symbol, under which the venue sends its data
+
+
+class Day(msgspec.Struct, frozen=True):
+    """What the venue says of one instrument's last 24 hours."""
+
+    price: float  # of the last trade
+    volume: float  # quote units
 
 
 class Audit(msgspec.Struct, gc=False):
@@ -120,9 +118,46 @@ class Conversation(Session, Requests, Protocol):
     """
 
 
+@runtime_checkable
+class BooksByRest(Protocol):
+    """A venue whose books begin with a snapshot by REST, not with a subscription."""
+
+    def snapshot_path(self, symbol: str) -> str:
+        """REST path of a symbol's book; the session takes the answer."""
+        ...
+
+
 def requests_of(venue: "Venue", session: Session) -> Requests:
     """Who makes the requests of a connection: its session where that must know them, else the venue."""
     return session if isinstance(session, Conversation) else venue
+
+
+@runtime_checkable
+class Paged(Protocol):
+    """A venue that lists its instruments page by page."""
+
+    def next_page(self, path: str, body: bytes) -> str | None:
+        """The path of the page that follows the one answered at `path`; None after the last.
+
+        Raises:
+            DecodeError: the answer is not understood.
+        """
+        ...
+
+
+@runtime_checkable
+class Ranked(Protocol):
+    """A venue that tells the trading of the last 24 hours apart from its list."""
+
+    volume_paths: ClassVar[tuple[str, ...]]
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        """Decode the answer at one of `volume_paths`: by `rest_symbol` where a listing has one, else by symbol.
+
+        Raises:
+            DecodeError: the answer is not understood.
+        """
+        ...
 
 
 class Venue(Protocol):
@@ -132,10 +167,12 @@ class Venue(Protocol):
     url: ClassVar[str]  # public websocket endpoint
     rest_url: ClassVar[str]  # public REST endpoint
     limits: ClassVar[Limits]
+    rest: ClassVar[RestLimits]
     heartbeat: ClassVar[Heartbeat]
     channels: ClassVar[tuple[Channel, ...]]
     contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol
-    listing_path: ClassVar[str]  # REST path of the instrument list
+    listing_paths: ClassVar[tuple[str, ...]]  # REST paths of the instrument list; of their first pages if `Paged`
+    endpoint: str  # the websocket endpoint in use
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         """
@@ -146,10 +183,6 @@ class Venue(Protocol):
         Raises:
             ConfigError: the venue offers no such depth.
         """
-        ...
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        """Split streams over as few connections as the limits allow."""
         ...
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
@@ -165,7 +198,7 @@ class Venue(Protocol):
         ...
 
     def listings(self, body: bytes) -> list[Listing]:
-        """Decode the answer at `listing_path`.
+        """Decode the answer at one of `listing_paths`, or a further page of it.
 
         Raises:
             DecodeError: the answer is not understood.

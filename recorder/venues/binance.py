@@ -31,7 +31,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "bookTicker", "book": "depth@100ms"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -294,19 +294,31 @@ class Binance:
     limits: ClassVar[Limits] = Limits(
         streams_per_link=1024, frames_per_s=4, connects_per_minute=60, session_s=86_400
     )  # fmt: skip
+    # 6,000 units a minute and address (GET /api/v3/exchangeInfo, rateLimits): half of it here. A list costs 20, the
+    # day's figures of all symbols 80, a book by its depth.
+    rest: ClassVar[RestLimits] = RestLimits(
+        per_s=25,
+        burst=1500,
+        weights=(
+            (r"/depth\?.*limit=(\d\d?|100)\b", 5),
+            (r"/depth\?.*limit=([1-4]\d\d|500)\b", 25),
+            (r"/depth\?.*limit=([5-9]\d\d|1000)\b", 50),
+            (r"/depth\?", 250),
+            (r"/ticker/24hr", 80),
+            (r"/exchangeInfo", 20),
+        ),
+    )
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame=None, silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})
-    listing_path: ClassVar[str] = "/api/v3/exchangeInfo?showPermissionSets=false"  # with them it is above 10 MB
+    listing_paths: ClassVar[tuple[str, ...]] = ("/api/v3/exchangeInfo?showPermissionSets=false",)  # else above 10 MB
+    volume_paths: ClassVar[tuple[str, ...]] = ("/api/v3/ticker/24hr?type=MINI",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in DEPTHS:
             raise ConfigError(f"binance offers book_depth {', '.join(map(str, DEPTHS))}; not {book_depth}")
-        self._url = url or self.url
+        self.endpoint = url or self.url
         self._book_depth = book_depth or 1000
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         requests = _requests("SUBSCRIBE", streams)
@@ -333,8 +345,20 @@ class Binance:
         for row in symbols:
             tick_size = next((rule.tickSize for rule in row.filters if rule.filterType == "PRICE_FILTER"), None)
             min_size = next((rule.minQty for rule in row.filters if rule.filterType == "LOT_SIZE"), None)
-            listings.append(Listing(row.symbol, row.baseAsset, row.quoteAsset, "spot", tick_size, min_size, row.status))
+            listings.append(
+                Listing(
+                    row.symbol, row.baseAsset, row.quoteAsset, "spot", tick_size, min_size, row.status,
+                    trades=row.status == "TRADING",
+                )
+            )  # fmt: skip
         return listings
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            rows = msgspec.json.decode(body, type=list[_DayTicker], strict=False)
+        except MALFORMED as error:
+            raise DecodeError(f"tickers of 24 hours: {error}") from error
+        return {row.symbol: Day(row.lastPrice, row.quoteVolume) for row in rows}
 
 
 class _Filter(msgspec.Struct, gc=False):
@@ -349,6 +373,12 @@ class _Symbol(msgspec.Struct, gc=False):
     baseAsset: str  # noqa: N815
     quoteAsset: str  # noqa: N815
     filters: list[_Filter]
+
+
+class _DayTicker(msgspec.Struct, gc=False):
+    symbol: str
+    lastPrice: Amount  # noqa: N815
+    quoteVolume: Amount  # noqa: N815
 
 
 class _ExchangeInfo(msgspec.Struct, gc=False):

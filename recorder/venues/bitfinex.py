@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import (
     Accepted,
     Alive,
@@ -29,7 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -156,6 +156,8 @@ class BitfinexSession:
                 feed = self._described(_decode_event(number))
             if feed is not None and feed.stream is not None:
                 symbol = feed.stream.symbol
+            elif feed is None and number[:1] == b"[":  # seen in captures/bitfinex/single_messages_msgparser
+                raise NoFrame("levels without a channel: an answer of REST, no frame of the feed")
             elif feed is None and what != HEARTBEAT:  # which may overtake its acknowledgement (seen 2021-04-17)
                 raise ValueError(f"data of an unknown channel {number[:40]!r}")
             content = _read(feed, what, parts)
@@ -386,19 +388,19 @@ class Bitfinex:
     rest_url: ClassVar[str] = "https://api-pub.bitfinex.com"
     # 25 or 30 channels a connection by document; 20 connects a minute and address, then a block of 60 s.
     limits: ClassVar[Limits] = Limits(streams_per_link=25, frames_per_s=10, connects_per_minute=15)
+    # 10 to 90 requests a minute by endpoint, then a block of 60 s.
+    rest: ClassVar[RestLimits] = RestLimits(per_s=0.1, burst=4)
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame='{"event":"ping","cid":1}', silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # trade ids are counted over all pairs
-    listing_path: ClassVar[str] = "/v2/conf/pub:info:pair"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/v2/conf/pub:info:pair",)
+    volume_paths: ClassVar[tuple[str, ...]] = ("/v2/tickers?symbols=ALL",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in LENGTHS:
             raise ConfigError(f"bitfinex offers book_depth {', '.join(map(str, LENGTHS))}; not {book_depth}")
-        self._url = url or self.url
+        self.endpoint = url or self.url
         self._length = book_depth or 100
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self.session().subscribe(streams)
@@ -416,6 +418,19 @@ class Bitfinex:
             return [_listing(pair) for pair in pairs]
         except MALFORMED as error:
             raise DecodeError(f"pair list: {error}") from error
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            rows = msgspec.json.decode(body, type=list[list[object]])
+            # Funding (fUSD) is no pair. Else: symbol, 2 bid, 2 ask, 2 change, last price, volume in base units, ...
+            return {
+                str(row[0]): Day(price, price * volume)
+                for row in rows
+                if str(row[0]).startswith("t") and len(row) > 8
+                for price, volume in [msgspec.convert(row[7:9], type=tuple[Amount, Amount])]
+            }
+        except (*MALFORMED, IndexError) as error:
+            raise DecodeError(f"tickers: {error}") from error
 
 
 class _Pair(msgspec.Struct, array_like=True, gc=False):

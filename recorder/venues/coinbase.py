@@ -26,7 +26,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book": "level2_batch"}
 # level2_batch is acknowledged as level2_50 (seen 2026-08-25); level2 was the open channel until 2023.
@@ -217,18 +217,17 @@ class Coinbase:
     rest_url: ClassVar[str] = "https://api.exchange.coinbase.com"
     # 10 subscriptions per product and channel and address; 8 connects a second; 100 frames a second.
     limits: ClassVar[Limits] = Limits(streams_per_link=300, frames_per_s=20, connects_per_minute=120)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=5, burst=5)  # 10 requests a second and address
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame=None, silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})
-    listing_path: ClassVar[str] = "/products"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/products",)
+    volume_paths: ClassVar[tuple[str, ...]] = ("/products/stats",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("coinbase sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)
@@ -253,9 +252,21 @@ class Coinbase:
                 product.quote_increment,
                 product.base_increment,
                 product.status,
+                trades=product.status == "online" and not product.trading_disabled,
             )
             for product in products
         ]
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            rows = msgspec.json.decode(body, type=dict[str, _Stats], strict=False)
+        except MALFORMED as error:
+            raise DecodeError(f"product stats: {error}") from error
+        return {
+            symbol: Day(day.last, day.last * day.volume)  # the volume is in base units
+            for symbol, row in rows.items()
+            if (day := row.stats_24hour) is not None
+        }
 
 
 class _Product(msgspec.Struct, gc=False):
@@ -265,6 +276,16 @@ class _Product(msgspec.Struct, gc=False):
     quote_increment: str
     base_increment: str
     status: str
+    trading_disabled: bool = False
+
+
+class _DayStats(msgspec.Struct, gc=False):
+    last: Amount = 0.0
+    volume: Amount = 0.0
+
+
+class _Stats(msgspec.Struct, gc=False):
+    stats_24hour: _DayStats | None = None
 
 
 def _requests(kind: str, streams: Iterable[Stream]) -> list[str]:

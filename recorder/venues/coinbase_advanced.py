@@ -26,7 +26,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "market_trades", "quote": "ticker", "book": "level2"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -238,18 +238,16 @@ class CoinbaseAdvanced:
     rest_url: ClassVar[str] = "https://api.coinbase.com"
     # 8 frames a second without a key; about 30 level2 streams a connection were carried; 8 connects a second.
     limits: ClassVar[Limits] = Limits(streams_per_link=90, frames_per_s=5, connects_per_minute=60)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=4, burst=4)  # the public part: 10 requests a second and address
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame=None, silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})
-    listing_path: ClassVar[str] = "/api/v3/brokerage/market/products"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/api/v3/brokerage/market/products",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("coinbase_advanced sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         requests = _requests("subscribe", streams)
@@ -265,17 +263,9 @@ class CoinbaseAdvanced:
 
     def listings(self, body: bytes) -> list[Listing]:
         try:
-            products = msgspec.json.decode(body, type=_Products).products
+            return [_listing(row) for row in msgspec.json.decode(body, type=_Products).products]
         except MALFORMED as error:
             raise DecodeError(f"product list: {error}") from error
-        return [
-            Listing(
-                row.product_id, row.base_currency_id, row.quote_currency_id,
-                KIND.get(row.product_type, row.product_type.lower()),
-                row.price_increment or None, row.base_min_size or None, row.status,
-            )
-            for row in products
-        ]  # fmt: skip
 
 
 class _Product(msgspec.Struct, gc=False):
@@ -286,10 +276,30 @@ class _Product(msgspec.Struct, gc=False):
     status: str
     price_increment: str = ""
     base_min_size: str = ""
+    is_disabled: bool = False
+    trading_disabled: bool = False
+    price: str = ""
+    approximate_quote_24h_volume: str = ""
+    alias: str = ""  # BTC-USD for BTC-USDC: one book under two names, its data comes under the first
 
 
 class _Products(msgspec.Struct, gc=False):
     products: list[_Product]
+
+
+def _listing(row: _Product) -> Listing:
+    return Listing(
+        row.product_id, row.base_currency_id, row.quote_currency_id,
+        KIND.get(row.product_type, row.product_type.lower()),
+        row.price_increment or None, row.base_min_size or None, row.status,
+        trades=row.status == "online" and not (row.is_disabled or row.trading_disabled),
+        price=_amount(row.price), volume=_amount(row.approximate_quote_24h_volume), alias_of=row.alias or None,
+    )  # fmt: skip
+
+
+def _amount(text: str) -> float | None:
+    """A figure that is empty where the venue has none."""
+    return msgspec.convert(text, type=Amount, strict=False) if text else None
 
 
 def _requests(kind: str, streams: Iterable[Stream]) -> list[str]:

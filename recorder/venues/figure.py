@@ -16,7 +16,7 @@ from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Stream, Trade
 from recorder.instruments import stable_hash64
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "TRADES", "quote": "MARKET", "book": "ORDER_BOOK"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -202,18 +202,16 @@ class Figure:
     rest_url: ClassVar[str] = "https://api.figuremarkets.com/public/v1"
     # 50 subscriptions by document. Errors name no subscription: 200 ms between requests at least.
     limits: ClassVar[Limits] = Limits(streams_per_link=48, frames_per_s=4, connects_per_minute=10, session_s=1800)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=1, burst=2)  # no limit is published; one a second was fine
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=15, frame=None, silence_s=40)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # ids are texts without an order
-    listing_path: ClassVar[str] = "/markets?page=1&size=50"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/markets?page=1&size=50",)  # more than 50 a page is refused
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("figure sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self.session().subscribe(streams)
@@ -226,10 +224,19 @@ class Figure:
 
     def listings(self, body: bytes) -> list[Listing]:
         try:
-            markets = msgspec.json.decode(body, type=_Markets).data
+            markets = msgspec.json.decode(body, type=_Markets, strict=False).data
         except MALFORMED as error:
             raise DecodeError(f"market list: {error}") from error
         return [_listing(market) for market in markets]
+
+    def next_page(self, path: str, body: bytes) -> str | None:
+        try:
+            pagination = msgspec.json.decode(body, type=_Markets, strict=False).pagination
+        except MALFORMED as error:
+            raise DecodeError(f"market list: {error}") from error
+        if pagination is None or pagination.page >= pagination.total_pages:
+            return None
+        return f"/markets?page={pagination.page + 1}&size=50"
 
 
 class _ListedMarket(msgspec.Struct, rename="camel", gc=False):
@@ -239,10 +246,18 @@ class _ListedMarket(msgspec.Struct, rename="camel", gc=False):
     market_type: str
     status: str
     display_name: str | None = None  # BTC-USD for BTC-USD-2S
+    last_traded_price: Amount | None = None
+    volume24h: Amount | None = None  # quote units
+
+
+class _Pagination(msgspec.Struct, rename="camel", gc=False):
+    page: int
+    total_pages: int
 
 
 class _Markets(msgspec.Struct, gc=False):
     data: list[_ListedMarket]
+    pagination: _Pagination | None = None
 
 
 def _listing(market: _ListedMarket) -> Listing:
@@ -251,7 +266,10 @@ def _listing(market: _ListedMarket) -> Listing:
         quote = market.quote_denom
     kind = "spot" if market.market_type == "CRYPTO" else market.market_type.lower()
     # Increments are listed, under names no source quotes: left out until an answer has been seen.
-    return Listing(market.symbol, base, quote, kind, None, None, market.status, market.denom, market.quote_denom)
+    return Listing(
+        market.symbol, base, quote, kind, None, None, market.status, market.denom, market.quote_denom,
+        trades=market.status == "OPEN", price=market.last_traded_price, volume=market.volume24h,
+    )  # fmt: skip
 
 
 def _request(action: str, name: str, **more: str) -> str:

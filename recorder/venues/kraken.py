@@ -14,7 +14,7 @@ from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Resync, Stream, Trade
 from recorder.orderbook import Side
 from recorder.timestamps import Rfc3339, plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -96,7 +96,7 @@ _decode_ticker = msgspec.json.Decoder(_TickerMessage).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-class _KrakenBook:
+class KrakenBook:
     """The top of one book, to the subscribed depth, with the digits its checksum needs."""
 
     __slots__ = ("_ask_digits", "_bid_digits", "asks", "bids", "depth")
@@ -137,7 +137,7 @@ class KrakenSession:
 
     def __init__(self) -> None:
         self.audits: dict[str, Audit] = {}
-        self._books: dict[str, _KrakenBook] = {}
+        self._books: dict[str, KrakenBook] = {}
         self._depths: dict[str, int] = {}  # as acknowledged
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
         self._time = Rfc3339()
@@ -202,7 +202,7 @@ class KrakenSession:
             symbol = row.symbol
             if snapshot:
                 depth = self._depths.get(symbol) or _depth_of(len(bids), len(asks))
-                book: _KrakenBook | None = _KrakenBook(depth, bid_digits, ask_digits)
+                book: KrakenBook | None = KrakenBook(depth, bid_digits, ask_digits)
                 self._asked.discard(symbol)
             else:
                 book = self._books.get(symbol)
@@ -276,9 +276,13 @@ def _levels(rows: list[_Level]) -> tuple[Levels, list[_Digits]]:
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
         levels.append((price, size))
-        text = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0") if size else b""
-        digits.append((price, text))
+        digits.append((price, checksum_digits(price_text, size_text) if size else b""))
     return levels, digits
+
+
+def checksum_digits(price_text: bytes, size_text: bytes) -> bytes:
+    """One level as the checksum reads it."""
+    return price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
 
 
 def _depth_of(bids: int, asks: int) -> int:
@@ -294,19 +298,18 @@ class Kraken:
     rest_url: ClassVar[str] = "https://api.kraken.com"
     # About 150 connects per 10 minutes and address, then a ban; no published cap on subscriptions.
     limits: ClassVar[Limits] = Limits(streams_per_link=300, frames_per_s=10, connects_per_minute=12)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=1, burst=2)  # about one a second and address
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=5, frame='{"method":"ping"}', silence_s=15)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})
-    listing_path: ClassVar[str] = "/0/public/AssetPairs"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/0/public/AssetPairs",)
+    volume_paths: ClassVar[tuple[str, ...]] = ("/0/public/Ticker",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None and book_depth not in DEPTHS:
             raise ConfigError(f"kraken offers book_depth {', '.join(map(str, DEPTHS))}; not {book_depth}")
-        self._url = url or self.url
+        self.endpoint = url or self.url
         self._book_depth = book_depth or 100
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self._requests("subscribe", streams)
@@ -342,11 +345,36 @@ class Kraken:
         if answer.error:
             raise DecodeError(f"pair list refused: {', '.join(answer.error)}")
         return [
-            Listing(f"{base}/{quote}", base, quote, "spot", pair.tick_size, pair.ordermin, pair.status)
-            for pair in answer.result.values()
+            Listing(
+                f"{base}/{quote}", base, quote, "spot", pair.tick_size, pair.ordermin, pair.status,
+                trades=pair.status in TRADING, rest_symbol=legacy,
+            )
+            for legacy, pair in answer.result.items()
             if pair.wsname and pair.wsname.count("/") == 1
             for base, quote in [_v2_assets(pair.wsname)]
-        ]
+        ]  # fmt: skip
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            answer = msgspec.json.decode(body, type=_Tickers, strict=False)
+        except MALFORMED as error:
+            raise DecodeError(f"tickers: {error}") from error
+        if answer.error:
+            raise DecodeError(f"tickers refused: {', '.join(answer.error)}")
+        return {legacy: Day(row.c[0], row.c[0] * row.v[1]) for legacy, row in answer.result.items()}
+
+
+TRADING = frozenset({"online", "post_only", "limit_only", "reduce_only"})
+
+
+class _DayTicker(msgspec.Struct, gc=False):
+    c: tuple[Amount, Amount]  # price and size of the last trade
+    v: tuple[Amount, Amount]  # volume of today and of 24 hours, base units
+
+
+class _Tickers(msgspec.Struct, gc=False):
+    error: list[str]
+    result: dict[str, _DayTicker] = {}
 
 
 class _Pair(msgspec.Struct, gc=False):

@@ -29,7 +29,7 @@ from recorder.events import (
 )
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan, split_streams
+from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "bbo-tbt", "book": "books"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {
@@ -39,6 +39,7 @@ CHANNEL_OF_WIRE: dict[str, Channel] = {
 AGGRESSOR: dict[str, Literal["b", "s"]] = {"buy": "b", "sell": "s"}  # side is the taker's
 CHECKED_LEVELS = 25
 UPGRADE = "64008"  # notice: the connection will be cut in about a minute
+LISTED = ("SPOT", "SWAP", "FUTURES")  # options are listed per underlying only
 KIND = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future", "OPTION": "option"}
 _CHANNEL = re.compile(rb'\{"arg":\{"channel":"([\w-]+)"')
 _NAMED = re.compile(r"channel:([\w-]+),instId:([\w-]+)")  # how an error names what it refuses
@@ -316,18 +317,17 @@ class Okx:
     rest_url: ClassVar[str] = "https://www.okx.com"
     # Fewer than 30 books a connection are advised; 480 requests an hour and connection; 3 connects a second.
     limits: ClassVar[Limits] = Limits(streams_per_link=90, frames_per_s=3, connects_per_minute=60)
+    rest: ClassVar[RestLimits] = RestLimits(per_s=5, burst=5)  # 20 requests in 2 s for instruments and for tickers
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="ping", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset({"trade"})  # by Trade.count
-    listing_path: ClassVar[str] = "/api/v5/public/instruments?instType=SPOT"
+    listing_paths: ClassVar[tuple[str, ...]] = tuple(f"/api/v5/public/instruments?instType={kind}" for kind in LISTED)
+    volume_paths: ClassVar[tuple[str, ...]] = tuple(f"/api/v5/market/tickers?instType={kind}" for kind in LISTED)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("okx sends books of 400 levels: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        return split_streams(self._url, streams, self.limits.streams_per_link)
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)
@@ -350,8 +350,29 @@ class Okx:
             base, _, quote = row.uly.partition("-")  # derivatives name their underlying instead
             kind = KIND.get(row.instType, row.instType.lower())
             base, quote = row.baseCcy or base, row.quoteCcy or quote
-            listings.append(Listing(row.instId, base, quote, kind, row.tickSz or None, row.minSz or None, row.state))
+            listings.append(
+                Listing(
+                    row.instId, base, quote, kind, row.tickSz or None, row.minSz or None, row.state,
+                    trades=row.state == "live",
+                )
+            )  # fmt: skip
         return listings
+
+    def volumes(self, body: bytes) -> dict[str, Day]:
+        try:
+            answer = msgspec.json.decode(body, type=_DayTickers)
+            if answer.code != "0":
+                raise DecodeError(f"tickers refused: {answer.code} {answer.msg}")
+            days = {}
+            for row in answer.data:
+                if not row.last or not row.volCcy24h:  # never traded
+                    continue
+                price, volume = msgspec.convert((row.last, row.volCcy24h), type=tuple[Amount, Amount], strict=False)
+                # In quote currency for spot, in base currency for derivatives.
+                days[row.instId] = Day(price, volume if row.instType == "SPOT" else volume * price)
+            return days
+        except MALFORMED as error:
+            raise DecodeError(f"tickers: {error}") from error
 
 
 class _Instrument(msgspec.Struct, gc=False):
@@ -363,6 +384,19 @@ class _Instrument(msgspec.Struct, gc=False):
     uly: str = ""
     tickSz: str = ""  # noqa: N815
     minSz: str = ""  # noqa: N815
+
+
+class _DayTicker(msgspec.Struct, gc=False):
+    instId: str  # noqa: N815
+    instType: str  # noqa: N815
+    last: str = ""
+    volCcy24h: str = ""  # noqa: N815
+
+
+class _DayTickers(msgspec.Struct, gc=False):
+    code: str
+    msg: str
+    data: list[_DayTicker] = []
 
 
 class _Instruments(msgspec.Struct, gc=False):

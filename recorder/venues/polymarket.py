@@ -7,15 +7,16 @@ import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import ClassVar, Literal
+from urllib.parse import quote
 
 import msgspec
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Resync, Stream, Trade
 from recorder.instruments import stable_hash64
 from recorder.orderbook import Side
 from recorder.timestamps import plausible
-from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, Plan
+from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Int64, Limits, Listing, RestLimits
 
 TOKENS_PER_LINK = 400  # above 500 the whole connection goes silent, without an error
 PATIENCE = 5  # messages in a row that contradict a book; the two halves of a match cross it for one or two
@@ -168,6 +169,8 @@ class PolymarketSession:
                     _by_token(message)
             return [o for message in messages for o in self._message(message, ts_recv_ns)] if messages else (Alive(),)
         except MALFORMED as error:
+            if _without_type(frame):
+                raise NoFrame("no event_type: an answer of REST, no frame of the feed") from error
             raise DecodeError(str(error)) from error
 
     def _message(self, m: _Message, ts_recv_ns: int) -> Sequence[Output]:
@@ -294,6 +297,16 @@ def _by_token(m: _PriceChange) -> dict[str, list[_Change]]:
     return by_token
 
 
+def _without_type(frame: bytes) -> bool:
+    """Whether it is JSON as REST answers, of which nothing says what message it is."""
+    try:
+        value = msgspec.json.decode(frame)
+    except MALFORMED:
+        return False
+    rows = value if isinstance(value, list) else [value]
+    return bool(rows) and all(isinstance(row, dict) and row and "event_type" not in row for row in rows)
+
+
 def _ask(price: float | None) -> float | None:
     """A best ask; an empty side is told as 1 (and a best bid as 0), which is no price here."""
     return None if price == 1.0 else price or None
@@ -316,26 +329,19 @@ class Polymarket:
     url: ClassVar[str] = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     rest_url: ClassVar[str] = "https://gamma-api.polymarket.com"
     # Bursts of connects are answered with 429.
-    limits: ClassVar[Limits] = Limits(streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30)
+    limits: ClassVar[Limits] = Limits(
+        streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30, symbols_per_link=TOKENS_PER_LINK
+    )
+    rest: ClassVar[RestLimits] = RestLimits(per_s=10, burst=10)  # 300 requests in 10 s for markets: a third of it
     heartbeat: ClassVar[Heartbeat] = Heartbeat(every_s=10, frame="PING", silence_s=30)
     channels: ClassVar[tuple[Channel, ...]] = ("trade", "quote", "book")
     contiguous: ClassVar[frozenset[Channel]] = frozenset()  # no ids and no sequence: nothing proves that all came
-    listing_path: ClassVar[str] = "/markets/keyset?closed=false&limit=100"
+    listing_paths: ClassVar[tuple[str, ...]] = ("/markets/keyset?closed=false&limit=100",)
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         if book_depth is not None:
             raise ConfigError("polymarket sends whole books: remove book_depth from its settings")
-        self._url = url or self.url
-
-    def plan(self, streams: Sequence[Stream]) -> list[Plan]:
-        by_token: dict[str, list[Stream]] = {}
-        for stream in streams:
-            by_token.setdefault(stream.symbol, []).append(stream)
-        groups = list(by_token.values())
-        return [
-            Plan(self._url, tuple(stream for group in groups[first : first + TOKENS_PER_LINK] for stream in group))
-            for first in range(0, len(groups), TOKENS_PER_LINK)
-        ]
+        self.endpoint = url or self.url
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self.session().subscribe(streams)
@@ -353,6 +359,14 @@ class Polymarket:
         except MALFORMED as error:
             raise DecodeError(f"market list: {error}") from error
 
+    def next_page(self, path: str, body: bytes) -> str | None:
+        try:
+            cursor = msgspec.json.decode(body, type=_Markets).next_cursor
+        except MALFORMED as error:
+            raise DecodeError(f"market list: {error}") from error
+        # Any other name of the parameter is ignored, and page one comes for ever.
+        return f"{path.partition('&after_cursor=')[0]}&after_cursor={quote(cursor, safe='')}" if cursor else None
+
 
 class _Market(msgspec.Struct, rename="camel", gc=False):
     slug: str
@@ -362,10 +376,12 @@ class _Market(msgspec.Struct, rename="camel", gc=False):
     order_min_size: float | None = None
     closed: bool = False
     accepting_orders: bool = False
+    volume24hr: float | None = None  # USDC, of both tokens together
 
 
 class _Markets(msgspec.Struct, gc=False):
     markets: list[_Market]
+    next_cursor: str | None = None
 
 
 _decode_texts = msgspec.json.Decoder(list[str]).decode
@@ -381,6 +397,16 @@ def _listings(market: _Market) -> list[Listing]:
     )
     status = "closed" if market.closed else "open" if market.accepting_orders else "paused"
     return [
-        Listing(token, f"{market.slug}:{outcome}", "USDC", "outcome", tick, least, status)
+        Listing(
+            token,
+            f"{market.slug}:{outcome}",
+            "USDC",
+            "outcome",
+            tick,
+            least,
+            status,
+            trades=status == "open",
+            volume=market.volume24hr,
+        )
         for token, outcome in zip(_decode_texts(market.clob_token_ids), _decode_texts(market.outcomes), strict=True)
     ]

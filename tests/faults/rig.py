@@ -24,14 +24,17 @@ from recorder.health import read_all
 from recorder.journal_reader import JournalReader
 from recorder.position import Position
 from recorder.settings import FLAT_NAMES
+from recorder.shares import recorder_names
 from recorder.simulator.build import VENUES
 from recorder.simulator.running import Running, running
 from recorder.verify import Report, verify
 
 ROOT = Path(__file__).parents[2]
 SYMBOLS = {"coinbase": ("BTC-USD", "ETH-USD"), "kraken": ("BTC/USD", "ETH/USD")}
+PATHS = {"binance": "/stream"}  # where the endpoint of the websocket is not the root
 CHANNELS = ("trade", "quote", "book")
 GAP = ("venue", "symbol", "channel", "cause", "state", "reason", "last_id", "first_id", "started_at", "ended_at")
+_MARKETS = 2
 QUIET = 1e-9  # market events a second; 0 would mean as fast as the clients read
 ZONES = ("UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Chatham")  # the host's zone must not matter
 Sections = Mapping[str, Mapping[str, object]]
@@ -51,6 +54,7 @@ class Rig:
         settings: Sections | None = None,
         urls: Mapping[str, str] | None = None,
         symbols: Mapping[str, Sequence[str]] | None = None,
+        processes: int = 1,
     ) -> None:
         """
         Args:
@@ -62,8 +66,10 @@ class Rig:
             settings: Sections of the settings file besides those of the rig; they win.
             urls: Venues served by somebody else.
             symbols: What to record instead of two symbols each.
+            processes: Recorders of each venue.
         """
         self.home = home
+        self.processes_each = processes
         self.url = url
         self.seed = seed
         self.rng = random.Random(seed)
@@ -73,7 +79,7 @@ class Rig:
         self.killed: list[tuple[str, float]] = []  # program, unix time just before its end
         self._names = tuple(urls or venues)
         self._urls = dict(urls or {})
-        self._symbols = {name: tuple((symbols or SYMBOLS)[name]) for name in self._names}
+        self.symbols = {name: tuple(given) for name, given in (symbols or {}).items()}  # else two each
         self._settings = settings or {}
         self._pause = threading.Event()  # never set: waits that are the experiment, and polls of conditions
         self._stack = contextlib.ExitStack()
@@ -87,10 +93,11 @@ class Rig:
             for name in self._names:
                 if name not in self._urls:
                     truth = self.home / f"truth-{name}.jsonl"
-                    specs = VENUES[name].specs[: len(SYMBOLS[name])]
-                    self.venues[name] = stack.enter_context(
-                        running(name, truth=truth, seed=self.seed, rate=self.rate, specs=specs)
-                    )
+                    specs = VENUES[name].specs[:_MARKETS]
+                    venue = running(name, truth=truth, seed=self.seed, rate=self.rate, specs=specs)
+                    self.venues[name] = stack.enter_context(venue)
+                    self.symbols.setdefault(name, tuple(self.venues[name].venue.symbols)[:_MARKETS])
+                self.symbols.setdefault(name, SYMBOLS.get(name, ()))
             self._write_settings()
             stack.callback(self._kill_all)
             self._stack = stack.pop_all()
@@ -105,8 +112,10 @@ class Rig:
             "monitoring": {"metrics_interval_s": 2.0},
         }
         for name in self._names:
-            address = self._urls.get(name) or self.venues[name].url
-            sections[f"venues.{name}"] = {"url": address, "symbols": list(self._symbols[name])}
+            address = self._urls.get(name) or self.venues[name].url + PATHS.get(name, "")
+            sections[f"venues.{name}"] = {"url": address, "symbols": list(self.symbols[name])}
+            if name in self.venues:
+                sections[f"venues.{name}"]["rest_url"] = self.venues[name].rest_url
         for section, values in self._settings.items():
             sections.setdefault(section, {}).update(values)
         lines = []
@@ -124,7 +133,7 @@ class Rig:
     @property
     def recorders(self) -> list[str]:
         """The recorders' names."""
-        return [f"recorder-{name}" for name in self._names]
+        return [name for venue in self._names for name in recorder_names(venue, self.processes_each)]
 
     @property
     def programs(self) -> list[str]:
@@ -142,7 +151,11 @@ class Rig:
 
     def spawn(self, program: str) -> "subprocess.Popen[bytes]":
         """Start a program and do not look after it."""
-        name, _, venue = program.partition("-")
+        kind, _, rest = program.partition("-")
+        venue, _, number = rest.partition("-")
+        arguments = [venue] if venue else []
+        if number:
+            arguments += ["--share", f"{int(number)}/{self.processes_each}"]
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("TAPEDECK") and key not in FLAT_NAMES
         }
@@ -156,7 +169,7 @@ class Rig:
         }
         with open(self.home / "log" / f"{program}.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(ROOT / "bin" / name), *([venue] if venue else [])],
+                [sys.executable, str(ROOT / "bin" / kind), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -231,7 +244,7 @@ class Rig:
     def subscribed(self, name: str) -> bool:
         """Whether a venue has a client with every stream."""
         topics = {topic[:2] for topic in list(self.venues[name].venue.topics)}
-        return topics >= {(channel, symbol) for channel in CHANNELS for symbol in self._symbols[name]}
+        return topics >= {(channel, symbol) for channel in CHANNELS for symbol in self.symbols[name]}
 
     def wait_subscribed(self) -> None:
         """Return once every venue sends everything that was asked of it."""
@@ -302,7 +315,7 @@ class Rig:
 
     def _flowing(self) -> bool:
         """Whether every stream has rows, and none has a gap that goes on."""
-        streams = sum(len(symbols) for symbols in self._symbols.values())
+        streams = sum(len(symbols) for symbols in self.symbols.values())
         try:
             if self.query("SELECT FROM gap WHERE ended_at IS NULL LIMIT 1"):
                 return False

@@ -112,7 +112,12 @@ def test_a_disk_that_fails_ends_the_recorder_at_once(make_rig: MakeRig, failing_
         os.close(handle)
     assert recorder.wait(15) == 1  # supervisord sees a failure
     assert "JournalError" in rig.log("recorder-kraken")
-    assert rig.processes["writer"].poll() is None  # it waits for a journal that can be read
+    rig.kill("writer")  # the one at work had read everything, or met the failure already
+    rig.start("writer")
+    rig.wait("the writer says what it cannot read", lambda: "journal.unreadable" in rig.log("writer"))
+    rig.pause(1.5)  # every part of it has met the disk by then
+    assert rig.processes["writer"].poll() is None
+    rig.wait("and keeps saying it", lambda: getattr(rig.health("writer"), "state", "") == "degraded")
 
 
 # ---- a bit turned over

@@ -68,7 +68,7 @@ def test_a_ponging_socket_without_data_is_made_anew_once_and_a_quiet_market_is_l
         rig.wait(
             "the silence is noticed",
             lambda name=name: "though the connection answers" in rig.log(name),  # type: ignore[misc]
-            5.0,
+            25.0,
         )
     rig.wait_subscribed()
     rig.pause(frozen_s)  # frozen still, but for the snapshots: this may be how the market is

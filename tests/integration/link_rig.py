@@ -18,11 +18,12 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from recorder.clock import SystemClock
-from recorder.errors import LinkError
+from recorder.errors import LinkError, RestUnavailable
 from recorder.events import Stream
+from recorder.fetches import Fetches
 from recorder.link import Link, State
+from recorder.rest import Answer
 from recorder.settings import WebsocketSettings
-from recorder.venues.base import Plan
 from recorder.venues.coinbase import Coinbase
 
 LIMIT_S = 10.0
@@ -154,6 +155,11 @@ def mute_server() -> Iterator[tuple[str, list[socket.socket]]]:
                 peer.close()
 
 
+def no_rest(path: str) -> Answer:
+    """Coinbase needs none."""
+    raise RestUnavailable(f"nobody answers at {path}")
+
+
 class Watched(Link):
     """A link whose moves are written down."""
 
@@ -174,10 +180,11 @@ class Running:
 
     def __init__(self, folder: Path, url: str, streams: tuple[Stream, ...], number: int = 0, **settings: Any) -> None:
         self.rig = Rig(folder)
+        self.renewals: list[Link] = []  # links that asked for a successor
         short = {"reconnect_delay_s": 0.02, "reconnect_cap_s": 0.05, **settings}
         self.link = Watched(
-            number, Coinbase(url), Plan(url, streams), self.rig.tape, WebsocketSettings(**short), SystemClock(),
-            random.Random(7), "recorder",
+            number, Coinbase(url), streams, self.rig.tape, Fetches(no_rest, SystemClock()), WebsocketSettings(**short),
+            SystemClock(), random.Random(7), "recorder", renew=self.renewals.append,
         )  # fmt: skip
         self.link.moves = []
         self.failure: LinkError | None = None

@@ -46,7 +46,7 @@ def test_the_appliance_survives_the_kill_of_every_program_and_leaves_no_process(
     assert main(["up"]) == 0, capsys.readouterr().out
     supervisor = Supervisor(home)
     first = {process.name: process.pid for process in supervisor.processes()}
-    assert set(first) == {"postgres", "simulator", "recorder-coinbase", "recorder-kraken", "writer"}
+    assert set(first) == {"postgres", "simulator", "recorder-coinbase", "recorder-kraken", "writer", "discovery"}
     with pytest.raises(ConfigError, match="runs already"):
         appliance.start(Settings.load())
 

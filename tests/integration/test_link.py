@@ -95,17 +95,33 @@ def test_a_dead_connection_is_found_by_its_silence(tmp_path: Path) -> None:
         until(lambda: len(taken) >= 2)  # and it tries again
 
 
-def test_a_connection_that_only_answers_pings_is_made_anew_once(tmp_path: Path) -> None:
+def test_a_connection_is_made_anew_when_it_is_asked_for(tmp_path: Path) -> None:
     server = Server(Peer.serve)
-    with (
-        server.running() as url,
-        linked(tmp_path / "j", url, TRADES, heartbeat_interval_s=0.05, max_no_data_s=0.3) as running,
-    ):
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.state is State.LIVE)
+        running.link.reconnect("no market data of this connection for 61 s")
         until(lambda: running.link.status().sessions == 2)
         assert "no market data" in running.link.status().last_error
         until(lambda: running.link.state is State.LIVE)
-        until(lambda: (running.link.status().last_data_age_s or 0.0) > 0.8)
-        assert running.link.status().sessions == 2  # a quiet market is not asked for anew all the time
+
+
+def test_a_silent_stream_is_ended_and_begun_again_and_the_time_between_is_a_gap(tmp_path: Path) -> None:
+    def behaviour(peer: Peer) -> None:
+        peer.answer(peer.next())
+        peer.answer(peer.next())
+        peer.send(trade(1))
+        peer.serve()
+
+    def matches() -> list[str]:
+        return [request["type"] for request in server.requests if "matches" in request["channels"]]
+
+    server = Server(behaviour)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
+        until(lambda: running.link.status().events == 1)
+        running.link.ask_anew(TRADES)
+        until(lambda: len(matches()) == 3)
+    assert matches() == ["subscribe", "unsubscribe", "subscribe"]
+    assert [gap["cause"] for gap in Read(tmp_path / "j").gaps("trade")] == [b"disconnect"]
 
 
 def test_a_server_that_names_a_time_is_not_bothered_before_it(tmp_path: Path) -> None:

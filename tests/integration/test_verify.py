@@ -47,7 +47,8 @@ def loaded(database: str, truth: Path) -> Iterator[Connection]:
                     )
                 case QuoteItem() if line.n in sent:
                     counts["quote"] += 1
-                    values = [float(value) for value in (line.b, line.bq, line.a, line.aq)]
+                    values = [float(value or "nan") for value in (line.b, line.bq, line.a, line.aq)]
+                    assert line.ts is not None
                     cursor.execute(
                         f"INSERT INTO quote VALUES (%s, now(), {AT}, 1, 1, %s, %s, %s, %s, %s)",
                         (BTC, line.ts // 1000, line.seq, *values),

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from supervisor.options import ServerOptions
 
 from recorder import appliance
 from recorder.errors import ConfigError
@@ -31,13 +32,51 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
         "program:recorder-coinbase",
         "program:recorder-kraken",
         "program:writer",
+        "program:discovery",
     ]
 
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
     settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", TAPEDECK__VENUES__KRAKEN__ENABLED="false")
-    assert appliance.programs(settings) == ["recorder-coinbase", "writer"]
+    assert appliance.programs(settings) == ["recorder-coinbase", "writer", "discovery"]
     assert "program:postgres" not in rendered(settings)
+
+
+def test_discovery_runs_only_where_it_is_wanted_and_there_is_a_venue(tmp_path: Path) -> None:
+    off = load(tmp_path, TAPEDECK__DISCOVERY__ENABLED="false")
+    assert "discovery" not in appliance.programs(off)
+    venues = {f"TAPEDECK__VENUES__{name}__ENABLED": "false" for name in ("KRAKEN", "COINBASE")}
+    assert "discovery" not in appliance.programs(load(tmp_path, **venues))
+
+
+def test_recorders_are_one_group_that_starts_before_the_writer(tmp_path: Path) -> None:
+    config = rendered(load(tmp_path))
+    assert config["group:recorders"]["programs"] == "recorder-coinbase,recorder-kraken"
+    assert int(config["group:recorders"]["priority"]) < int(config["program:writer"]["priority"])
+    settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__ENABLED="0", TAPEDECK__VENUES__COINBASE__ENABLED="0")
+    assert "group:recorders" not in rendered(settings)
+
+
+def test_supervisord_reads_several_processes_of_a_venue_as_we_name_them(tmp_path: Path) -> None:
+    """Parsed by supervisord's own reader: names, logs and shares are those the other programs look for."""
+    settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__PROCESSES="3")
+    (tmp_path / "log").mkdir()
+    config = tmp_path / "supervisord.conf"
+    config.write_text(appliance.render(TEMPLATE, settings, tmp_path, False))
+    options = ServerOptions()
+    options.environ_expansions = {"ENV_TAPEDECK_HOME": str(tmp_path)}
+    options.configfile = str(config)
+    options.process_config(do_usage=False)
+    groups = {group.name: group for group in options.process_group_configs}
+    recorders = {process.name: process for process in groups["recorders"].process_configs}
+    names = ["recorder-coinbase", "recorder-kraken-00", "recorder-kraken-01", "recorder-kraken-02"]
+    assert list(recorders) == names
+    assert [name for name in appliance.programs(settings) if name.startswith("recorder")] == names
+    assert [process.stdout_logfile for process in recorders.values()] == [
+        f"{tmp_path}/log/{name}.log" for name in names
+    ]
+    assert recorders["recorder-kraken-02"].command.endswith("bin/recorder kraken --share 2/3")
+    assert recorders["recorder-coinbase"].command.endswith("bin/recorder coinbase")
 
 
 def test_every_program_is_restarted_for_ever_and_takes_its_children_along(tmp_path: Path) -> None:

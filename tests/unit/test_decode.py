@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from recorder.cli import main
-from recorder.cli.decode import Decoder, iso, read_frames, receive_times
+from recorder.cli.decode import Decoder, iso
+from recorder.cli.frame_files import read_frames, receive_times, received
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Book, Output, Resync, Trade
 from recorder.venues.base import Audit
@@ -92,6 +93,72 @@ def test_gzip_is_read_and_a_truncated_one_is_told(tmp_path: Path, capsys: pytest
     file.write_bytes(b"no gzip")
     with pytest.raises(ConfigError, match="not a whole gzip file"):
         list(read_frames(file))
+
+
+def test_documents_that_span_lines_are_frames_each(tmp_path: Path) -> None:
+    file = tmp_path / "frames.json"
+    documents = [{"a": 1, "b": ["x\ny", {"c": None}]}, [1, 2], {"last": "}"}]
+    for indent in (None, 0, 2):
+        file.write_text("\n\n".join(json.dumps(document, indent=indent) for document in documents) + "\n")
+        assert [json.loads(frame) for frame in read_frames(file)] == documents
+    file.write_bytes(b'{"a":\n1}\n{"b"\n')
+    assert list(read_frames(file)) == [b'{"a":', b"1}", b'{"b"']  # no documents: its lines are what is broken
+    file.write_bytes(b"PONG\n{}\n")
+    assert list(read_frames(file)) == [b"PONG", b"{}"]
+    file.write_bytes(b"\n")
+    assert list(read_frames(file)) == []
+
+
+def test_answers_of_rest_come_between_the_frames_by_their_time(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"1\n2\n3\n")
+    (tmp_path / "a.recv_ts.txt").write_text("1785644622.1\n1785644622.2\n1785644622.3\n")
+    asked = [(None, "x?a=1"), (1785644622.2, "y"), ("1785644622250000000", "z"), (1785644623, "w")]
+    (tmp_path / "a.rest.jsonl").write_text(
+        "".join(json.dumps({"ts": ts, "url": f"https://h/{path}", "raw": "{}"}) + "\n" for ts, path in asked)
+    )
+    order = [json.loads(item.frame)["rest"] if item.rest else item.frame for item in received(file)]
+    assert order == ["/x?a=1", b"1", "/y", b"2", "/z", b"3", "/w"]
+    (tmp_path / "a.rest.jsonl").write_text("{}\n")
+    with pytest.raises(ConfigError, match="not of the form"):
+        list(received(file))
+
+
+def test_an_answer_no_session_reads_is_counted_and_quarantines_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(FRAME % (7, TIME) + b"\n")
+    (tmp_path / "a.rest.jsonl").write_text('{"ts":null,"url":"https://h/products","raw":"[]"}\n')
+    assert main(["decode", "coinbase", str(file)]) == 0
+    summary = json.loads(capsys.readouterr().err)
+    assert (summary["rest_answers"], summary["quarantined"]) == ({"read": 0, "unread": 1}, 0)
+
+
+@pytest.mark.parametrize(("venue", "dialect"), [
+    ("coinbase", "coinbase"), ("coinbase", "coinbase_advanced"), ("kraken", "kraken"), ("kraken", "kraken_v1"),
+])  # fmt: skip
+def test_the_dialect_of_a_file_is_told_by_its_frames(
+    venue: str, dialect: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(__file__).parents[1] / "captures" / dialect / "handmade.jsonl"
+    assert main(["decode", venue, str(file)]) == 0
+    summary = json.loads(capsys.readouterr().err)
+    assert (summary["dialect"], summary["quarantined"]) == (dialect, 0)
+    assert {"trade", "quote", "book"} <= set(summary["events"])
+
+
+def test_a_file_that_is_all_answers_of_rest_is_refused_and_one_among_frames_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"market": "0xab",\n "bids": []}')
+    assert main(["decode", "polymarket", str(file)]) == 2
+    assert "holds no frames of polymarket" in capsys.readouterr().err
+    file.write_text('{"market":"0xab","bids":[]}\n{"event_type":"new_market"}\n')
+    assert main(["decode", "polymarket", str(file)]) == 0
+    summary = json.loads(capsys.readouterr().err)
+    assert (summary["frames"], summary["quarantined"], sum(summary["no_frames"].values())) == (2, 0, 1)
 
 
 def test_receive_times_that_are_no_instants_are_unknown(tmp_path: Path) -> None:

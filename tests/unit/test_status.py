@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
+from rich.text import Text
 
 from recorder.appliance import Process
 from recorder.cli.status import Status, duration, judge, size, table
@@ -47,6 +48,39 @@ def test_all_running_and_live_is_healthy_and_shows_its_figures() -> None:
     assert (recorder.messages_per_s, recorder.data_age_s, recorder.journal_lag_bytes) == (12.0, 0.2, 2048)
     assert recorder.open_gaps == 1
     assert table(status).row_count == 3
+
+
+def test_shares_of_a_venue_are_shown_beside_each_other() -> None:
+    names = ["recorder-x-00", "recorder-x-01", "recorder-y"]
+    streams = dict(zip(names, (30, 33, 6), strict=True))
+    reports = {
+        name: Report(name, 7, NOW - 60, NOW, "live", "", {"links": [{"streams": streams[name], "refused": 0}]})
+        for name in names
+    }
+    status = judge(names, {name: process(name) for name in names}, reports, NOW)
+    assert [(line.streams, line.venue_streams) for line in status.programs] == [(30, 63), (33, 63), (6, None)]
+    assert shown(status, "streams") == ["30 of 63", "33 of 63", "6"]
+    assert "refused" not in titles(status)
+    assert "silent" not in titles(status)
+
+
+def test_refused_and_silent_streams_get_a_column_when_there_are_some() -> None:
+    bad = report("recorder-x", "degraded", "silent: trade A")
+    bad.metrics.update(refused=3, silent=["trade A"], links=[{"streams": 5, "refused": 2}])
+    status = judged(ALL, [bad, report("writer")])
+    assert shown(status, "refused") == ["", "5", ""]
+    assert shown(status, "silent") == ["", "1", ""]
+    assert status.problems == ["recorder-x: degraded: silent: trade A"]
+
+
+def titles(status: Status) -> list[object]:
+    return [column.header for column in table(status).columns]
+
+
+def shown(status: Status, title: str) -> list[str]:
+    """The cells of a column as text."""
+    column = next(column for column in table(status).columns if column.header == title)
+    return [Text.from_markup(str(cell)).plain for cell in column.cells]
 
 
 def test_nothing_running_says_how_to_start() -> None:

@@ -146,22 +146,9 @@ class VenueContract:
         assert VENUES[self.name].name == self.name
         assert self.venue.contiguous <= set(self.venue.channels)
 
-    @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 450])
-    def test_a_plan_respects_the_limits_and_keeps_a_symbol_together(self, count: int) -> None:
-        venue = self.venue
-        wanted = self.streams([f"S{number}" for number in range(count)])
-        plans = venue.plan(wanted)
-        carried = [stream for plan in plans for stream in plan.streams]
-        assert sorted(carried, key=repr) == sorted(wanted, key=repr)
-        assert all(0 < len(plan.streams) <= venue.limits.streams_per_link for plan in plans)
-        homes = [{stream.symbol for stream in plan.streams} for plan in plans]
-        assert sum(map(len, homes)) == len(set().union(*homes))
-        assert len(plans) <= -(-len(wanted) // (venue.limits.streams_per_link - len(venue.channels) + 1))
-
-    def test_a_plan_goes_to_the_address_of_the_settings(self) -> None:
-        wanted = self.streams(self.symbols)
-        assert self.venue.plan(wanted)[0].url == VENUES[self.name].url
-        assert venue_class(self.name)("ws://127.0.0.1:1").plan(wanted)[0].url == "ws://127.0.0.1:1"
+    def test_it_goes_to_the_address_of_the_settings_else_to_its_own(self) -> None:
+        assert self.venue.endpoint == VENUES[self.name].url
+        assert venue_class(self.name)("ws://127.0.0.1:1").endpoint == "ws://127.0.0.1:1"
 
     def test_requests_are_json_and_name_every_stream(self) -> None:
         for request in (self.venue.subscribe, self.venue.unsubscribe):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from contract import DATA, NOW_NS, OWN, VenueContract, decode_all, lines
 
-from recorder.cli.decode import receive_times
+from recorder.cli.frame_files import receive_times
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Ending, Fetch, Output, Quote, Refused, Resync, Stream, Trade
 from recorder.venues.base import Audit, Listing

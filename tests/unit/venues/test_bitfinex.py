@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from contract import DATA, NOW_NS, OWN, VenueContract, books_after, decode_all, lines
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import Accepted, Alive, Book, Ending, Lost, Output, Quote, Refused, Reply, Resync, Stream, Trade
 from recorder.venues.base import Audit, Conversation, Listing, requests_of
 from recorder.venues.bitfinex import Bitfinex, BitfinexSession
@@ -181,7 +181,7 @@ def test_single_captured_messages_are_understood_but_for_two_rest_answers() -> N
     for one in captured:
         try:
             trades += [output for output in session.decode(one, NOW_NS) if isinstance(output, Trade)]
-        except DecodeError:
+        except NoFrame:
             assert json.loads(one)[0].__class__ is list  # an answer of REST: no channel and no name
     assert len(trades) == 2 + 6  # te and tu of two trades, two snapshots of three
     assert sorted({trade.symbol for trade in trades}) == ["tBTCF0:USTF0", "tBTCUST"]

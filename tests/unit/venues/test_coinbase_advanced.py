@@ -191,7 +191,9 @@ def test_every_channel_has_a_request_of_its_own_and_heartbeats_keep_the_connecti
 def test_a_real_list_of_products_is_understood() -> None:
     (line,) = lines(DATA / "captures/coinbase/advanced_trade_20260809_a.rest.jsonl")
     listings = CoinbaseAdvanced().listings(json.loads(line)["raw"].encode())
-    assert listings[0] == Listing("BTC-USD", "BTC", "USD", "spot", "0.01", "0.00000001", "online")
+    assert listings[0] == Listing(
+        "BTC-USD", "BTC", "USD", "spot", "0.01", "0.00000001", "online", price=65086.18, volume=186637571.25
+    )
     assert len(listings) == 8
 
 

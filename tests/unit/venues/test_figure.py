@@ -33,7 +33,9 @@ class TestFigure(VenueContract):
     )
     listings: ClassVar[list[Listing]] = [
         Listing("BTC-USD-2S", "BTC", "USD", "spot", None, None, "OPEN", "nbtc.figure.se", "uusd.trading"),
-        Listing("YLDS.A", "YLDS.A", "uusd.trading", "fund", None, None, "HALTED", "uylds", "uusd.trading"),
+        Listing(
+            "YLDS.A", "YLDS.A", "uusd.trading", "fund", None, None, "HALTED", "uylds", "uusd.trading", trades=False
+        ),
     ]
 
     @staticmethod

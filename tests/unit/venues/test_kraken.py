@@ -30,7 +30,9 @@ class TestKraken(VenueContract):
         b'{"error":[],"result":{"XXBTZUSD":{"altname":"XBTUSD","wsname":"XBT/USD","base":"XXBT","quote":"ZUSD",'
         b'"tick_size":"0.1","ordermin":"0.00005","status":"online"},"DARK.d":{"altname":"DARK"}}}'
     )
-    listings: ClassVar[list[Listing]] = [Listing("BTC/USD", "BTC", "USD", "spot", "0.1", "0.00005", "online")]
+    listings: ClassVar[list[Listing]] = [
+        Listing("BTC/USD", "BTC", "USD", "spot", "0.1", "0.00005", "online", rest_symbol="XXBTZUSD")
+    ]
 
     @staticmethod
     def trades_in(message: Any) -> int:

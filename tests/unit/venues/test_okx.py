@@ -33,7 +33,7 @@ class TestOkx(VenueContract):
     )
     listings: ClassVar[list[Listing]] = [
         Listing("AAA-USDT", "AAA", "USDT", "spot", "0.1", "0.00001", "live"),
-        Listing("AAA-USD-SWAP", "AAA", "USD", "perpetual", "0.1", None, "preopen"),
+        Listing("AAA-USD-SWAP", "AAA", "USD", "perpetual", "0.1", None, "preopen", trades=False),
     ]
 
     @staticmethod

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import pytest
 from contract import DATA, NOW_NS, OWN, VenueContract, books_after, decode_all, lines
 
-from recorder.errors import ConfigError, DecodeError
+from recorder.errors import ConfigError, DecodeError, NoFrame
 from recorder.events import Accepted, Alive, Book, Output, Quote, Resync, Stream, Trade
+from recorder.sharding import allot
 from recorder.venues.base import Audit, Conversation, Listing, requests_of
 from recorder.venues.polymarket import PATIENCE, TOKENS_PER_LINK, Polymarket, PolymarketSession, mirrored
 
@@ -358,9 +359,9 @@ def test_a_subscription_ends_with_the_last_of_its_channels() -> None:
 def test_no_connection_carries_more_tokens_than_it_stays_awake_with() -> None:
     tokens = [str(number) for number in range(501)]
     for channels in (CHANNELS, ("trade",)):
-        plans = Polymarket().plan(streams(*tokens, channels=channels))
-        assert [len({stream.symbol for stream in plan.streams}) for plan in plans] == [TOKENS_PER_LINK, 101]
-        assert all(len(plan.streams) <= Polymarket.limits.streams_per_link for plan in plans)
+        links = allot(streams(*tokens, channels=channels), [], Polymarket.limits, 10).links
+        assert [len({stream.symbol for stream in link}) for link in links] == [251, 250]
+        assert TOKENS_PER_LINK < 500
 
 
 # ---- listings --------------------------------------------------------------------------------------
@@ -387,3 +388,16 @@ def test_tokens_that_do_not_match_their_outcomes_are_refused() -> None:
 def test_a_depth_is_refused_because_books_are_whole() -> None:
     with pytest.raises(ConfigError, match="whole books"):
         Polymarket(book_depth=10)
+
+
+@pytest.mark.parametrize(("frame", "kind"), [
+    (b'{"market":"0xab","asset_id":"7","bids":[],"asks":[]}', NoFrame),
+    (b'[{"id":"1","slug":"a"},{"id":"2","slug":"b"}]', NoFrame),
+    (b'{"event_type":"surprise"}', DecodeError),
+    (b'[{"event_type":"book"},{"id":"2"}]', DecodeError),
+    (b"{}", DecodeError),
+])  # fmt: skip
+def test_an_answer_of_rest_is_told_from_a_broken_message(frame: bytes, kind: type[DecodeError]) -> None:
+    with pytest.raises(DecodeError) as raised:
+        Polymarket().session().decode(frame, NOW_NS)
+    assert raised.type is kind

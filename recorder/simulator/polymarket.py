@@ -1,0 +1,509 @@
+"""Polymarket's market channel on loopback, with as much of Gamma, CLOB and Data API as a recorder asks.
+
+Dialect as captured (tests/captures/polymarket): a symbol is a token, all numbers are strings without idle zeros,
+times are milliseconds, books have the worst price first. Nothing is acknowledged, refused, numbered or replayed.
+"""
+
+import hashlib
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+import msgspec
+
+from recorder.instruments import stable_hash64
+from recorder.simulator import wire
+from recorder.simulator.connection import Connection
+from recorder.simulator.market import Change, Market, Spec, Step, SymbolMarket, Trade
+from recorder.simulator.mischief import Rule
+from recorder.simulator.polymarket_market import ONE, OutcomeMarket, Print, price_text, size_text, token_id
+from recorder.simulator.polymarket_rest import answer
+from recorder.simulator.truth import BookItem, Pairs, QuoteItem, TradeItem, TruthLog
+from recorder.simulator.venue import FakeVenue
+from recorder.simulator.wire import Request, Response
+
+Shape = Literal["price_changes", "changes", "single"]
+
+_CHANNELS = ("trade", "quote", "book")
+_SIDE = {"b": "BUY", "s": "SELL"}  # of the taker
+_TOKENS_CARRIED = 500
+_PING_WITHIN_S = 60.0  # the page says "after a while"
+_PRINTS_REMEMBERED = 8192
+_CENT = 100
+_FINE = 10  # the tick outside of 0.04 to 0.96
+_FINE_BEYOND = (400, 9600)
+
+Key = tuple[str, int, int, int, str, str]
+
+
+class Polymarket(FakeVenue):
+    """The public market channel: two tokens a market, each a symbol."""
+
+    name: ClassVar[str] = "polymarket"
+    market_kind: ClassVar[type[SymbolMarket]] = OutcomeMarket
+    specs: ClassVar[tuple[Spec, ...]] = (
+        Spec("bitcoin-above-100k-on-december-31", "Yes/No", 0.42, 4, 2, 180.0, tick=_CENT, weight=4),
+        Spec("btc-updown-5m-1795276800", "Up/Down", 0.5, 4, 2, 60.0, tick=_CENT, weight=3),
+        Spec("ethereum-above-4k-on-december-31", "Yes/No", 0.31, 4, 2, 220.0, tick=_CENT, weight=2),
+        Spec("fed-decision-in-december-no-change", "Yes/No", 0.66, 4, 2, 2500.0, tick=_CENT),
+        Spec("solana-all-time-high-by-december-31", "Yes/No", 0.118, 4, 2, 400.0, tick=_FINE),
+        Spec("us-recession-in-2027", "Yes/No", 0.278, 4, 2, 900.0, tick=_FINE),
+        Spec("nvda-above-240-on-january-30-2027", "Yes/No", 0.55, 4, 2, 0.0, tick=_CENT),  # not open yet
+    )
+
+    def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
+        self.shape_of_changes: Shape = "price_changes"
+        self._hashes = random.Random(market.seed)
+        self._asked: dict[int, set[str]] = {}  # by connection: everything it named, of ours or not
+        self._featured: set[int] = set()  # connections that want news
+        self._silent: set[int] = set()
+        self._prints: dict[int, OrderedDict[Key, int]] = {}  # by connection: how often each print was sent
+        self._pinged_s: dict[int, float] = {}
+        self._pings: set[int] = set()
+        self._touches: dict[str, tuple[int, int]] = {}  # last told, by first token
+        self.markets = [one for one in market.symbols if isinstance(one, OutcomeMarket)]
+        self._market_of = {token: one for one in self.markets for token in one.tokens}
+        super().__init__(market, truth, rate=rate, now_ns=now_ns)
+
+    def listed(self) -> dict[str, SymbolMarket]:
+        """Both tokens of every market."""
+        listed: dict[str, SymbolMarket] = {}
+        for one in self.markets:
+            listed[one.tokens[0]] = one
+            listed[one.tokens[1]] = one.other
+        return listed
+
+    def spell(self, spec: Spec) -> str:
+        """The token of the first outcome."""
+        return token_id(spec.base, spec.quote.split("/")[0])
+
+    def restart_ids(self, symbol: str, first: int, now_ns: int) -> None:
+        """Trades have no ids here."""
+
+    # ---- subscriptions
+
+    def greet(self, connection: Connection, now_ns: int) -> None:
+        """Nothing is said first."""
+        self._asked[connection.number] = set()
+        self._prints[connection.number] = OrderedDict()
+        self._pinged_s[connection.number] = connection.opened_s
+
+    def closed(self, connection: Connection, why: str, now_ns: int) -> None:
+        """A client is gone."""
+        super().closed(connection, why, now_ns)
+        self._asked.pop(connection.number, None)
+        self._prints.pop(connection.number, None)
+        self._pinged_s.pop(connection.number, None)
+        self._featured.discard(connection.number)
+        self._silent.discard(connection.number)
+        self._pings.discard(connection.number)
+
+    def message(self, connection: Connection, payload: bytes, now_ns: int) -> None:
+        """`PING`, and subscriptions; what is not understood is not answered."""
+        if payload == b"PING":
+            self._pings.add(connection.number)
+            if connection.number not in self._silent:
+                connection.text(b"PONG")
+            return
+        try:
+            asked = msgspec.json.decode(payload, type=_Ask)
+        except msgspec.DecodeError:
+            return
+        if asked.operation == "unsubscribe":
+            self._unsubscribe(connection, asked.assets_ids, now_ns)
+        elif asked.operation == "subscribe" or asked.type == "market":
+            self._subscribe(connection, asked, now_ns)
+
+    def _subscribe(self, connection: Connection, asked: "_Ask", now_ns: int) -> None:
+        mine = self._asked[connection.number]
+        fresh = [token for token in dict.fromkeys(asked.assets_ids) if token not in mine]
+        mine.update(fresh)
+        if asked.custom_feature_enabled:
+            self._featured.add(connection.number)
+        if len(mine) > _TOKENS_CARRIED:
+            # Seen at others: no error, the socket lives, and nothing comes any more, of any token.
+            self._silent.add(connection.number)
+            self._unsubscribe(connection, list(mine), now_ns)
+        if connection.number in self._silent:
+            return
+        channels = [one for one in _CHANNELS if one != "quote" or asked.custom_feature_enabled]
+        dumped = [token for token in fresh if self._begin(connection, token, channels, now_ns)]
+        if dumped and asked.initial_dump:
+            self._books(connection, dumped, now_ns)
+        elif any(token in self.symbols for token in mine) and not any(token in self.symbols for token in fresh):
+            connection.text(b"[]")
+        for token in fresh:
+            if ("trade", token, "") in self.topics:
+                self.republish(connection, token)
+
+    def _begin(self, connection: Connection, token: str, channels: Sequence[str], now_ns: int) -> bool:
+        """Carry a token, if there is such a one; gives whether its book shall follow."""
+        market = self._market_of.get(token)
+        if market is None:
+            return False
+        if any(self.mischief.take("refuse", channel, token) for channel in _CHANNELS):
+            self._asked[connection.number].discard(token)
+            for channel in channels:
+                self.refuse(connection, channel, token, "not answered", now_ns)
+            return False
+        for channel in channels:
+            self.join(connection, (channel, token, ""), now_ns)
+        return market.open and self.mischief.take("bookless", None, token) is None
+
+    def _unsubscribe(self, connection: Connection, tokens: Iterable[str], now_ns: int) -> None:
+        for token in tokens:
+            self._asked[connection.number].discard(token)
+            for channel in _CHANNELS:
+                self.leave(connection, (channel, token, ""), now_ns)
+
+    # ---- data
+
+    def publish_step(self, symbol: str, step: Step) -> None:
+        """The changes of both tokens, the prints, the best prices, and after prints the whole books."""
+        market = step.market
+        if not isinstance(market, OutcomeMarket) or not market.open:
+            return
+        ts_ns = step.ts_ns // 1_000_000 * 1_000_000
+        if step.bids or step.asks:
+            self._changes(market, step, ts_ns)
+        if step.trades:
+            token = _print(step.trades[0]).token
+            self.publish_trades(token, self.shape(token, step.trades))
+        if step.touched:
+            self._best_prices(market, ts_ns)
+        if step.trades:
+            for token in market.tokens:
+                if ("book", token, "") in self.topics:
+                    self._book(market, token, ts_ns)
+
+    def trade_item(self, symbol: str, trade: Trade, again: bool = False, held: str | None = None) -> TradeItem:
+        """A print as the truth log has it."""
+        return self._trade_item(_print(trade), _print(trade).nth, again, held)
+
+    def _trade_item(self, one: Print, nth: int, again: bool, held: str | None = None) -> TradeItem:
+        # polymarket.md: token, time, price, size, side, hash of the transaction, and how many such prints came.
+        price, size = price_text(one.price), size_text(one.size)
+        key = f"{one.token} {one.ts_ns // 1_000_000} {float(price)!r} {float(size)!r} {_SIDE[one.taker]} {one.tx} {nth}"
+        return TradeItem(0, one.token, stable_hash64(key), one.ts_ns, price, size, one.taker, again, held)
+
+    def publish_trades(self, symbol: str, trades: Sequence[tuple[Trade, bool]], only: Connection | None = None) -> None:
+        """One `last_trade_price` each. Equal ones are told apart by their order on a connection."""
+        topic = ("trade", symbol, "")
+        for trade, _ in trades:
+            one = _print(trade)
+            targets = [only] if only is not None else list(self.topics.get(topic, {}).values())
+            counts = [self._count(connection, one) for connection in targets]
+            payload = self._last_trade(one)
+            if len(set(counts)) <= 1:
+                nth = counts[0] if counts else one.nth
+                self.send(topic, [self._trade_item(one, nth, again=nth != one.nth)], payload, only)
+                continue
+            for connection, nth in zip(targets, counts, strict=True):
+                self.send(topic, [self._trade_item(one, nth, again=nth != one.nth)], payload, connection)
+
+    def _count(self, connection: Connection, one: Print) -> int:
+        prints = self._prints[connection.number]
+        key = (one.token, one.ts_ns, one.price, one.size, one.taker, one.tx)
+        prints[key] = count = prints.pop(key, 0) + 1
+        if len(prints) > _PRINTS_REMEMBERED:
+            prints.popitem(last=False)
+        return count
+
+    def _last_trade(self, one: Print) -> bytes:
+        tx = f',"transaction_hash":"{one.tx}"' if one.tx else ""
+        return (
+            f'{{"asset_id":"{one.token}","event_type":"last_trade_price","fee_rate_bps":"0",'
+            f'"market":"{self._market_of[one.token].condition}","price":"{price_text(one.price)}",'
+            f'"side":"{_SIDE[one.taker]}","size":"{size_text(one.size)}","timestamp":"{one.ts_ns // 1_000_000}"{tx}}}'
+        ).encode()
+
+    def _changes(self, market: OutcomeMarket, step: Step, ts_ns: int) -> None:
+        tokens = [token for token in market.tokens if ("book", token, "") in self.topics]
+        if not tokens:
+            return
+        changes = {
+            market.tokens[0]: (_pairs(step.bids, mirror=False), _pairs(step.asks, mirror=False)),
+            market.tokens[1]: (_pairs(step.asks, mirror=True), _pairs(step.bids, mirror=True)),
+        }
+        items = {token: BookItem(0, token, ts_ns, step.ts_ns, False, *changes[token]) for token in market.tokens}
+        shown = dict.fromkeys(market.tokens)
+        if self.mischief.rules:
+            for token in market.tokens:
+                items[token].held = self.mischief.withheld("book", token)
+                if items[token].held == "skip":  # a message is left out; a freeze leaves out what is of its token
+                    shown.clear()
+                    for item in items.values():
+                        item.held = "skip"
+                    break
+                if items[token].held is not None:
+                    del shown[token]
+            for token in tokens:
+                if items[token].held is not None:
+                    self.truth.item(items[token])
+        if shown:
+            self._send_changes(market, {token: items[token] for token in shown}, ts_ns)
+
+    def _send_changes(self, market: OutcomeMarket, items: dict[str, BookItem], ts_ns: int) -> None:
+        time_ms = ts_ns // 1_000_000
+        if self.shape_of_changes == "price_changes":
+            best = {token: [price_text(price) for price in market.touch(token)] for token in items}
+            rows = [
+                f'{{"asset_id":"{token}","price":"{price}","side":"{side}","size":"{size}","hash":"{self._hash()}",'
+                f'"best_bid":"{best[token][0]}","best_ask":"{best[token][1]}"}}'
+                for token, side, price, size in _in_turn(items)
+            ]
+            payload = (
+                f'{{"market":"{market.condition}","price_changes":[{",".join(rows)}],"event_type":"price_change",'
+                f'"timestamp":"{time_ms}"}}'
+            )
+            self._fan_out(items, payload.encode())
+            return
+        for token, item in items.items():
+            if ("book", token, "") not in self.topics:
+                continue  # of old, changes came for the token that was asked for
+            head = f'{{"asset_id":"{token}",'
+            tail = f'"event_type":"price_change","hash":"{self._hash()}","market":"{market.condition}"'
+            rows = []
+            for _, side, price, size in _in_turn({token: item}):
+                if self.shape_of_changes == "changes":
+                    rows.append(f'{{"price":"{price}","side":"{side}","size":"{size}"}}')
+                    continue
+                change = f'"price":"{price}","side":"{side}","size":"{size}","timestamp":"{time_ms}"'
+                one = msgspec.structs.replace(
+                    item,
+                    bids=[(price, size)] if side == "BUY" else [],
+                    asks=[(price, size)] if side == "SELL" else [],
+                )
+                self._fan_out({token: one}, f"{head}{tail},{change}}}".encode())
+            if rows:
+                payload = f'{head}"changes":[{",".join(rows)}],{tail},"timestamp":"{time_ms}"}}'
+                self._fan_out({token: item}, payload.encode())
+
+    def _fan_out(self, items: dict[str, BookItem], payload: bytes) -> None:
+        """Send a message about tokens to all who asked for one of them.
+
+        Of the token that a client did not ask for it may store what comes, and need not: a request on its way to us
+        is in force for the client already.
+        """
+        groups: dict[tuple[str, ...], dict[int, Connection]] = {}
+        for token in items:
+            for number, connection in self.topics.get(("book", token, ""), {}).items():
+                asked = tuple(one for one in items if number in self.topics.get(("book", one, ""), {}))
+                groups.setdefault(asked, {})[number] = connection
+        repeats, held = 1, None
+        if self.mischief.rules:
+            rules = [rule for token in items if (rule := self.mischief.take("replace", "book", token))]
+            if rules:
+                payload, held = rules[0].text.encode("latin-1"), "replace"
+            elif any(self.mischief.take("repeat", "book", token) for token in items):
+                repeats = 2
+        framed = wire.frame(payload)
+        for repeat in range(repeats):
+            told: set[str] = set()
+            for asked, group in groups.items():
+                for token, item in items.items():
+                    item.again, item.held = repeat > 0 or token not in asked or token in told, held
+                told.update(asked)
+                numbers = self.log(list(items.values()))
+                self.sent_messages += len(group)
+                for connection in group.values():
+                    connection.text(payload, framed, numbers if held is None else None)
+
+    def _best_prices(self, market: OutcomeMarket, ts_ns: int) -> None:
+        touch = market.touch(market.tokens[0])
+        if self._touches.get(market.tokens[0]) == touch:
+            return  # a size is not told
+        self._touches[market.tokens[0]] = touch
+        if market.spec.tick == _CENT and not _FINE_BEYOND[0] <= touch[0] < touch[1] <= _FINE_BEYOND[1]:
+            self._tick_size(market, _FINE, ts_ns)
+        for token in market.tokens:
+            topic = ("quote", token, "")
+            if topic not in self.topics:
+                continue
+            bid, ask = market.touch(token)
+            held = self.mischief.withheld("quote", token)
+            item = QuoteItem(0, token, ts_ns, price_text(bid), None, price_text(ask), None, held=held)
+            if item.held is not None:
+                self.truth.item(item)
+                continue
+            payload = (
+                f'{{"event_type":"best_bid_ask","market":"{market.condition}","asset_id":"{token}",'
+                f'"best_bid":"{item.b}","best_ask":"{item.a}","spread":"{price_text(ask - bid)}",'
+                f'"timestamp":"{ts_ns // 1_000_000}"}}'
+            )
+            self.send(topic, [item], payload.encode())
+
+    def _book(self, market: OutcomeMarket, token: str, ts_ns: int) -> None:
+        item, payload = self._snapshot(market, token, ts_ns, ts_ns)
+        item.held = self.mischief.withheld("book", token)
+        if item.held is not None:
+            self.truth.item(item)
+        else:
+            self.send(("book", token, ""), [item], payload.encode())
+
+    def _books(self, connection: Connection, tokens: Sequence[str], now_ns: int) -> None:
+        """All books a subscription brings, in one frame."""
+        items: list[BookItem] = []
+        payloads: list[str] = []
+        for token in tokens:
+            item, payload = self._snapshot(self._market_of[token], token, now_ns // 1_000_000 * 1_000_000, now_ns)
+            items.append(item)
+            payloads.append(payload)
+        self.send(("book", tokens[0], ""), items, f"[{','.join(payloads)}]".encode(), connection)
+
+    def _snapshot(self, market: OutcomeMarket, token: str, ts_ns: int, made_ns: int) -> tuple[BookItem, str]:
+        bids, asks = (
+            [(price_text(price), size_text(size)) for price, size in reversed(levels)]
+            for levels in market.levels(token)
+        )
+        shown = [",".join([f'{{"price":"{price}","size":"{size}"}}' for price, size in side]) for side in (asks, bids)]
+        digest = hashlib.sha1("".join(shown).encode(), usedforsecurity=False).hexdigest()
+        payload = (
+            f'{{"asks":[{shown[0]}],"asset_id":"{token}","bids":[{shown[1]}],"event_type":"book",'
+            f'"hash":"{digest}","market":"{market.condition}","timestamp":"{ts_ns // 1_000_000}"}}'
+        )
+        return BookItem(0, token, ts_ns, made_ns, True, bids, asks), payload
+
+    def _hash(self) -> str:
+        return f"{self._hashes.getrandbits(160):040x}"
+
+    def beat(self, now_ns: int, now_s: float) -> None:
+        """A connection that does not send the text PING is closed."""
+        for number, connection in self.clients.items():
+            if number in self._pings:
+                self._pinged_s[number] = now_s
+            elif now_s - self._pinged_s[number] > _PING_WITHIN_S:
+                connection.ending = True
+        self._pings.clear()
+
+    # ---- misbehaviour and news of its own
+
+    def do_shape(self, shape: Shape = "changes") -> dict[str, object]:
+        """Tell changes of books as today (`price_changes`), as before 2025-09-15 (`changes`), or one a message."""
+        if shape not in ("price_changes", "changes", "single"):
+            raise ValueError(f"shape is one of price_changes, changes, single, not {shape!r}")
+        self.shape_of_changes = shape
+        return {}
+
+    def do_bookless(self, symbol: str, times: int = 1) -> dict[str, object]:
+        """Give no first book at the next subscriptions of a token, while all else of it comes."""
+        self._named(symbol)
+        self.mischief.add(Rule("bookless", symbol, None, int(times)))
+        return {}
+
+    def do_equal_prints(self, times: int = 1, symbol: str | None = None) -> dict[str, object]:
+        """Make the next prints of a market (of all, if no token is named) two equal ones each."""
+        for market in self.markets if symbol is None else [self._named(symbol)]:
+            market.split += int(times)
+        return {}
+
+    def do_tick_size(self, symbol: str, tick: str = "0.001") -> dict[str, object]:
+        """Trade a market on another grid: `tick_size_change` for both tokens, then their books."""
+        self._tick_size(self._named(symbol), round(float(tick) * ONE), time.time_ns() // 1_000_000 * 1_000_000)
+        return {}
+
+    def _tick_size(self, market: OutcomeMarket, tick: int, ts_ns: int) -> None:
+        if not 0 < tick < ONE // 2:
+            raise ValueError("a tick is between 0.0001 and 0.5")
+        old, new = price_text(market.spec.tick), price_text(tick)
+        market.set_tick(tick)
+        for token in market.tokens:
+            payload = (
+                f'{{"asset_id":"{token}","event_type":"tick_size_change","market":"{market.condition}",'
+                f'"new_tick_size":"{new}","old_tick_size":"{old}","timestamp":"{ts_ns // 1_000_000}"}}'
+            ).encode()
+            for connection in self.topics.get(("book", token, ""), {}).values():
+                connection.text(payload)
+            if ("book", token, "") in self.topics:
+                self._book(market, token, ts_ns)
+
+    def do_resolve(self, symbol: str) -> dict[str, object]:
+        """End the market of this token, which wins: `market_resolved` to its subscribers, and no data after it."""
+        market = self._named(symbol)
+        market.resolve(symbol)
+        news: dict[str, object] = {
+            "event_type": "market_resolved", "id": str(self.markets.index(market) + 1_000_000),
+            "market": market.condition, "assets_ids": market.tokens, "winning_asset_id": symbol,
+            "winning_outcome": market.outcomes[market.tokens.index(symbol)],
+            "timestamp": str(time.time_ns() // 1_000_000), "tags": ["crypto"],
+        }  # fmt: skip
+        numbers = {n for token in market.tokens for n in self.topics.get(("trade", token, ""), {})}
+        self._news(news, numbers & self._featured)
+        return {"told": len(numbers & self._featured)}
+
+    def do_new_market(self) -> dict[str, object]:
+        """Open the first market that is not open yet: `new_market` to everybody who wants news."""
+        market = next((one for one in self.markets if not one.open and one.winner is None), None)
+        if market is None:
+            raise ValueError("all markets are open already")
+        market.begin()
+        slug = market.spec.base
+        news: dict[str, object] = {
+            "event_type": "new_market", "id": str(self.markets.index(market) + 1_000_000),
+            "question": f"{slug.replace('-', ' ')}?", "market": market.condition, "slug": slug, "description": "",
+            "assets_ids": market.tokens, "outcomes": market.outcomes,
+            "event_message": {"id": "125819", "ticker": slug, "slug": slug, "title": slug, "description": ""},
+            "timestamp": str(time.time_ns() // 1_000_000), "tags": ["stocks"], "condition_id": market.condition,
+            "active": True, "clob_token_ids": market.tokens, "sports_market_type": "", "line": "",
+            "game_start_time": "", "order_price_min_tick_size": price_text(market.spec.tick),
+            "group_item_title": slug,
+        }  # fmt: skip
+        self._news(news, self._featured - self._silent)
+        return {"slug": slug, "tokens": market.tokens}
+
+    def _news(self, news: dict[str, object], numbers: set[int]) -> None:
+        payload = msgspec.json.encode(news)
+        for number in numbers:
+            self.clients[number].text(payload)
+
+    def _named(self, token: str) -> OutcomeMarket:
+        market = self._market_of.get(token)
+        if market is None:
+            raise ValueError(f"no token {token!r}")
+        return market
+
+    # ---- REST
+
+    def get(self, request: Request, now_ns: int) -> Response:
+        """Gamma, CLOB and Data API, all on this port."""
+        return answer(self.markets, request, now_ns)
+
+
+class _Ask(msgspec.Struct):
+    type: str = ""
+    operation: str = ""
+    assets_ids: list[str] = []
+    initial_dump: bool = True
+    custom_feature_enabled: bool = False
+
+
+def _print(trade: Trade) -> Print:
+    if not isinstance(trade, Print):
+        raise TypeError("a trade of another venue's market")
+    return trade
+
+
+def _pairs(changes: Sequence[Change], *, mirror: bool) -> Pairs:
+    return [(price_text(ONE - one.price if mirror else one.price), size_text(one.new)) for one in changes]
+
+
+def _in_turn(items: dict[str, BookItem]) -> Iterable[tuple[str, str, str, str]]:
+    """(token, side, price, size) of every change, beside each its mirror image where there are both tokens."""
+    rows = []
+    for place, (token, item) in enumerate(items.items()):
+        bids = [(token, "BUY", *pair) for pair in item.bids]
+        asks = [(token, "SELL", *pair) for pair in item.asks]
+        rows.append(bids + asks if place == 0 else asks + bids)
+    return [row for together in zip(*rows, strict=True) for row in together]
+
+
+def demo_tokens() -> list[str]:
+    """Tokens for a profile to name: both of every market that is open from the start."""
+    return [
+        token_id(spec.base, outcome)
+        for spec in Polymarket.specs
+        if spec.usual_size
+        for outcome in spec.quote.split("/")
+    ]

@@ -1,0 +1,502 @@
+"""The simulated Polymarket speaks as the captured one does, and our decoder makes of it what its truth log says."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from decoded import Decoding, Truth, decoding, rows_of, trades_of
+from simulator_client import LIMIT_S, client
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
+
+from recorder.clock import SystemClock
+from recorder.events import CHANNELS, Accepted, Book, Quote, Resync, Stream, Trade
+from recorder.simulator.polymarket import demo_tokens
+from recorder.simulator.polymarket_market import condition_id, token_id
+from recorder.simulator.running import Running, running
+from recorder.simulator.truth import BookItem, Sent, TradeItem, read_truth
+from recorder.venues.polymarket import Polymarket
+
+TOKENS = demo_tokens()
+YES, NO = TOKENS[:2]
+CLOSED = token_id("nvda-above-240-on-january-30-2027", "Yes")
+
+Message = dict[str, Any]
+
+# As captured 2024 to 2025, in their order.
+KEYS = {
+    "book": ["asks", "asset_id", "bids", "event_type", "hash", "market", "timestamp"],
+    "price_change": ["market", "price_changes", "event_type", "timestamp"],
+    "last_trade_price": [
+        "asset_id", "event_type", "fee_rate_bps", "market", "price", "side", "size", "timestamp",
+    ],
+    "best_bid_ask": ["event_type", "market", "asset_id", "best_bid", "best_ask", "spread", "timestamp"],
+    "tick_size_change": ["asset_id", "event_type", "market", "new_tick_size", "old_tick_size", "timestamp"],
+    "market_resolved": [
+        "event_type", "id", "market", "assets_ids", "winning_asset_id", "winning_outcome", "timestamp", "tags",
+    ],
+    "new_market": [
+        "event_type", "id", "question", "market", "slug", "description", "assets_ids", "outcomes", "event_message",
+        "timestamp", "tags", "condition_id", "active", "clob_token_ids", "sports_market_type", "line",
+        "game_start_time", "order_price_min_tick_size", "group_item_title",
+    ],
+}  # fmt: skip
+
+
+class HurriedClock(SystemClock):
+    """Durations run a hundred times as fast."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() * 100
+
+
+def subscribe(socket: ClientConnection, *tokens: str, first: bool = True, news: bool = True) -> None:
+    head: Message = {"type": "market"} if first else {"operation": "subscribe"}
+    socket.send(json.dumps(head | {"assets_ids": tokens, "custom_feature_enabled": news}))
+
+
+def messages_of(frame: str | bytes) -> list[Message]:
+    if frame == "PONG":
+        return []
+    parsed = json.loads(frame)
+    return parsed if isinstance(parsed, list) else [parsed]
+
+
+def read(socket: ClientConnection, count: int, kind: str = "") -> list[Message]:
+    """Messages up to the one that makes `count` of a kind."""
+    deadline = time.monotonic() + LIMIT_S
+    messages: list[Message] = []
+    while sum(one["event_type"] == kind or not kind for one in messages) < count:
+        messages += messages_of(socket.recv(timeout=max(0.01, deadline - time.monotonic())))
+    return messages
+
+
+def of(messages: list[Message], kind: str) -> list[Message]:
+    return [one for one in messages if one["event_type"] == kind]
+
+
+def quiet(socket: ClientConnection, silence_s: float = 0.4) -> bool:
+    """Whether nothing comes for so long."""
+    try:
+        socket.recv(timeout=silence_s)
+    except TimeoutError:
+        return True
+    return False
+
+
+def closed(socket: ClientConnection, wait_s: float) -> bool:
+    """Whether the venue closes within so long."""
+    try:
+        socket.recv(timeout=wait_s)
+    except ConnectionClosed:
+        return True
+    except TimeoutError:
+        return False
+    return False
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def streams(*tokens: str) -> list[Stream]:
+    return [Stream(channel, token) for token in tokens for channel in CHANNELS]
+
+
+class TokenBook:
+    """A token's book as the documentation tells: absolute sizes at prices, 0 removes; BUY is a bid."""
+
+    def __init__(self, book: Message) -> None:
+        self.sides = {
+            side: {Decimal(level["price"]): Decimal(level["size"]) for level in book[name]}
+            for side, name in (("BUY", "bids"), ("SELL", "asks"))
+        }
+
+    def change(self, row: Message) -> None:
+        side, price, size = self.sides[row["side"]], Decimal(row["price"]), Decimal(row["size"])
+        if size:
+            side[price] = size
+        else:
+            side.pop(price)
+
+    @property
+    def best(self) -> tuple[Decimal, Decimal]:
+        return max(self.sides["BUY"]), min(self.sides["SELL"])
+
+    def mirrored(self) -> dict[str, dict[Decimal, Decimal]]:
+        return {
+            other: {1 - price: size for price, size in self.sides[side].items()}
+            for side, other in (("BUY", "SELL"), ("SELL", "BUY"))
+        }
+
+
+def test_messages_have_the_fields_of_the_captured_ones_in_their_order_and_numbers_as_texts() -> None:
+    with running("polymarket", rate=500, seed=2) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, NO)
+        messages = read(socket, 3, "last_trade_price") + read(socket, 2, "best_bid_ask")
+        venue.do("tick_size", symbol=YES)
+        venue.do("new_market")
+        venue.do("resolve", symbol=YES)
+        messages += read(socket, 1, "market_resolved")
+    seen = {one["event_type"]: one for one in messages}
+    assert seen.keys() == KEYS.keys()
+    for kind, one in seen.items():
+        assert [key for key in one if key != "transaction_hash"] == KEYS[kind]
+        assert one["timestamp"].isdecimal()
+        assert len(one["timestamp"]) == 13
+    row = of(messages, "price_change")[0]["price_changes"][0]
+    assert list(row) == ["asset_id", "price", "side", "size", "hash", "best_bid", "best_ask"]
+    assert all(isinstance(value, str) for value in row.values())
+    assert seen["market_resolved"]["winning_outcome"] == "Yes"
+    assert seen["new_market"]["clob_token_ids"][0] == CLOSED
+
+
+def test_the_first_answer_is_one_array_of_books_with_the_worst_price_first() -> None:
+    with running("polymarket", rate=1) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, NO, TOKENS[2], CLOSED)
+        first = json.loads(socket.recv(timeout=5))
+    assert [one["asset_id"] for one in first] == [YES, NO, TOKENS[2]]  # the one not open has no book
+    for book in first:
+        bids = [Decimal(level["price"]) for level in book["bids"]]
+        asks = [Decimal(level["price"]) for level in book["asks"]]
+        assert bids == sorted(bids)
+        assert asks == sorted(asks, reverse=True)
+        assert 0 < bids[-1] < asks[-1] < 1
+    assert first[0]["market"] == first[1]["market"] == condition_id("bitcoin-above-100k-on-december-31")
+
+
+def test_a_book_of_changes_agrees_with_the_named_best_prices_its_mirror_and_every_later_book() -> None:
+    with running("polymarket", rate=1000, seed=3) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, NO)
+        messages = read(socket, 150, "price_change")
+    books: dict[str, TokenBook] = {}
+    compared = 0
+    for message in messages:
+        if message["event_type"] == "book":
+            token = message["asset_id"]
+            fresh = TokenBook(message)
+            if token in books:
+                assert books[token].sides == fresh.sides
+                compared += 1
+            books[token] = fresh
+        elif message["event_type"] == "price_change":
+            for row in message["price_changes"]:
+                books[row["asset_id"]].change(row)
+            for row in message["price_changes"]:
+                assert books[row["asset_id"]].best == (Decimal(row["best_bid"]), Decimal(row["best_ask"]))
+            assert books[NO].sides == books[YES].mirrored()
+    assert compared > 20
+
+
+def test_prints_name_the_token_of_the_taker_and_hit_the_side_they_say() -> None:
+    with running("polymarket", rate=1000, seed=3) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, NO)
+        messages = read(socket, 80, "last_trade_price")
+    prints = of(messages, "last_trade_price")
+    assert {one["asset_id"] for one in prints} == {YES, NO}
+    changes: list[Message] = []
+    for message in messages:
+        if message["event_type"] == "price_change":
+            changes = message["price_changes"]
+        elif message["event_type"] == "last_trade_price":
+            hit = {(row["asset_id"], row["price"], row["side"]) for row in changes}
+            resting = "SELL" if message["side"] == "BUY" else "BUY"
+            assert (message["asset_id"], message["price"], resting) in hit
+
+
+def test_equal_prints_of_one_instant_are_sent_and_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    with running("polymarket", truth=path, rate=300, seed=4) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, NO)
+        read(socket, 1, "last_trade_price")
+        venue.do("equal_prints", times=5, symbol=YES)
+        messages = read(socket, 25, "last_trade_price")
+        venue.do("close", how="frame")
+    said = Counter(json.dumps(one) for one in of(messages, "last_trade_price"))
+    assert sum(count == 2 for count in said.values()) >= 5
+    trades = [line for line in read_truth(path) if isinstance(line, TradeItem)]
+    assert len({line.id for line in trades}) == len(trades)
+
+
+def test_the_text_ping_is_answered_and_who_does_not_send_it_is_put_out() -> None:
+    with running("polymarket", rate=1, clock=HurriedClock()) as venue:
+        with client(venue.url) as socket:
+            socket.send("PING")
+            assert socket.recv(timeout=5) == "PONG"
+        with client(venue.url) as loud, client(venue.url) as mute:
+            deadline = time.monotonic() + 5
+            while not closed(mute, 0.05):
+                assert time.monotonic() < deadline
+                loud.send("PING")
+                assert loud.recv(timeout=1) == "PONG"
+
+
+def test_above_five_hundred_tokens_a_connection_goes_silent_while_its_socket_lives() -> None:
+    padding = [str(number) for number in range(10**70, 10**70 + 499)]
+    with running("polymarket", rate=300) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, *padding)
+        read(socket, 5)
+        subscribe(socket, NO, first=False)
+        while not quiet(socket):
+            pass
+        socket.send("PING")
+        assert quiet(socket)
+        assert socket.ping().wait(5)
+
+
+def test_unknown_ids_and_tokens_without_a_book_are_not_answered_at_all() -> None:
+    with running("polymarket", rate=50) as venue, client(venue.url) as socket:
+        subscribe(socket, condition_id("bitcoin-above-100k-on-december-31"), "12345", CLOSED)
+        assert quiet(socket)
+        venue.do("new_market")
+        assert of(read(socket, 1), "new_market")
+        socket.send("not json")
+        socket.send("{}")
+        assert of(read(socket, 1, "price_change"), "price_change")
+
+
+def test_subscriptions_begin_and_end_on_an_open_connection() -> None:
+    with running("polymarket", rate=500, seed=5) as venue, client(venue.url) as socket:
+        subscribe(socket, YES)
+        before = read(socket, 30)
+        assert {one["asset_id"] for one in before if "asset_id" in one} == {YES}
+        rows = [row for one in of(before, "price_change") for row in one["price_changes"]]
+        assert {row["asset_id"] for row in rows} == {YES, NO}  # changes come for both tokens, asked for or not
+        subscribe(socket, TOKENS[2], first=False)
+        later = read(socket, 30)
+        assert TOKENS[2] in {one["asset_id"] for one in of(later, "book")}
+        subscribe(socket, YES, first=False)
+        assert b"[]" in {socket.recv(timeout=5, decode=False) for _ in range(30)}  # nothing new was asked for
+        socket.send(json.dumps({"operation": "unsubscribe", "assets_ids": [YES]}))
+        socket.send("PING")
+        while socket.recv(timeout=5) != "PONG":
+            pass
+        after = read(socket, 20)
+        assert {one["market"] for one in after} == {condition_id("btc-updown-5m-1795276800")}
+
+
+@pytest.mark.parametrize("news", [True, False])
+def test_best_prices_come_only_with_the_flag(news: bool) -> None:
+    with running("polymarket", rate=1000) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, news=news)
+        messages = read(socket, 60, "price_change")
+    assert bool(of(messages, "best_bid_ask")) == news
+
+
+def test_a_market_that_is_resolved_brings_no_more_data_and_its_price_is_one_or_zero() -> None:
+    with running("polymarket", rate=400) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, TOKENS[2])
+        read(socket, 5)
+        venue.do("resolve", symbol=NO)
+        read(socket, 1, "market_resolved")
+        assert {one["market"] for one in read(socket, 20)} == {condition_id("btc-updown-5m-1795276800")}
+        record = get(f"{venue.rest_url}/markets/{condition_id('bitcoin-above-100k-on-december-31')}")
+        assert [(one["token_id"], one["winner"], one["price"]) for one in record["tokens"]] == [
+            (YES, False, 0),
+            (NO, True, 1),
+        ]
+        closed = get(f"{venue.rest_url}/markets/keyset?closed=true&limit=100")["markets"]
+        assert [json.loads(one["outcomePrices"]) for one in closed] == [["0", "1"]]
+        history = f"{venue.rest_url}/prices-history?market={YES}&fidelity="
+        assert get(f"{history}1&interval=max") == {"history": []}  # only coarse prices of a resolved market
+        assert get(f"{history}720&interval=max")["history"]
+
+
+def test_another_tick_size_is_told_and_obeyed() -> None:
+    with running("polymarket", rate=500, seed=6) as venue, client(venue.url) as socket:
+        subscribe(socket, YES)
+        cents = {row["price"] for one in of(read(socket, 40, "price_change"), "price_change") for row in rows(one, YES)}
+        venue.do("tick_size", symbol=YES, tick="0.001")
+        told = of(read(socket, 1, "tick_size_change"), "tick_size_change")[-1]
+        fine = {row["price"] for one in of(read(socket, 60, "price_change"), "price_change") for row in rows(one, YES)}
+        venue.do("tick_size", symbol=YES, tick="0.01")
+        book = of(read(socket, 1, "tick_size_change") + read(socket, 1, "book"), "book")[-1]
+    assert (told["old_tick_size"], told["new_tick_size"]) == ("0.01", "0.001")
+    assert max(len(price) for price in cents) == 4
+    assert max(len(price) for price in fine) == 5
+    assert all(len(level["price"]) <= 4 for side in ("bids", "asks") for level in book[side])
+
+
+def rows(message: Message, token: str) -> list[Message]:
+    return [row for row in message["price_changes"] if row["asset_id"] == token]
+
+
+# ---- REST
+
+
+def test_the_market_list_pages_by_after_cursor_and_by_no_other_name() -> None:
+    with running("polymarket", rate=1) as venue:
+        path = f"{venue.rest_url}/markets/keyset?closed=false&limit=3"
+        pages = [get(path)]
+        while "next_cursor" in pages[-1]:
+            pages.append(get(f"{path}&after_cursor={pages[-1]['next_cursor']}"))
+        again = get(f"{path}&cursor={pages[0]['next_cursor']}")
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            get(f"{venue.rest_url}/markets/keyset?closed=true&after_cursor={pages[0]['next_cursor']}")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(f"{venue.rest_url}/markets/0xnone")
+    assert [len(page["markets"]) for page in pages] == [3, 3, 1]
+    assert again == pages[0]
+    tokens = [token for page in pages for one in page["markets"] for token in json.loads(one["clobTokenIds"])]
+    assert tokens[:-2] == TOKENS
+    assert "bestBid" not in pages[2]["markets"][0]  # an empty side is not told
+    listed = [listing for page in pages for listing in Polymarket().listings(json.dumps(page).encode())]
+    assert [one.symbol for one in listed] == tokens
+    assert {one.status for one in listed} == {"open", "paused"}
+
+
+def test_books_prices_and_trades_by_rest_equal_those_of_the_websocket() -> None:
+    with running("polymarket", rate=800, seed=7) as venue, client(venue.url) as socket:
+        subscribe(socket, YES, NO)
+        messages = read(socket, 60, "last_trade_price")
+        socket.send(json.dumps({"operation": "unsubscribe", "assets_ids": [YES, NO]}))
+        book = get(f"{venue.rest_url}/book?token_id={NO}")
+        request = urllib.request.Request(
+            f"{venue.rest_url}/books", json.dumps([{"token_id": YES}, {"token_id": "1"}]).encode(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            books = json.load(answer)
+        with pytest.raises(urllib.error.HTTPError, match="404") as none:
+            get(f"{venue.rest_url}/book?token_id={CLOSED}")
+        with pytest.raises(urllib.error.HTTPError, match="400") as long:
+            get(f"{venue.rest_url}/prices-history?market={YES}&startTs=1&endTs=1795276800")
+        past = get(f"{venue.rest_url}/trades?market={condition_id('bitcoin-above-100k-on-december-31')}&limit=500")
+        history = get(f"{venue.rest_url}/prices-history?market={YES}&interval=1h")["history"]
+    assert json.loads(none.value.read()) == {"error": "No orderbook exists for the requested token id"}
+    assert json.loads(long.value.read()) == {"error": "interval is too long"}
+    assert [one["asset_id"] for one in books] == [YES]
+    assert Decimal(book["bids"][-1]["price"]) < Decimal(book["asks"][-1]["price"])
+    assert past == sorted(past, key=lambda one: -one["timestamp"])
+    known = Counter((one["asset"], one["side"], one["price"], one["size"]) for one in past)
+    seen = Counter(
+        (one["asset_id"], one["side"], float(one["price"]), float(one["size"]))
+        for one in of(messages, "last_trade_price")
+    )
+    assert not seen - known
+    assert all(0 < one["p"] < 1 for one in history)
+
+
+# ---- the decoder and the truth
+
+
+def finished(venue: Running, found: Decoding) -> Decoding:
+    venue.do("close", how="frame")
+    return found.to_the_end()
+
+
+def same(found: Decoding, path: Path) -> None:
+    """Assert that all was found that had to be, and nothing that was not sent."""
+    truth = Truth(path)
+    assert trades_of(found) == truth.trades()
+    sent, rows = truth.rows(), rows_of(found)
+    truth.sent = [one for one in truth.sent if not one.again]
+    due = truth.rows()
+    assert rows.keys() == due.keys()
+    for stream, values in rows.items():
+        assert not Counter(due[stream]) - Counter(values)
+        assert not Counter(values) - Counter(sent[stream])
+
+
+@pytest.mark.parametrize("shape", ["price_changes", "changes", "single"])
+def test_our_decoder_finds_exactly_the_truth_in_every_shape_of_changes(shape: str, tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    with running("polymarket", truth=path, rate=1500, seed=8) as venue:
+        venue.do("shape", shape=shape)
+        with decoding(venue, Polymarket(), streams(*TOKENS[:5])) as found:
+            found.until(lambda one: len(one.of(Trade)) > 150 and len(one.of(Quote)) > 100)
+            finished(venue, found)
+    same(found, path)
+    assert len(found.of(Accepted)) == 15
+    assert found.unreadable == []
+    assert all(not one.checksums_failed and not one.crossed for one in found.session.audits.values())
+
+
+WRONGS: list[tuple[str, dict[str, Any]]] = [
+    *(("skip", {"times": 3, "channel": channel}) for channel in CHANNELS),
+    *(("repeat", {"times": 3, "channel": channel}) for channel in CHANNELS),
+    *(("freeze", {"symbol": YES, "channel": channel}) for channel in CHANNELS),
+    *(("junk", {"kind": "truncated", "instead": True, "channel": channel}) for channel in CHANNELS),
+    ("reorder", {"times": 3}),
+    ("status", {}),
+    ("republish", {"count": 5, "now": True}),
+    ("tick_size", {"symbol": YES}),
+    ("resolve", {"symbol": TOKENS[2]}),
+]
+
+
+@pytest.mark.parametrize(("action", "arguments"), WRONGS)
+def test_our_decoder_finds_exactly_the_truth_after_each_misbehaviour(
+    action: str, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "truth.jsonl"
+    with (
+        running("polymarket", truth=path, rate=1000, seed=9) as venue,
+        decoding(venue, Polymarket(), streams(YES, NO, TOKENS[2])) as found,
+    ):
+        found.until(lambda one: len(one.of(Trade)) > 20)
+        venue.do(action, **arguments)
+        found.subscribe(streams(TOKENS[3]))
+        found.until(lambda one: len(one.of(Trade)) > 60)
+        finished(venue, found)
+    same(found, path)
+    assert len(found.unreadable) == (action == "junk")
+
+
+def test_a_token_without_its_first_book_has_changes_and_gets_a_book_when_asked_for_anew() -> None:
+    with running("polymarket", rate=800, seed=9) as venue:
+        venue.do("bookless", symbol=NO)
+        with decoding(venue, Polymarket(), streams(YES, NO)) as found:
+            found.until(lambda one: len(one.of(Resync)) > 0)
+            assert [(one.symbol, one.cause) for one in found.of(Resync)] == [(NO, "no_snapshot")]
+            assert [one.snapshot for one in found.of(Book, NO)] == [False]
+            found.unsubscribe(streams(NO))
+            found.subscribe(streams(NO))
+            found.until(lambda one: any(book.snapshot for book in one.of(Book, NO)))
+
+
+def test_the_truth_of_a_connection_is_what_was_asked_there_and_counted_there(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    with (
+        running("polymarket", truth=path, rate=600, seed=10) as venue,
+        decoding(venue, Polymarket(), streams(YES)) as early,
+        client(venue.url) as socket,
+    ):
+        early.until(lambda one: len(one.of(Trade)) > 30)
+        late = Decoding(socket, Polymarket())
+        late.subscribe(streams(YES, NO))
+        late.until(lambda one: len(one.of(Trade)) > 5)
+        # To the one that saw them these are equal prints once more; the other sees them for the first time.
+        venue.do("republish", count=20, symbol=YES, now=True)
+        late.until(lambda one: len(one.of(Trade)) > 40)
+        venue.do("close", how="frame")
+        early.to_the_end()
+        late.to_the_end()
+    lines = list(read_truth(path))
+    items = {line.n: line for line in lines if isinstance(line, TradeItem | BookItem)}
+    for number, found in ((1, early), (2, late)):
+        sent = [
+            items[n]
+            for line in lines
+            if isinstance(line, Sent) and line.c == number
+            for first, last in line.n
+            for n in range(first, last + 1)
+            if n in items
+        ]
+        prints = [one.id for one in sent if isinstance(one, TradeItem)]
+        assert [one.trade_id for one in found.of(Trade)] == prints
+        assert len(set(prints)) == len(prints)
+        books = Counter(one.s for one in sent if isinstance(one, BookItem))
+        stored = Counter(one.symbol for one in found.of(Book))
+        assert books[YES] == stored[YES] > 0
+        assert (NO in stored) == (number == 2)
+        assert [one for one in sent if isinstance(one, BookItem) and one.s == NO and not one.again] == [] or number == 2
+    deltas = [one for one in items.values() if isinstance(one, BookItem) and one.s == YES and not one.snap]
+    due = [(one.ts, one.bids, one.asks) for one in deltas if not one.again]
+    assert len(deltas) > len(due) == len({str(one) for one in due})  # what both got has to be stored once
