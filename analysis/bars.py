@@ -2,6 +2,16 @@
 
 Trades count in the order (ts_event, trade_id), whatever the order of arrival; a bar holds the trades of [start, end).
 Nothing is forward-filled: a minute without a trade has no bar, until `on_grid` is asked for one.
+
+Candles that a venue publishes are these bars where it makes them so too: to the bit for XRP/ETH of 2019-10-11, of which
+we have trades and candles of one exchange. Elsewhere they differ for one of these reasons, each measured on real files
+in tests/analysis/test_candles.py:
+
+- The open is the close before and not the first trade: every candle of Bybit and Kraken perpetuals and of GBP/USD. The
+  high or the low can be that price too. Elsewhere fewer than six opens in ten are the close before.
+- An interval without a trade has no row, as here. So has one that was not recorded, and a file does not tell which.
+- Candles of bid and of ask have no volume and are made apart: the bid's open is above the ask's in 1 minute of 87.
+- A stock's day is a session, not a UTC day, and its prices before a split were divided afterwards.
 """
 
 from collections.abc import Mapping

@@ -7,6 +7,8 @@ import typer
 
 from analysis.cli.common import End, From, GapChoice, Start, Symbols, Venue, instant, show, source_of
 
+_PRINTED = ("symbol", "start", "open", "high", "low", "close", "volume", "vwap", "trade_count", "coverage", "in_gap")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -37,7 +39,7 @@ def bars(
     source = source_of(context.obj, archive)
     table = load.bars(source, venue, symbols, *span, timeframe, on_gap=on_gap)
     if out is None:
-        show(table)
+        show(table, [name for name in _PRINTED if name in table.schema.names])
         return 0
     import pyarrow.parquet as pq
 

@@ -1,6 +1,7 @@
 """What commands share: options given before the command, instants, and tables for a person."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -86,10 +87,10 @@ def pair(text: str) -> tuple[str, str]:
     return venue, symbol
 
 
-def show(table: Any) -> None:
-    """Print an Arrow table, and of a long one its first rows."""
-    shown = Table(*table.schema.names)
-    for row in table.slice(0, _SHOWN).to_pylist():
+def show(table: Any, columns: Sequence[str]) -> None:
+    """Print columns of an Arrow table, and of a long one its first rows."""
+    shown = Table(*columns)
+    for row in table.select(columns).slice(0, _SHOWN).to_pylist():
         shown.add_row(*(_cell(value) for value in row.values()))
     console().print(shown)
     if table.num_rows > _SHOWN:

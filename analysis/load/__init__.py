@@ -19,9 +19,11 @@ import pyarrow as pa
 
 from analysis.features.moment import Tape
 from analysis.load import holes, tapes, timebars, views
+from analysis.load.archive import ArchiveSource
 from analysis.load.frames import Frame, To, framed, named
 from analysis.load.holes import OnGap
 from analysis.load.parts import Part, part, parts
+from analysis.load.postgres import PostgresSource
 from analysis.load.rows import Where, chosen, instruments, open_source, stretches, whole
 from analysis.load.source import Instrument, Range, Reader, Source
 from analysis.load.tables import BOOK, LAYOUTS, QUOTE, TRADE, Channel, Layout
@@ -306,10 +308,12 @@ def _rows(
 
 
 __all__ = [
+    "ArchiveSource",
     "Frame",
     "Instrument",
     "OnGap",
     "Part",
+    "PostgresSource",
     "Range",
     "Reader",
     "Source",

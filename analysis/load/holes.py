@@ -101,28 +101,20 @@ def require_whole(gaps: pa.Table, instruments: Sequence[Instrument]) -> None:
     if not gaps.num_rows:
         return
     names = {one.instrument_id: f"{one.venue} {one.symbol}" for one in instruments}
-    told = [
-        f"{names[row['instrument_id']]} {row['channel']} {_when(*_hole(row))} ({row['cause']}, {row['state']})"
-        if row["state"] != UNRECORDED
-        else f"{names[row['instrument_id']]} {row['channel']} {row['reason']} ({_edge(row)})"
-        for row in gaps.slice(0, _NAMED).to_pylist()
-    ]
+    told = [f"{names[row['instrument_id']]} {row['channel']} {_told(row)}" for row in gaps.slice(0, _NAMED).to_pylist()]
     more = f" and {gaps.num_rows - _NAMED} more" if gaps.num_rows > _NAMED else ""
     raise GapError(
-        f"the tape may be incomplete in this range: {'; '.join(told)}{more}; "
-        'ask for another range, or take it as it is with on_gap="mask" (rows in a gap are marked) or "ignore"'
+        f"the tape may be incomplete in this range: {'; '.join(told)}{more}; ask for another range, or take it as "
+        'it is with on_gap "mask" (rows in a gap are marked) or "ignore"'
     )
 
 
-def _edge(row: Row) -> str:
-    ended = row["ended_at"]
-    return _text(ended if isinstance(ended, datetime) else row["started_at"])
-
-
-def _when(first: datetime, last: datetime | None) -> str:
-    if last is None:
-        return f"since {_text(first)}"
-    return f"{_text(first)} to {_text(last)[11:] if last.date() == first.date() else _text(last)}"
+def _told(row: Row) -> str:
+    first, last = _hole(row)
+    when = f"since {_text(first)}" if last is None else f"{_text(first)} to {_text(last)}"
+    if row["state"] != UNRECORDED:
+        return f"{when} ({row['cause']}, {row['state']})"
+    return f"{row['reason']} ({when.removeprefix(_text(_AGES)).strip()})"
 
 
 def _text(at: datetime) -> str:

@@ -12,8 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.arrays import Ints
 from analysis.load import holes
+from analysis.load.archive import ArchiveSource
 from analysis.load.frames import named, nanoseconds, nothing, ordered
 from analysis.load.holes import OnGap
+from analysis.load.postgres import PostgresSource
 from analysis.load.source import Instrument, Range, Reader, Source
 from analysis.load.tables import Layout
 from recorder.errors import ConfigError
@@ -31,15 +33,11 @@ def open_source(where: Where = None) -> Source:
     Raises:
         ConfigError: there is no archive in that folder, or the settings lead to no database.
     """
-    from analysis.load.postgres import PostgresSource
-
     if where is None:
         return PostgresSource.of(Settings.load())
     if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
         return PostgresSource(where)
     if isinstance(where, str | Path):
-        from analysis.load.archive import ArchiveSource
-
         return ArchiveSource(Path(where))
     return where
 

@@ -1,14 +1,32 @@
-"""Tests of `analysis`. Without its extra they are skipped, with a reason: the recorder's own do not wait for it."""
+"""Tests of `analysis`. Without its extra they are skipped, with a reason: the recorder's own do not wait for it.
+
+stored     a tape in a database of the test's own (stored.py), a copy: change it at will
+archive    the same tape exported to Parquet, a copy
+"""
 
 import importlib.util
+import secrets
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
+from psycopg2 import sql
+
+from recorder.database import database_name, with_database
+from recorder.migrate import drop_database, migrate
+
+if TYPE_CHECKING:
+    from stored import Stored
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-MISSING = [name for name in ("numpy", "talib", "polars", "duckdb", "skfolio") if importlib.util.find_spec(name) is None]
+NEEDED = ("numpy", "talib", "polars", "duckdb", "skfolio", "pyarrow", "adbc_driver_postgresql")
+MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 class _Absent(pytest.Module):
@@ -21,3 +39,48 @@ class _Absent(pytest.Module):
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Skip what lies in this folder when a package of the extra is missing."""
     return _Absent.from_parent(parent, path=module_path) if MISSING else None
+
+
+@pytest.fixture(scope="session")
+def _filled(postgres: str) -> Iterator[str]:
+    """A database with the tape, which nobody is connected to: a copy takes a fraction of filling another."""
+    from stored import Stored, fill
+
+    url = with_database(postgres, f"tapedeck_filled_{secrets.token_hex(6)}")
+    migrate(url)
+    fill(Stored(url))
+    yield url
+    drop_database(url)
+
+
+@pytest.fixture
+def stored(postgres: str, _filled: str) -> "Iterator[Stored]":
+    """The tape."""
+    from stored import Stored
+
+    url = with_database(postgres, f"tapedeck_test_{secrets.token_hex(6)}")
+    with closing(psycopg2.connect(postgres)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        names = sql.Identifier(database_name(url)), sql.Identifier(database_name(_filled))
+        cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+    yield Stored(url)
+    drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _exported(_filled: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from stored import DAYS, LATER
+
+    from analysis.export import export
+    from analysis.load import PostgresSource
+
+    root = tmp_path_factory.mktemp("exported")
+    for venue in ("kraken", "okx"):
+        export(PostgresSource(_filled), root, venue, DAYS, now=LATER)
+    return root
+
+
+@pytest.fixture
+def archive(_exported: Path, tmp_path: Path) -> Path:
+    """The archive."""
+    return Path(shutil.copytree(_exported, tmp_path / "archive"))

@@ -1,0 +1,134 @@
+"""`tapedeck-analysis`: what a person types, what it prints, and the exit code."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from market_data import ROOT
+from stored import BEGIN, DAYS, END, MIDNIGHT, Stored
+
+from analysis import load, published
+from analysis.cli import main
+from analysis.load.manifest import digest
+
+DAY = ["--start", str(DAYS[0]), "--end", str(DAYS[1] + timedelta(days=1))]
+SPAN = ["--start", f"{BEGIN:%Y-%m-%dT%H:%M}", "--end", f"{END:%Y-%m-%dT%H:%M}"]
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def settings(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> Stored:
+    monkeypatch.setenv("DATABASE_URL", stored.url)
+    return stored
+
+
+def test_every_command_explains_itself_with_an_example(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for command in ("export", "bars", "features", "audit"):
+        assert command in listed
+        assert main([command, "--help"]) == 0
+        assert f"Example: tapedeck-analysis {command}" in capsys.readouterr().out
+
+
+def test_days_are_exported_verified_and_then_unchanged(settings: Stored, tmp_path: Path, capsys: Capture) -> None:
+    command = ["export", "kraken", "okx", "--to", str(tmp_path), *DAY, "--verify"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("written") == 4
+    assert "every file is the one its manifest names" in printed
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("unchanged") == 4
+    path = next(tmp_path.glob("trade/venue=okx/*/*.parquet"))
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    assert main(command) == 1
+    told = capsys.readouterr()
+    assert "NOT good" in told.out
+    assert "SHA-256 differs" in told.err
+
+
+def test_bars_are_printed_or_written_from_either_door(settings: Stored, archive: Path, capsys: Capture) -> None:
+    assert main(["bars", "kraken", "BTC/USD", *SPAN, "-t", "1h"]) == 0
+    mine = capsys.readouterr().out
+    assert main(["bars", "kraken", "BTC/USD", *SPAN, "-t", "1h", "--from", str(archive)]) == 0
+    assert capsys.readouterr().out == mine
+    assert "2023-11-15 22:00:00" in mine
+    out = archive / "bars" / "btc.parquet"
+    assert main(["bars", "kraken", "BTC/USD", *SPAN, "--from", str(archive), "--out", str(out)]) == 0
+    assert pq.read_table(out).num_rows == load.bars(archive, "kraken", "BTC/USD", BEGIN, END).num_rows
+
+
+def test_a_gap_ends_a_command_with_1_and_a_mistake_with_2(settings: Stored, capsys: Capture) -> None:
+    settings.gap("kraken", "BTC/USD", 1)
+    assert main(["bars", "kraken", "BTC/USD", *SPAN]) == 1
+    assert "may be incomplete" in capsys.readouterr().err
+    assert main(["bars", "kraken", "BTC/USD", *SPAN, "--on-gap", "mask", "-t", "1h"]) == 0
+    assert "True" in capsys.readouterr().out
+    for wrong in (["bars", "kraken", "XBT", *SPAN], ["bars", "kraken", "BTC/USD", "--start", "soon", "--end", "now"]):
+        assert main(wrong) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_features_are_written_and_their_audit_passes(settings: Stored, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "features.parquet"
+    start = f"{MIDNIGHT + timedelta(minutes=30):%Y-%m-%dT%H:%M}"
+    command = ["features", "kraken", "BTC/USD", "--start", start, "--end", SPAN[3], "--every", "600"]
+    assert main([*command, "--out", str(out), "--other", "okx:BTC-USDT", "--leader", "okx:BTC-USDT"]) == 0
+    table = pq.read_table(out)
+    assert (table.num_rows, len(table.schema.names)) == (9, 3 + 65)
+    assert table["ts"][0].as_py() == MIDNIGHT + timedelta(minutes=30)
+    assert table["ret_5"].null_count < 9
+    assert table["ret_240"].null_count == 9  # the tape had not begun four hours before
+    assert table["gap_share_60"].null_count == 0
+    capsys.readouterr()
+    assert main(["audit", str(out), "--times", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert "recomputation" in printed
+    assert "truncation" in printed
+    assert "nothing is proven of: " in printed
+
+
+def test_an_audit_names_the_feature_that_is_not_what_was_published(
+    settings: Stored, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "features.parquet"
+    start = f"{MIDNIGHT:%Y-%m-%dT%H:%M}"
+    span = ["--start", start, "--end", SPAN[3], "--every", "1800"]
+    assert main(["features", "kraken", "BTC/USD", *span, "--out", str(out)]) == 0
+    table = pq.read_table(out)
+    place = table.schema.get_field_index("ret_5")
+    wrong = pc.add(table["ret_5"], pa.scalar(0.001))
+    pq.write_table(table.set_column(place, "ret_5", wrong), out)
+    assert main(["audit", str(out), "--times", "1"]) == 1
+    assert "SHA-256 differs" in capsys.readouterr().err
+    manifest = msgspec.json.decode(published.manifest_path(out).read_bytes(), type=published.FeatureManifest)
+    forged = msgspec.structs.replace(manifest, sha256=digest(out))
+    published.manifest_path(out).write_bytes(msgspec.json.encode(forged))
+    assert main(["audit", str(out), "--times", "1"]) == 1
+    assert "ret_5 " in capsys.readouterr().out
+
+
+def test_an_audit_of_nothing_proves_nothing(settings: Stored, capsys: Capture) -> None:
+    early = ["--start", "2023-11-01T00:00", "--end", "2023-11-01T01:00"]
+    assert main(["audit", "--of", "kraken:BTC/USD", *early, "--set", "snapshots", "--times", "2"]) == 0
+    assert "hour_sin" not in capsys.readouterr().out.partition("nothing is proven of")[2]
+    assert main(["audit", "--of", "kraken", *early]) == 2
+    assert main(["audit"]) == 2
+
+
+def test_a_missing_package_is_named_in_one_sentence() -> None:
+    program = (
+        "import sys; sys.modules['pyarrow'] = None; from analysis.cli import main;"
+        "sys.exit(main(['bars', 'kraken', 'BTC/USD', '--start', '2026-03-01', '--end', '2026-03-02']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "tapedeck-analysis: the package pyarrow is missing; run: pip install 'tapedeck[analysis]'\n"
