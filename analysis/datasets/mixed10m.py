@@ -31,12 +31,13 @@ def load(folder: Path) -> Dataset:
     points = points_by(prices, "market_slug")
     ids, events = words(rows, "market_slug"), words(rows, "event_key")
     end, outcome = instants(rows, "last_ts"), floats(rows, "outcome_yes")
+    nothing = (np.zeros(0, np.int64), np.zeros(0))
     values: list[list[float]] = []
     kept: list[tuple[int, str, int, float]] = []
     for horizon, before in HORIZONS.items():
         for i in range(len(ids)):
             t = int(end[i]) - before
-            at, price = points[ids[i]]
+            at, price = points.get(ids[i], nothing)
             now = series.last_known(at, price, t)
             if np.isnan(now):
                 continue

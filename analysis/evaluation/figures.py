@@ -1,6 +1,7 @@
 """Figures of an evaluation, as SVG that stands inside a page and takes the colour of its text."""
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ def _svg(draw: Callable[[Axes], None], salt: str) -> str:
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return body.replace(INK, "currentColor")
 
 
 def _reliability(axes: Axes, found: Evaluation) -> None:
@@ -82,7 +84,8 @@ def _skills(axes: Axes, slices: Sequence[Slice]) -> None:
     axes.axvline(0.0, color=INK, linewidth=0.8, alpha=0.5)
     axes.errorbar(values, at, xerr=np.abs(np.array([values - low, high - values])), fmt="o", color=MODEL, elinewidth=1)
     axes.set_yticks(at, [f"{one.name} ({one.rows})" for one in slices])
-    axes.set(xlabel="nats saved against the baseline, with interval by event (right of the line is better)")
+    axes.set_ylim(-0.7, len(slices) - 0.3)
+    axes.set(xlabel="nats saved against the baseline (right of the line is better)")
 
 
 def _moves(axes: Axes, found: Evaluation) -> None:

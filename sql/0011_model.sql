@@ -1,4 +1,4 @@
--- 0010_model.sql: models that were trained, and what they said. Only tapedeck-analysis train and score write here.
+-- 0011_model.sql: models that were trained, and what they said. Only tapedeck-analysis train and score write here.
 
 DO $$
 BEGIN
