@@ -21,6 +21,10 @@ from analysis.arrays import Bools, Floats, Ints
 from analysis.datasets.frame import Dataset
 from analysis.datasets.parts import Parts, write
 from analysis.models.boost import Params, corrections, logit, upto_best, weighted
+from recorder.errors import ConfigError
+
+MEMORY = "2GiB"
+"""Of a worker of our own."""
 
 _LABEL, _WEIGHT, _MARGIN = "row.label", "row.weight", "row.margin"
 
@@ -123,25 +127,31 @@ def engine(cluster: str, rows: Dataset, parts: Parts | None) -> Iterator[Cluster
 
 
 @contextmanager
-def workers(cluster: str, count: int = 1, memory: str = "2GiB") -> Iterator[Client]:
-    """Dask workers.
+def workers(cluster: str) -> Iterator[Client]:
+    """Dask workers. Dask itself listens on loopback alone; XGBoost, while it trains, on a port of every interface.
 
     Args:
-        cluster: "local" for workers of our own on this machine, or tcp://host:port of a scheduler.
-        count: Of our own workers, one thread each.
-        memory: Of each of our own; above it a worker spills to disk, then waits.
+        cluster: "local" for a process of our own, which above MEMORY spills to disk, or tcp://host:port of a scheduler.
+
+    Raises:
+        ConfigError: No scheduler answers there.
     """
     if cluster != "local":
-        with Client(cluster, timeout="10s") as client:
+        try:
+            client = Client(cluster, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"no Dask scheduler answers at {cluster}: {error}") from error
+        with client:
             yield client
         return
     with (
         LocalCluster(
-            n_workers=count,
+            n_workers=1,
             threads_per_worker=1,
-            memory_limit=memory,
+            memory_limit=MEMORY,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # with None its pages are served on every interface
+            worker_dashboard_address="127.0.0.1:0",
             silence_logs=40,
         ) as own,
         Client(own) as client,

@@ -21,7 +21,7 @@ from analysis.models.accept import Calibration, Verdict
 from analysis.models.boost import Params, contributions, corrections, expit, logit
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Facts:
     """What a model says of itself; it is written to JSON as it stands."""
 

@@ -79,7 +79,7 @@ def test_columns_that_tell_what_nobody_knew_are_refused_by_name_with_the_reason(
 
 def test_a_feature_nobody_defined_is_refused_with_the_names_there_are() -> None:
     rows = resolved("mixed24h")
-    with pytest.raises(UnusableFeature, match="has no feature luck; it has .*logit_price"):
+    with pytest.raises(UnusableFeature, match=r"has no feature luck; it has .*logit_price"):
         rows.select(["luck"])
 
 
@@ -133,7 +133,7 @@ def test_features_of_mixed_markets_are_unchanged_when_all_that_came_later_is_rem
 
 def test_an_hourly_candle_is_known_only_when_its_hour_is_over() -> None:
     opened = np.arange(200, dtype=np.int64) * HOUR
-    spot = btc_range.Spot(opened + HOUR, np.arange(200) + 1.0)
+    spot = btc_range.Spot(opened + HOUR, np.arange(200).astype(np.float64) + 1.0)
     assert spot.upto(10 * HOUR)[-1] == 10.0  # the candle opened at 9 h
     assert spot.upto(10 * HOUR - 1)[-1] == 9.0
     assert spot.upto(10 * HOUR + 59 * MINUTE)[-1] == 10.0

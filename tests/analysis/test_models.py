@@ -236,7 +236,7 @@ def test_a_model_of_all_rows_knows_all_events_and_times() -> None:
     assert set(facts.events) == set(rows.event.tolist())
 
 
-def contributions_of(model: Model, rows: Dataset) -> np.ndarray:  # type: ignore[type-arg]
+def contributions_of(model: Model, rows: Dataset) -> np.ndarray:
     return np.asarray(model.contributions(rows).sum(axis=1))
 
 
