@@ -1,4 +1,5 @@
 """From the tape to bars, indicators, features, labels and splits: pure functions of arrays.
 
-Nothing in here opens a socket, a file or a database; `load` and `save` are the doors, and everything else takes arrays.
+Three modules open files and databases: `load` reads the tape, `export` writes it to an archive, `published` keeps
+tables of features. `cli` is for a terminal. Everything else takes arrays.
 """

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -103,8 +103,7 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
     if not known:
         raise ConfigError(f"nothing of {venue} was recorded")
     whose = [one for one in known if one.first_seen < span.end]
-    ids = [one.instrument_id for one in whose]
-    gaps = [row for row in gap_rows(reader.gaps(ids, span)) if touches(row, span)]
+    gaps = [row for row in gap_rows(reader.gaps(whose, span)) if touches(row, span)]
     until = reader.recorded_until(venue)
     old = read_manifest(root, venue, day)
     head = Manifest(
@@ -124,7 +123,7 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
         ],
         gaps=gaps,
     )
-    stale = [layout for layout in LAYOUTS if again or not _holds(reader, root, old, layout, ids, span)]
+    stale = [layout for layout in LAYOUTS if again or not _holds(reader, root, old, layout, whose, span)]
     same = old is not None and not stale and _same(old, head)
     if not same:
         fresh: dict[str, FileEntry] = {layout.name: _write(reader, root, venue, day, layout, whose) for layout in stale}
@@ -138,12 +137,12 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
 
 
 def _holds(
-    reader: PostgresReader, root: Path, old: Manifest | None, layout: Layout, ids: Sequence[int], span: Range
+    reader: PostgresReader, root: Path, old: Manifest | None, layout: Layout, whose: Sequence[Instrument], span: Range
 ) -> bool:
     """Whether the archive has a good file of a table with as many rows as the database."""
     if old is None or problems(root, old, hashes=False):
         return False
-    return layout.name in old.files and old.files[layout.name].rows == reader.count(layout, ids, span)
+    return layout.name in old.files and old.files[layout.name].rows == reader.count(layout, whose, span)
 
 
 def _same(old: Manifest, new: Manifest) -> bool:
@@ -166,9 +165,9 @@ def _write(
     schema = layout.schema.insert(1, pa.field("symbol", pa.string()))
     rows = 0
     try:
-        with pq.ParquetWriter(fresh, schema, compression="zstd", compression_level=3) as writer:
+        with pq.ParquetWriter(fresh, schema, compression="zstd", **_encodings(schema)) as writer:
             for piece in day_range(day).pieces(layout.stretch):
-                table = reader.rows(layout, ids, piece, layout.schema.names)
+                table = reader.rows(layout, whose, piece, layout.schema.names)
                 if not table.num_rows:
                     continue
                 table = ordered(table, layout)
@@ -185,6 +184,18 @@ def _write(
     finally:
         fresh.unlink(missing_ok=True)
     return FileEntry(path=str(path.relative_to(root)), rows=rows, bytes=size, sha256=sha256)
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Differences for what counts up, a dictionary for what repeats: half the size of the defaults, and read faster."""
+    rising = [
+        field.name
+        for field in schema
+        if field.name != "instrument_id" and (pa.types.is_timestamp(field.type) or pa.types.is_int64(field.type))
+    ]
+    lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
+    others = [field.name for field in schema if field.name not in rising and not pa.types.is_list(field.type)]
+    return {"use_dictionary": [*others, *lists], "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED")}
 
 
 def _sync_file(path: Path) -> None:

@@ -12,7 +12,7 @@ from recorder.clock import Clock
 from recorder.errors import RecorderError
 from recorder.log import get_logger
 
-_AGAIN_S = 10.0  # a path asked for again this soon after its answer is waited for longer each time
+_AGAIN_S = 1.0  # a path asked for again this soon had an answer of no use: the next ones wait, longer each time
 _FIRST_S = 0.25
 _CAP_S = 30.0
 _BEGINNING = 1024
@@ -34,8 +34,8 @@ class Answer(Protocol):
 class _Last(msgspec.Struct):
     """How a path was answered last."""
 
-    answered_s: float
-    in_a_row: int
+    answered_s: float = float("-inf")
+    in_a_row: int = 0  # times it was asked for again at once
 
 
 class Fetches:
@@ -63,9 +63,9 @@ class Fetches:
         """
         now_s = self._clock.monotonic_s()
         with self._changed:
-            last = self._last.get(path)
-            in_a_row = last.in_a_row if last is not None and now_s - last.answered_s < _AGAIN_S else 0
-            due_s = now_s + (min(_CAP_S, _FIRST_S * 2.0 ** (in_a_row - 1)) if in_a_row else 0.0)
+            last = self._last.setdefault(path, _Last())
+            last.in_a_row = last.in_a_row + 1 if now_s - last.answered_s < _AGAIN_S else 0
+            due_s = now_s + (min(_CAP_S, _FIRST_S * 2.0 ** (last.in_a_row - 1)) if last.in_a_row else 0.0)
             heapq.heappush(self._waiting, (due_s, next(self._numbers), path, deliver))
             self._changed.notify()
 
@@ -88,11 +88,8 @@ class Fetches:
         except RecorderError as error:
             _log.warning("fetch.failed", path=path, error=str(error)[:200])
             frame = framed(path, 0, b"null")
-        now_s = self._clock.monotonic_s()
         with self._changed:
-            last = self._last.get(path)
-            recent = last is not None and now_s - last.answered_s < _AGAIN_S + _CAP_S
-            self._last[path] = _Last(now_s, last.in_a_row + 1 if last is not None and recent else 1)
+            self._last[path].answered_s = self._clock.monotonic_s()
         return frame
 
 

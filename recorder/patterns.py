@@ -7,8 +7,8 @@ venues do. An outcome of a prediction market is found by the name of its market 
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Container, Iterable, Sequence
+from fnmatch import translate
 
 import msgspec
 
@@ -17,6 +17,7 @@ from recorder.events import CHANNELS, Channel, Stream
 from recorder.venues.base import Listing
 
 _GLOB = re.compile(r"[*?\[]")
+_TOP = "top:"
 
 
 class Pattern(msgspec.Struct, frozen=True):
@@ -32,9 +33,9 @@ class Pattern(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: `top:` without a number above 0.
         """
-        if not text.startswith("top:"):
+        if not text.startswith(_TOP):
             return cls(text, text if _GLOB.search(text) else None)
-        number, _, glob = text.removeprefix("top:").partition(":")
+        number, _, glob = text.removeprefix(_TOP).partition(":")
         if not re.fullmatch(r"0*[1-9][0-9]{0,5}", number):
             raise ConfigError(f"{text!r} names no number of symbols; write top:20, or top:20:*-USD")
         return cls(text, glob or "*", int(number))
@@ -44,14 +45,15 @@ class Pattern(msgspec.Struct, frozen=True):
         """Whether it names one symbol, listed or not."""
         return self.glob is None
 
-    def finds(self, listing: Listing) -> bool:
-        """Whether a listing fits."""
-        return any(fnmatchcase(name, self.glob) if self.glob else name == self.text for name in names_of(listing))
+    def among(self, listings: Iterable[Listing]) -> list[Listing]:
+        """Those that fit, in their order; a symbol fits itself."""
+        fits = re.compile(re.escape(self.text) + r"\Z" if self.glob is None else translate(self.glob)).match
+        return [one for one in listings if fits(one.symbol) or (one.kind == "outcome" and fits(one.base))]
 
 
-def names_of(listing: Listing) -> tuple[str, ...]:
-    """What a person may call an instrument: its symbol, and the market and outcome that a bare number stands for."""
-    return (listing.symbol, listing.base) if listing.kind == "outcome" else (listing.symbol,)
+def is_pattern(text: str) -> bool:
+    """Whether a wish is more than a symbol; it need not be one that can be understood."""
+    return text.startswith(_TOP) or _GLOB.search(text) is not None
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -60,6 +62,18 @@ class Wish(msgspec.Struct, frozen=True):
     symbol: str  # or a pattern
     channels: tuple[Channel, ...] = CHANNELS
     priority: int = 0  # higher first
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """All that somebody wants of a venue."""
+
+    wishes: tuple[Wish, ...]  # of equal priority the earlier is wanted more
+    ended: frozenset[Stream] = frozenset()  # by name: no pattern brings these back
+
+    @property
+    def needs_listings(self) -> bool:
+        """Whether a pattern is among the wishes."""
+        return any(is_pattern(wish.symbol) for wish in self.wishes)
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -78,7 +92,7 @@ class StreamResolution(msgspec.Struct, frozen=True):
     unlisted: tuple[str, ...]
 
 
-def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
+def resolve(wishes: Iterable[str], listings: Sequence[Listing], held: Container[str] = ()) -> Resolution:
     """The symbols that wishes stand for.
 
     Patterns find only what trades now. An instrument of two names is meant by the one its data comes under.
@@ -86,6 +100,8 @@ def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
     Args:
         wishes: The most wanted first.
         listings: What the venue lists; empty where that is not known, and then patterns find nothing.
+        held: Symbols that are recorded now: `top` keeps them while they are not far behind, or neighbours in rank
+            would take turns, with a gap each time.
 
     Raises:
         ConfigError: a wish cannot be understood.
@@ -101,39 +117,52 @@ def resolve(wishes: Iterable[str], listings: Sequence[Listing]) -> Resolution:
             if listed is None:
                 unlisted.append(wish)
             continue
-        matches = [listing for listing in trading.values() if pattern.finds(listing)]
+        matches = pattern.among(trading.values())
         if pattern.top is not None:
             matches = rank(matches, listings)
-        found = list(dict.fromkeys(_own_name(listing, trading) for listing in matches))[: pattern.top]
+        found = list(dict.fromkeys(_own_name(listing, trading) for listing in matches))
+        if pattern.top is not None:
+            found = _top(found, pattern.top, held)
         if not found:
             unmatched.append(wish)
         symbols |= dict.fromkeys(found)
     return Resolution(tuple(symbols), tuple(unmatched), tuple(unlisted))
 
 
-def resolve_streams(
-    wishes: Iterable[Wish], listings: Sequence[Listing], without: Collection[Stream] = ()
-) -> StreamResolution:
+def _top(ranked: Sequence[str], number: int, held: Container[str]) -> list[str]:
+    """So many of the first, by rank; what is held stays while it is within a quarter behind them."""
+    near = ranked[: number + number // 4]
+    staying = [name for name in near if name in held][:number]
+    joining = [name for name in near if name not in held][: number - len(staying)]
+    return sorted((*staying, *joining), key=ranked.index)
+
+
+def resolve_streams(wanted: Wanted, listings: Sequence[Listing], held: Container[str] = ()) -> StreamResolution:
     """The streams that wishes stand for, in the order in which they are given up last.
 
-    Args:
-        wishes: In any order; of equal priority the earlier is wanted more.
-        listings: As for `resolve`.
-        without: Streams that no pattern shall bring: somebody ended them by name.
+    A wish that cannot be understood finds nothing and is told among the unmatched: it must not cost the others.
 
-    Raises:
-        ConfigError: a wish cannot be understood.
+    Args:
+        wanted: By whomever.
+        listings: As for `resolve`.
+        held: As for `resolve`.
     """
     streams: dict[Stream, None] = {}
     unmatched: dict[str, None] = {}
     unlisted: dict[str, None] = {}
-    for wish in sorted(wishes, key=lambda wish: -wish.priority):
-        found = resolve([wish.symbol], listings)
-        by_name = Pattern.parse(wish.symbol).is_symbol
+    resolved: dict[str, Resolution] = {}
+    for wish in sorted(wanted.wishes, key=lambda wish: -wish.priority):
+        if wish.symbol not in resolved:
+            try:
+                resolved[wish.symbol] = resolve([wish.symbol], listings, held)
+            except ConfigError:
+                resolved[wish.symbol] = Resolution((), (wish.symbol,), ())
+        found = resolved[wish.symbol]
+        by_name = not is_pattern(wish.symbol)
         unmatched |= dict.fromkeys(found.unmatched)
         unlisted |= dict.fromkeys(found.unlisted)
-        wanted = (Stream(channel, symbol) for symbol in found.symbols for channel in wish.channels)
-        streams |= dict.fromkeys(stream for stream in wanted if by_name or stream not in without)
+        meant = (Stream(channel, symbol) for symbol in found.symbols for channel in wish.channels)
+        streams |= dict.fromkeys(stream for stream in meant if by_name or stream not in wanted.ended)
     return StreamResolution(tuple(streams), tuple(unmatched), tuple(unlisted))
 
 

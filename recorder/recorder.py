@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from recorder import expectation_file, handover, postgres
+from recorder.catalog import CatalogFile, Listings
 from recorder.clock import Clock, SystemClock
 from recorder.continuity import Continuity
 from recorder.errors import ConfigError
@@ -17,6 +18,7 @@ from recorder.health import HealthFile
 from recorder.journal import Journal
 from recorder.link import Link, State
 from recorder.log import dropped, get_logger
+from recorder.patterns import Pattern, Wish
 from recorder.rest import RestClient
 from recorder.service import Crew
 from recorder.settings import Settings, VenueSettings
@@ -140,11 +142,11 @@ class Recorder:
         self.continuity.restore(marks, recovered.last_frame_ns, clock.wall_ns())
         self.tape = Tape(self.journal, self.continuity, venue.name, settings.journal.pending_mb << 20, clock)
         chosen = settings.venues[key]
-        rest = RestClient(
+        self.rest = RestClient(
             venue.name, chosen.rest_url or venue.rest_url, venue.rest, settings.websocket.user_agent, self.crew.stop,
             clock, random.Random(rng.getrandbits(64)),
         )  # fmt: skip
-        self._fetches = Fetches(rest.once, clock)
+        self._fetches = Fetches(self.rest.once, clock)
         self._rng = rng
         self._venue = venue
         self.links = Links(
@@ -274,13 +276,14 @@ def main(settings: Settings, venue: str, share: Share) -> int:
     """Record a venue, or this process's share of it, until told to stop.
 
     Raises:
-        ConfigError: unknown venue, unusable journal folder, or a twin at work.
+        ConfigError: unknown venue, a pattern nobody understands, unusable journal folder, or a twin at work.
     """
     chosen = settings.venues.get(venue)
     if chosen is None:
         raise ConfigError(
             f"no [venues.{venue}] in {settings.file}; there: {', '.join(sorted(settings.venues)) or 'none'}"
         )
+    first = [Wish(Pattern.parse(symbol).text, chosen.channels) for symbol in chosen.symbols]
     clock = SystemClock()
     seed = random.SystemRandom().getrandbits(64)
     recorder = Recorder(settings, make_venue(venue, chosen), venue, share, clock, random.Random(seed))
@@ -291,18 +294,16 @@ def main(settings: Settings, venue: str, share: Share) -> int:
     )  # fmt: skip
     recorder.start()
     recorder.crew.add("health", report(recorder, settings, clock))
-    first = [Stream(channel, symbol) for symbol in chosen.symbols for channel in chosen.channels]
     cache = Cache(settings.home / "subscriptions" / f"{settings.database.name}-{venue}.json")
-    known = cache.read()
+    file = CatalogFile(settings.home, venue, recorder.rest.url)
+    listings = Listings(recorder.rest, venue_class(venue)(), file, clock)
 
     def assign(streams: Iterable[Stream]) -> None:
-        ours = (stream for stream in streams if share.carries(stream.symbol))
-        recorder.links.assign(sorted(ours, key=lambda stream: (stream.symbol, stream.channel)))
+        recorder.links.assign([stream for stream in streams if share.carries(stream.symbol)])
 
-    assign(first if known is None else known)
+    assign(cache.read() or ())
     recorder.crew.add(
-        "subscriptions",
-        follow(lambda: postgres.database_url(settings), venue, first, cache, assign),
+        "subscriptions", follow(lambda: postgres.database_url(settings), venue, first, cache, listings, assign)
     )
     # No cycles are made on the hot path; a collection now and then (report) is enough.
     gc.collect()

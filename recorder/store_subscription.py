@@ -10,6 +10,15 @@ import psycopg2
 
 from recorder.database import WRITER, classify, connect
 from recorder.events import Stream
+from recorder.patterns import Wanted, Wish, is_pattern
+
+# A symbol that a pattern may bring has no row of its own: one that is not active takes it out.
+_EXCEPT = """
+INSERT INTO subscription (venue, symbol, channel, active)
+SELECT %s, %s, %s, false
+ WHERE EXISTS (SELECT FROM subscription
+                WHERE venue = %s AND channel = %s AND active AND (symbol ~ '[*?[]' OR starts_with(symbol, 'top:')))
+    ON CONFLICT DO NOTHING"""
 
 
 def set_subscriptions(url: str, venue: str, symbols: Iterable[str], channels: Iterable[str], *, active: bool) -> int:
@@ -18,7 +27,7 @@ def set_subscriptions(url: str, venue: str, symbols: Iterable[str], channels: It
     Args:
         url: The recording database.
         venue: Name of the venue.
-        symbols: In the venue's spelling.
+        symbols: In the venue's spelling, or patterns.
         channels: trade, quote, book.
         active: Whether they shall be recorded.
 
@@ -47,6 +56,8 @@ def set_subscriptions(url: str, venue: str, symbols: Iterable[str], channels: It
                             "WHERE venue = %s AND symbol = %s AND channel = %s AND active",
                             (venue, symbol, channel),
                         )
+                        if not cursor.rowcount and not is_pattern(symbol):
+                            cursor.execute(_EXCEPT, (venue, symbol, channel, venue, channel))
                     changed += cursor.rowcount
     except psycopg2.Error as error:
         raise classify(error) from error
@@ -56,7 +67,7 @@ def set_subscriptions(url: str, venue: str, symbols: Iterable[str], channels: It
 
 
 class SubscriptionFeed:
-    """A recorder's view of the table: what is active for its venue, and a wait for changes.
+    """A recorder's view of the table: what is wanted of its venue, and a wait for changes.
 
     Methods raise what `classify` makes of the database's answer.
     """
@@ -77,27 +88,40 @@ class SubscriptionFeed:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def seed(self, streams: Iterable[Stream]) -> None:
-        """Subscribe to these where the venue has no row yet, not even an ended one."""
+    def seed(self, wishes: Iterable[Wish]) -> None:
+        """Write these down where the venue has no row yet, not even an ended one."""
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT EXISTS (SELECT FROM subscription WHERE venue = %s)", (self._venue,))
                 if cursor.fetchone() == (False,):
                     cursor.executemany(
-                        "INSERT INTO subscription (venue, symbol, channel) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                        [(self._venue, stream.symbol, stream.channel) for stream in streams],
+                        "INSERT INTO subscription (venue, symbol, channel, priority) VALUES (%s, %s, %s, %s) "
+                        "ON CONFLICT DO NOTHING",
+                        [
+                            (self._venue, wish.symbol, channel, wish.priority)
+                            for wish in wishes
+                            for channel in wish.channels
+                        ],
                     )
         except psycopg2.Error as error:
             raise classify(error) from error
 
-    def streams(self) -> frozenset[Stream]:
-        """The active streams."""
+    def wanted(self) -> Wanted:
+        """What the table says, the most wanted first."""
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute("SELECT channel, symbol FROM subscription WHERE venue = %s AND active", (self._venue,))
-                return frozenset(Stream(channel, symbol) for channel, symbol in cursor)
+                cursor.execute(
+                    "SELECT channel, symbol, priority, active FROM subscription WHERE venue = %s "
+                    "ORDER BY priority DESC, created_at, symbol, channel",
+                    (self._venue,),
+                )
+                rows = cursor.fetchall()
         except psycopg2.Error as error:
             raise classify(error) from error
+        return Wanted(
+            tuple(Wish(symbol, (channel,), priority) for channel, symbol, priority, active in rows if active),
+            frozenset(Stream(channel, symbol) for channel, symbol, _, active in rows if not active),
+        )
 
     def wait(self, stop: threading.Event, step_s: float, limit_s: float) -> None:
         """Return once our venue is notified, `stop` is set, or `limit_s` is over."""

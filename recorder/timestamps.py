@@ -29,8 +29,12 @@ class Rfc3339:
         """
         base = self._seconds_ns.get(text[:20])
         fraction = text[20:26]
-        if base is not None and text[26:] == "Z" and fraction.isdecimal():  # microseconds: the rule
-            return base + int(fraction) * 1000
+        if base is not None and fraction.isdecimal():
+            end = text[26:]
+            if end == "Z":  # microseconds: the rule
+                return base + int(fraction) * 1000
+            if len(end) == 4 and end[3] == "Z" and end[:3].isdecimal():
+                return base + int(text[20:29])
         return self._slow(text)
 
     def _slow(self, text: str) -> int:

@@ -33,7 +33,7 @@ def framed(table: pa.Table, to: To) -> Frame:
         case "polars":
             import polars as pl
 
-            return pl.from_arrow(table)
+            return pl.from_arrow(table, rechunk=False)
     raise ValueError(f'to={to!r}: there are "arrow", "pandas" and "polars"')
 
 

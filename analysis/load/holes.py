@@ -37,14 +37,15 @@ def missing(reader: Reader, instruments: Sequence[Instrument], channel: Channel,
     A range that reaches before the first frame about an instrument, beyond the latest frame of its venue, or into days
     that an archive does not have, has a row of state UNRECORDED there: no gap tells that nobody was looking.
     """
-    found = reader.gaps([one.instrument_id for one in instruments], span)
+    found = reader.gaps(instruments, span)
     keep = pc.and_(pc.equal(found["channel"], channel), pc.not_equal(found["state"], "healed"))
     rows = found.filter(keep).to_pylist()
+    absent = {venue: reader.unrecorded(venue, span) for venue in {one.venue for one in instruments}}
     for one in instruments:
         if span.start < one.first_seen and span.start < span.end:
             before = Unrecorded(_AGES, one.first_seen, "before the first frame about it")
             rows.append(_row(one, channel, before))
-        rows += [_row(one, channel, absent) for absent in reader.unrecorded(one.venue, span)]
+        rows += [_row(one, channel, stretch) for stretch in absent[one.venue]]
     rows = [row for row in rows if _touches(row, span)]
     rows.sort(key=lambda row: (_hole(row)[0], row["instrument_id"]))
     return pa.Table.from_pylist(rows, GAP)
@@ -132,8 +133,8 @@ def inside(gaps: pa.Table, instrument: Ints, at: Ints) -> Bools:
         at: (n,) the clock of the channel, ns.
     """
     out = np.zeros(len(at), np.bool_)
-    for row in gaps.to_pylist():
-        first, last = _hole(row)
-        high = FOREVER if last is None else nanoseconds(last)
-        out |= (instrument == row["instrument_id"]) & (at >= nanoseconds(first)) & (at <= high)
+    for number in gaps["instrument_id"].unique().to_pylist():
+        mine = instrument == number
+        own = holes(gaps.filter(pc.equal(gaps["instrument_id"], number)))
+        out[mine] = own.missing(at[mine], at[mine] + 1) > 0
     return out

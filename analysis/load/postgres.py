@@ -76,6 +76,8 @@ class PostgresSource:
 class PostgresReader:
     """A Reader inside a transaction."""
 
+    in_order = False  # a heap is in the order of arrival
+
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
@@ -105,28 +107,26 @@ class PostgresReader:
         """Number of the last migration."""
         return int(self._fetch("SELECT max(version) FROM schema_migration").column(0)[0].as_py())
 
-    def count(self, layout: Layout, instruments: Sequence[int], span: Range) -> int:
+    def count(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> int:
         """How many rows `rows` would give."""
-        found = self._fetch(
-            f"SELECT count(*) FROM {layout.name} WHERE {_among(instruments)} AND {_within(layout, span)}"
-        )
+        found = self._fetch(f"SELECT count(*) FROM {layout.name} WHERE {_of(whose)} AND {_within(layout, span)}")
         return int(found.column(0)[0].as_py())
 
-    def gaps(self, instruments: Sequence[int], span: Range) -> pa.Table:
+    def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """Gaps that may touch the range."""
         start, end = _instant(span.start), _instant(span.end)
         return self._fetch(
-            f"SELECT {', '.join(GAP.names)} FROM gap WHERE {_among(instruments)}"
+            f"SELECT {', '.join(GAP.names)} FROM gap WHERE {_of(whose)}"
             f" AND (least(started_at, last_ts_event) < {end})"
             f" AND (ended_at IS NULL OR greatest(ended_at, first_ts_event) >= {start})"
             " ORDER BY started_at, gap_id"
         ).cast(GAP)
 
-    def rows(self, layout: Layout, instruments: Sequence[int], span: Range, columns: Sequence[str]) -> pa.Table:
+    def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """Rows of one table."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
         table = self._fetch(
-            f"SELECT {', '.join(columns)} FROM {layout.name} WHERE {_among(instruments)} AND {_within(layout, span)}"
+            f"SELECT {', '.join(columns)} FROM {layout.name} WHERE {_of(whose)} AND {_within(layout, span)}"
         )
         return table.replace_schema_metadata(None).cast(schema)
 
@@ -147,6 +147,10 @@ def _among(instruments: Sequence[int]) -> str:
     if not instruments:
         return "false"
     return f"instrument_id IN ({', '.join(str(int(number)) for number in instruments)})"
+
+
+def _of(whose: Sequence[Instrument]) -> str:
+    return _among([one.instrument_id for one in whose])
 
 
 def _within(layout: Layout, span: Range) -> str:

@@ -115,14 +115,13 @@ def ordered_rows(
 
     instrument_id is there when several are asked for.
     """
-    ids = [one.instrument_id for one in whose]
     needed = list(dict.fromkeys(["instrument_id", *layout.order, *columns]))
-    if len(ids) == 1:
+    if len(whose) == 1:
         needed.remove("instrument_id")
     for piece in _shown(span.pieces(layout.stretch), layout.name, progress):
-        table = ordered(reader.rows(layout, ids, piece, needed), layout)
+        table = reader.rows(layout, whose, piece, needed)
         if table.num_rows:
-            yield table
+            yield table if reader.in_order and len(whose) == 1 else ordered(table, layout)
 
 
 def owners(table: pa.Table, whose: Sequence[Instrument]) -> Ints:

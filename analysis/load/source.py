@@ -67,6 +67,11 @@ class Unrecorded:
 class Reader(Protocol):
     """One consistent view of a source."""
 
+    @property
+    def in_order(self) -> bool:
+        """Whether rows of one instrument come in the order of their layout by construction."""
+        ...
+
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
         """What was recorded at a venue, by symbol; only these symbols where named."""
         ...
@@ -75,12 +80,12 @@ class Reader(Protocol):
         """Stretches of a range of which the source knows that it holds nothing of a venue, gap or not."""
         ...
 
-    def gaps(self, instruments: Sequence[int], span: Range) -> pa.Table:
+    def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """Rows of GAP of these instruments that may touch a range by either clock, in any state."""
         ...
 
-    def rows(self, layout: Layout, instruments: Sequence[int], span: Range, columns: Sequence[str]) -> pa.Table:
-        """These columns of the rows in a range that spans no midnight, in the order in which they are stored."""
+    def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
+        """These columns of the rows in a range within one stretch, in the order in which they are stored."""
         ...
 
 

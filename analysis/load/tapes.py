@@ -30,7 +30,7 @@ _BOOK_COLUMNS = ("ts_event", "ts_recv", "session_id", "kind", "bids", "asks")
 
 def outages(reader: Reader, one: Instrument, channels: Sequence[Channel], span: Range) -> Gaps:
     """When a channel of an instrument was not recorded, by our clock: gaps in any state, and time before and after."""
-    found = reader.gaps([one.instrument_id], span)
+    found = reader.gaps([one], span)
     declared = found.filter(pc.is_in(found["channel"], pa.array(list(channels))))
     absent = holes.missing(reader, [one], channels[0], span)
     absent = absent.filter(pc.equal(absent["state"], holes.UNRECORDED))

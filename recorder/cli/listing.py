@@ -11,7 +11,7 @@ from recorder.cli.common import venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, RestError
 from recorder.log import configure
-from recorder.patterns import Pattern, names_of, rank, resolve
+from recorder.patterns import Pattern, is_pattern, rank, resolve
 from recorder.rest import client_of
 from recorder.settings import Settings
 from recorder.venues import venue_class
@@ -103,18 +103,16 @@ def select(
         status: In the venue's own words.
         top: How many, by the trading of 24 hours; None leaves them in the venue's order.
     """
-    glob = Pattern.parse(pattern)
-
-    def fits(listing: Listing) -> bool:
-        if glob.is_symbol:
-            return any(pattern.upper() in name.upper() for name in names_of(listing))
-        return glob.finds(listing)
-
-    chosen = [
-        listing
-        for listing in listings
-        if fits(listing) and kind in (None, listing.kind) and status in (None, listing.status)
-    ]
+    if is_pattern(pattern):
+        found = Pattern.parse(pattern).among(listings)
+    else:
+        part = pattern.upper()
+        found = [
+            one
+            for one in listings
+            if part in one.symbol.upper() or (one.kind == "outcome" and part in one.base.upper())
+        ]
+    chosen = [one for one in found if kind in (None, one.kind) and status in (None, one.status)]
     return chosen if top is None else rank(chosen, listings)[:top]
 
 

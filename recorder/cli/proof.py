@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from recorder.verify import Report
 
 
+def _short(symbol: str) -> str:
+    """A symbol as a table has room for it; a token of Polymarket has 77 digits."""
+    return symbol if len(symbol) <= 20 else f"{symbol[:8]}...{symbol[-8:]}"
+
+
 def lines(report: Report) -> Iterator[str]:
     """The account of each table, the verdict on each stream, and what is wrong."""
     yield f"{'table':<12}{'offered':>12}{'inserted':>12}{'duplicate':>11}{'quarantined':>13}{'rows':>12}"
@@ -20,7 +25,7 @@ def lines(report: Report) -> Iterator[str]:
         yield ""
         yield f"{'stream':<30}{'sent':>10}{'stored':>10}{'declared':>10}{'missing':>9}{'twice':>7}{'wrong':>7}"
         for stream in report.streams:
-            name = f"{stream.venue} {stream.symbol} {stream.channel}"
+            name = f"{stream.venue} {_short(stream.symbol)} {stream.channel}"
             yield (
                 f"{name:<30}{stream.sent:>10,}{stream.stored:>10,}{stream.declared:>10,}{stream.missing:>9,}"
                 f"{stream.duplicates:>7,}{stream.wrong:>7,}"

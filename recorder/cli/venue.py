@@ -25,6 +25,7 @@ from recorder.clock import SystemClock
 from recorder.errors import ConfigError, JournalError, RecorderError
 from recorder.events import Stream
 from recorder.journal_reader import JournalReader, StoredBlock
+from recorder.patterns import is_pattern
 from recorder.settings import Settings
 from recorder.venues import venue_class
 
@@ -99,6 +100,12 @@ def check(
     if not names:
         raise ConfigError(f"name a symbol, or give [venues.{venue}] symbols in the settings")
     require_symbols(names)
+    if any(is_pattern(name) for name in names):
+        names, warning = listing.check(settings, venue, names)
+        if warning:
+            typer.echo(f"tapedeck: {warning}", err=True)
+        if not names:
+            raise ConfigError(f"there is nothing to ask {venue} for")
     streams = [Stream(channel, symbol) for symbol in names for channel in own.channels]
     result = probe(make_venue(settings, venue), streams, int(settings.websocket.max_frame_mb * 2**20), timeout)
     for line in result.lines():
@@ -180,18 +187,18 @@ def _environment(settings: Settings, venue: str, names: list[str], folder: Path,
 
 
 def _print_events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, seconds: float | None, raw: bool) -> None:
-    limit = float("inf") if seconds is None else time.monotonic() + seconds
     encode = msgspec.json.Encoder().encode
-    for row in _events(child, folder, venue, limit):
+    for row in _events(child, folder, venue, float("inf") if seconds is None else seconds):
         typer.echo(encode(row).decode() if raw else show(row))
 
 
-def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, limit_s: float) -> Iterator[dict[str, Any]]:
-    """Events of the journal while it is being written, until the recorder ends or time is up."""
+def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """Events of the journal while it is being written, until the recorder ends or has been at work for so long."""
     kind = venue_class(venue)
     decoders: dict[int, Decoder] = {}
     reader: JournalReader | None = None
     position = None
+    limit_s = float("inf")
 
     def ended() -> bool:
         return child.poll() is not None or time.monotonic() > limit_s
@@ -199,7 +206,9 @@ def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, limit_s:
     while True:
         last_round = ended()
         try:
-            reader = reader or JournalReader(folder)
+            if reader is None:
+                reader = JournalReader(folder)
+                limit_s = time.monotonic() + seconds
         except JournalError:
             reader = None  # not made yet
         if reader is not None:

@@ -13,16 +13,16 @@ from uuid import UUID
 import msgspec
 
 from recorder.simulator import wire
-from recorder.simulator.bitfinex_book import Entry, Window, checksum_of, number, orders_at
+from recorder.simulator.bitfinex_book import Window, checksum_of, number, pairs_of, row_of
+from recorder.simulator.bitfinex_peer import OB_CHECKSUM, SEQ_ALL, TIMESTAMP, Peer
 from recorder.simulator.bitfinex_rest import answer, ticker_row, trade_row
 from recorder.simulator.connection import Connection
-from recorder.simulator.market import Market, Spec, Step, SymbolMarket, Trade
+from recorder.simulator.market import Market, Spec, Step, Trade
 from recorder.simulator.mischief import Rule
-from recorder.simulator.truth import BookItem, Pairs, QuoteItem, TradeItem, TruthLog
+from recorder.simulator.truth import BookItem, QuoteItem, TradeItem, TruthLog
 from recorder.simulator.venue import Dressed, FakeVenue, StreamItem, Topic
 from recorder.simulator.wire import Request, Response
 
-TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 1 << 15, 1 << 16, 1 << 17
 LENGTHS = ("1", "25", "100", "250")
 CHANNELS = 30  # subscriptions of a connection
 _CHANNELS = {"trades": "trade", "ticker": "quote", "book": "book"}
@@ -67,7 +67,7 @@ class Bitfinex(FakeVenue):
         self.ticker_s = 15.0
         self.checksum_s = 2.5
         self._server = UUID(int=self._rng.getrandbits(128), version=4)
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, Peer] = {}
         self._windows: dict[Topic, Window] = {}
         self._checked_ns: dict[Topic, int] = {}
         self._ticker_s: dict[Topic, float] = {}
@@ -104,7 +104,7 @@ class Bitfinex(FakeVenue):
 
     def greet(self, connection: Connection, now_ns: int) -> None:
         """`info` comes first, and tells whether the platform is up."""
-        self._peers[connection.number] = _Peer(connection, connection.opened_s)
+        self._peers[connection.number] = Peer(connection, connection.opened_s)
         connection.text(
             f'{{"event":"info","version":2,"serverId":"{self._server}","platform":{{"status":{int(not self.halted)}}}}}'
             .encode()
@@ -126,7 +126,7 @@ class Bitfinex(FakeVenue):
         match asked.get("event"):
             case "conf":
                 flags = asked.get("flags")
-                peer.flags = int(flags) if isinstance(flags, int | float) else 0
+                peer.flags = flags if isinstance(flags, int) else 0
                 connection.text(b'{"event":"conf","status":"OK","flags":%d}' % peer.flags)
             case "ping":
                 cid = asked.get("cid")
@@ -139,7 +139,7 @@ class Bitfinex(FakeVenue):
             case event:
                 self._error(peer, {"event": event}, f"event: invalid ({event})", 10000)
 
-    def _subscribe(self, peer: "_Peer", asked: Asked, now_ns: int) -> None:
+    def _subscribe(self, peer: Peer, asked: Asked, now_ns: int) -> None:
         wanted, symbol = str(asked.get("channel")), str(asked.get("symbol"))
         channel = _CHANNELS.get(wanted, "")
         if symbol not in self.symbols and f"t{symbol}" in self.symbols:
@@ -179,7 +179,7 @@ class Bitfinex(FakeVenue):
         else:
             self._begin(peer, topic, number_of_it, now_ns)
 
-    def _begin(self, peer: "_Peer", topic: Topic, number_of_it: int, now_ns: int) -> None:
+    def _begin(self, peer: Peer, topic: Topic, number_of_it: int, now_ns: int) -> None:
         channel, symbol, length = topic
         if topic not in self.topics and channel == "book":
             self._windows[topic] = Window(self.symbols[symbol], int(length))
@@ -202,7 +202,7 @@ class Bitfinex(FakeVenue):
         else:
             self._snapshot(topic, now_ns, peer.connection)
 
-    def _unsubscribe(self, peer: "_Peer", asked: Asked, now_ns: int) -> None:
+    def _unsubscribe(self, peer: Peer, asked: Asked, now_ns: int) -> None:
         number_of_it = asked.get("chanId")
         for topic, known in peer.chans.items():
             if known == number_of_it:
@@ -213,7 +213,7 @@ class Bitfinex(FakeVenue):
                 return
         self._error(peer, asked, "unsubscribe: invalid", 10400)
 
-    def _error(self, peer: "_Peer", asked: Asked, why: str, code: int, number_of_it: int | None = None) -> None:
+    def _error(self, peer: Peer, asked: Asked, why: str, code: int, number_of_it: int | None = None) -> None:
         """The request is echoed, and what is wrong with it follows."""
         body: dict[str, object] = {key: value for key, value in asked.items() if key != "event"}
         body |= {"event": "error", "msg": why, "code": code}
@@ -324,8 +324,8 @@ class Bitfinex(FakeVenue):
         _, symbol, length = topic
         market = self.symbols[symbol]
         bids, asks = market.bids.levels(int(length)), market.asks.levels(int(length))
-        rows = [_row(market, level, 1) for level in bids] + [_row(market, level, -1) for level in asks]
-        item = BookItem(0, symbol, None, now_ns, True, _pairs(market, bids), _pairs(market, asks), int(length))
+        rows = [row_of(market, level, 1) for level in bids] + [row_of(market, level, -1) for level in asks]
+        item = BookItem(0, symbol, None, now_ns, True, pairs_of(market, bids), pairs_of(market, asks), int(length))
         self.send(topic, [item], f"[{','.join(rows)}]".encode(), only)
 
     def _levels(self, topic: Topic, step: Step) -> None:
@@ -335,7 +335,7 @@ class Bitfinex(FakeVenue):
         bids, asks = self._windows[topic].update(step)
         for sign, entries in ((1, bids), (-1, asks)):
             for entry in entries:
-                pairs = _pairs(market, [entry])
+                pairs = pairs_of(market, [entry])
                 held = self.mischief.withheld("book", symbol)
                 item = BookItem(0, symbol, None, step.ts_ns, False, [], [], int(length), held=held)
                 if sign > 0:
@@ -345,7 +345,7 @@ class Bitfinex(FakeVenue):
                 if held is not None:
                     self.withhold(topic, item)
                     continue
-                self.send(topic, [item], _row(market, entry, sign).encode())
+                self.send(topic, [item], row_of(market, entry, sign).encode())
                 sent = True
         if sent and step.ts_ns - self._checked_ns[topic] >= self.checksum_s * 1e9:
             self._checked_ns[topic] = step.ts_ns
@@ -460,52 +460,3 @@ class Bitfinex(FakeVenue):
     def get(self, request: Request, now_ns: int) -> Response:
         """`/v2/...`."""
         return answer(self.symbols, request, up=not self.halted)
-
-
-class _Peer:
-    """What a connection has: its flags, its count, its chanIds."""
-
-    __slots__ = ("chans", "connection", "flags", "idle_since_s", "next_hb_s", "numbers", "sequence", "waiting")
-
-    def __init__(self, connection: Connection, now_s: float) -> None:
-        self.connection = connection
-        self.flags = 0
-        self.sequence = 0
-        self.chans: dict[Topic, int] = {}
-        self.waiting: dict[Topic, int] = {}  # asked for, not yet answered
-        self.numbers: set[int] = set()  # chanIds ever given
-        self.next_hb_s: dict[Topic, float] = {}
-        self.idle_since_s = now_s
-
-    def array(self, number_of_it: int, payload: bytes, ms: int) -> bytes:
-        """A frame of a channel, with what the flags ask for behind it."""
-        tail = b""
-        if self.flags & SEQ_ALL:
-            self.sequence += 1
-            tail = b",%d" % self.sequence
-        if self.flags & TIMESTAMP:
-            tail += b",%d" % ms
-        return b"[%d,%b%b]" % (number_of_it, payload, tail)
-
-    def heartbeats(self, now_s: float, every_s: float, ms: int) -> None:
-        """Send those that are due; the first an interval after the subscription."""
-        for topic, number_of_it in self.chans.items():
-            due_s = self.next_hb_s.setdefault(topic, now_s + every_s)
-            if now_s >= due_s:
-                self.next_hb_s[topic] = now_s + every_s
-                self.connection.text(self.array(number_of_it, b'"hb"', ms))
-
-
-def _row(market: SymbolMarket, entry: Entry, sign: int) -> str:
-    """`[price, count, amount]`: a negative amount is an ask, count 0 deletes and the amount names the side."""
-    price, size = entry
-    shown = number(price, market.spec.price_decimals)
-    if not size:
-        return f"[{shown},0,{sign}]"
-    minus = "-" if sign < 0 else ""
-    return f"[{shown},{orders_at(price, size)},{minus}{number(size, market.spec.size_decimals)}]"
-
-
-def _pairs(market: SymbolMarket, levels: Sequence[Entry]) -> Pairs:
-    p, q = market.spec.price_decimals, market.spec.size_decimals
-    return [(number(price, p), number(size, q)) for price, size in levels]

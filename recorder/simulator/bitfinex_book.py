@@ -4,6 +4,7 @@ import zlib
 
 from recorder.simulator.book import BookSide
 from recorder.simulator.market import Change, Step, SymbolMarket, text
+from recorder.simulator.truth import Pairs
 
 CHECKED = 25  # levels of a side that the checksum covers
 
@@ -77,3 +78,19 @@ def checksum_of(market: SymbolMarket, depth: int) -> int:
             parts.append(f"{number(asks[rank][0], p)}:-{number(asks[rank][1], q)}")
     value = zlib.crc32(":".join(parts).encode())
     return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def row_of(market: SymbolMarket, entry: Entry, sign: int) -> str:
+    """`[price, count, amount]`: a negative amount is an ask, count 0 deletes and the amount names the side."""
+    price, size = entry
+    shown = number(price, market.spec.price_decimals)
+    if not size:
+        return f"[{shown},0,{sign}]"
+    minus = "-" if sign < 0 else ""
+    return f"[{shown},{orders_at(price, size)},{minus}{number(size, market.spec.size_decimals)}]"
+
+
+def pairs_of(market: SymbolMarket, levels: list[Entry]) -> Pairs:
+    """Levels as the truth log has them: prices and sizes as on the wire."""
+    p, q = market.spec.price_decimals, market.spec.size_decimals
+    return [(number(price, p), number(size, q)) for price, size in levels]

@@ -105,7 +105,10 @@ def unit(asset: str) -> str:
 
 
 def _book(market: SymbolMarket, query: dict[str, str], now_ns: int) -> Response:
-    depth = 1 if query.get("level") == "1" else int(query.get("depth", "0")) or None
+    try:
+        depth = 1 if query.get("level") == "1" else int(query.get("depth", "0")) or None
+    except ValueError:
+        return _error(400, "depth is a number")
     sides = {
         name: [_level(market.spec, level) for level in side.levels(depth)]
         for name, side in (("bids", market.bids), ("asks", market.asks))

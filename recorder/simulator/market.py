@@ -130,6 +130,10 @@ class SymbolMarket:
         """The nearest price there can be."""
         return max(self.spec.tick, price)
 
+    def _eatable(self, side: BookSide) -> bool:
+        """Whether a side has levels to spare."""
+        return len(side) > self._depth // 2 + 1
+
     def _gap(self) -> int:
         return (1 + int(self._rng.expovariate(1.0 / self._spacing))) * self.spec.tick
 
@@ -152,7 +156,7 @@ class SymbolMarket:
         side, changes = (self.asks, asks) if taker == "b" else (self.bids, bids)
         wanted = self._size() // 2 + 1
         trades: list[Trade] = []
-        while wanted > 0 and len(trades) < 4 and len(side) > self._depth // 2 + 1:
+        while wanted > 0 and len(trades) < 4 and self._eatable(side):
             price = side.best
             there = side.size(price)
             size = min(wanted, there)

@@ -13,6 +13,7 @@ from recorder.errors import ConfigError
 from recorder.simulator import wire
 from recorder.simulator.connection import Connection
 from recorder.simulator.market import Market, Spec, Step, SymbolMarket, Trade
+from recorder.simulator.mischief import Rule
 from recorder.simulator.okx_book import OkxBook, pairs, rows
 from recorder.simulator.okx_fills import count_of, last_id, plain, restart
 from recorder.simulator.okx_rest import answer, ticker
@@ -52,7 +53,6 @@ class Okx(FakeVenue):
         self._books = {symbol: OkxBook(one, now_ns // 100_000) for symbol, one in self.symbols.items()}
         self._sessions: dict[int, _Session] = {}
         self._stale: dict[str, None] = {}  # symbols whose tickers have something new
-        self._checksums = (False, True)  # whether there are any, and whether they are right
         self._now_s = 0.0
         self._flushed_s = 0.0
 
@@ -192,9 +192,13 @@ class Okx(FakeVenue):
             book.restart()
         return {}
 
-    def do_checksum_returns(self, on: bool = True, right: bool = True) -> dict[str, object]:
-        """Give the CRC-32 of books again instead of the number 0, right or wrong; `on` False ends it."""
-        self._checksums = (bool(on), bool(right))
+    def do_checksum_returns(
+        self, right: bool = True, symbol: str | None = None, times: int | None = None
+    ) -> dict[str, object]:
+        """Give the CRC-32 of books again instead of 0, right or wrong; until healed unless `times` is given."""
+        self._chosen(symbol)
+        left = int(times) if times is not None else None
+        self.mischief.add(Rule("checksum_returns", symbol, "book", left, "" if right else "wrong"))
         return {}
 
     def do_keepalive(self, every_s: float = 60.0) -> dict[str, object]:
@@ -333,8 +337,9 @@ class Okx(FakeVenue):
 
     def _payload(self, symbol: str, action: str, bids: str, asks: str, before: int, ts_ms: int) -> bytes:
         book = self._books[symbol]
-        on, right = self._checksums
-        checksum = self.mischief.checksum(symbol, book.checksum() ^ (not right) if on else 0)
+        rule = self.mischief.take("checksum_returns", "book", symbol) if self.mischief.rules else None
+        given = 0 if rule is None else book.checksum() ^ (rule.text == "wrong")
+        checksum = self.mischief.checksum(symbol, given)
         return (
             f'{{"arg":{{"channel":"books","instId":"{symbol}"}},"action":"{action}","data":[{{"asks":[{asks}],'
             f'"bids":[{bids}],"ts":"{ts_ms}","checksum":{checksum},"seqId":{book.sent},"prevSeqId":{before}}}]}}'

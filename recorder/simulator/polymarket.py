@@ -4,30 +4,27 @@ Dialect as captured (tests/captures/polymarket): a symbol is a token, all number
 times are milliseconds, books have the worst price first. Nothing is acknowledged, refused, numbered or replayed.
 """
 
-import hashlib
 import random
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, get_args
 
 import msgspec
 
 from recorder.instruments import stable_hash64
-from recorder.simulator import wire
+from recorder.simulator import polymarket_wire, wire
 from recorder.simulator.connection import Connection
 from recorder.simulator.market import Change, Market, Spec, Step, SymbolMarket, Trade
 from recorder.simulator.mischief import Rule
 from recorder.simulator.polymarket_market import ONE, OutcomeMarket, Print, price_text, size_text, token_id
 from recorder.simulator.polymarket_rest import answer
+from recorder.simulator.polymarket_wire import SIDE, Shape
 from recorder.simulator.truth import BookItem, Pairs, QuoteItem, TradeItem, TruthLog
 from recorder.simulator.venue import FakeVenue
 from recorder.simulator.wire import Request, Response
 
-Shape = Literal["price_changes", "changes", "single"]
-
 _CHANNELS = ("trade", "quote", "book")
-_SIDE = {"b": "BUY", "s": "SELL"}  # of the taker
 _TOKENS_CARRIED = 500
 _PING_WITHIN_S = 60.0  # the page says "after a while"
 _PRINTS_REMEMBERED = 8192
@@ -123,9 +120,7 @@ class Polymarket(FakeVenue):
         if asked.custom_feature_enabled:
             self._featured.add(connection.number)
         if len(mine) > _TOKENS_CARRIED:
-            # Seen at others: no error, the socket lives, and nothing comes any more, of any token.
-            self._silent.add(connection.number)
-            self._unsubscribe(connection, list(mine), now_ns)
+            self._fall_silent(connection, now_ns)
         if connection.number in self._silent:
             return
         channels = [one for one in _CHANNELS if one != "quote" or asked.custom_feature_enabled]
@@ -137,6 +132,11 @@ class Polymarket(FakeVenue):
         for token in fresh:
             if ("trade", token, "") in self.topics:
                 self.republish(connection, token)
+
+    def _fall_silent(self, connection: Connection, now_ns: int) -> None:
+        """No error, the socket lives, and nothing comes any more, of any token: what others saw above 500 tokens."""
+        self._silent.add(connection.number)
+        self._unsubscribe(connection, list(self._asked[connection.number]), now_ns)
 
     def _begin(self, connection: Connection, token: str, channels: Sequence[str], now_ns: int) -> bool:
         """Carry a token, if there is such a one; gives whether its book shall follow."""
@@ -185,23 +185,23 @@ class Polymarket(FakeVenue):
     def _trade_item(self, one: Print, nth: int, again: bool, held: str | None = None) -> TradeItem:
         # polymarket.md: token, time, price, size, side, hash of the transaction, and how many such prints came.
         price, size = price_text(one.price), size_text(one.size)
-        key = f"{one.token} {one.ts_ns // 1_000_000} {float(price)!r} {float(size)!r} {_SIDE[one.taker]} {one.tx} {nth}"
+        key = f"{one.token} {one.ts_ns // 1_000_000} {float(price)!r} {float(size)!r} {SIDE[one.taker]} {one.tx} {nth}"
         return TradeItem(0, one.token, stable_hash64(key), one.ts_ns, price, size, one.taker, again, held)
 
     def publish_trades(self, symbol: str, trades: Sequence[tuple[Trade, bool]], only: Connection | None = None) -> None:
         """One `last_trade_price` each. Equal ones are told apart by their order on a connection."""
         topic = ("trade", symbol, "")
-        for trade, _ in trades:
+        for trade, again in trades:
             one = _print(trade)
             targets = [only] if only is not None else list(self.topics.get(topic, {}).values())
             counts = [self._count(connection, one) for connection in targets]
-            payload = self._last_trade(one)
+            payload = polymarket_wire.last_trade(one, self._market_of[one.token].condition)
             if len(set(counts)) <= 1:
                 nth = counts[0] if counts else one.nth
-                self.send(topic, [self._trade_item(one, nth, again=nth != one.nth)], payload, only)
+                self.send(topic, [self._trade_item(one, nth, again)], payload, only)
                 continue
             for connection, nth in zip(targets, counts, strict=True):
-                self.send(topic, [self._trade_item(one, nth, again=nth != one.nth)], payload, connection)
+                self.send(topic, [self._trade_item(one, nth, again)], payload, connection)
 
     def _count(self, connection: Connection, one: Print) -> int:
         prints = self._prints[connection.number]
@@ -210,14 +210,6 @@ class Polymarket(FakeVenue):
         if len(prints) > _PRINTS_REMEMBERED:
             prints.popitem(last=False)
         return count
-
-    def _last_trade(self, one: Print) -> bytes:
-        tx = f',"transaction_hash":"{one.tx}"' if one.tx else ""
-        return (
-            f'{{"asset_id":"{one.token}","event_type":"last_trade_price","fee_rate_bps":"0",'
-            f'"market":"{self._market_of[one.token].condition}","price":"{price_text(one.price)}",'
-            f'"side":"{_SIDE[one.taker]}","size":"{size_text(one.size)}","timestamp":"{one.ts_ns // 1_000_000}"{tx}}}'
-        ).encode()
 
     def _changes(self, market: OutcomeMarket, step: Step, ts_ns: int) -> None:
         tokens = [token for token in market.tokens if ("book", token, "") in self.topics]
@@ -246,40 +238,16 @@ class Polymarket(FakeVenue):
             self._send_changes(market, {token: items[token] for token in shown}, ts_ns)
 
     def _send_changes(self, market: OutcomeMarket, items: dict[str, BookItem], ts_ns: int) -> None:
-        time_ms = ts_ns // 1_000_000
         if self.shape_of_changes == "price_changes":
-            best = {token: [price_text(price) for price in market.touch(token)] for token in items}
-            rows = [
-                f'{{"asset_id":"{token}","price":"{price}","side":"{side}","size":"{size}","hash":"{self._hash()}",'
-                f'"best_bid":"{best[token][0]}","best_ask":"{best[token][1]}"}}'
-                for token, side, price, size in _in_turn(items)
-            ]
-            payload = (
-                f'{{"market":"{market.condition}","price_changes":[{",".join(rows)}],"event_type":"price_change",'
-                f'"timestamp":"{time_ms}"}}'
-            )
-            self._fan_out(items, payload.encode())
+            self._fan_out(items, polymarket_wire.price_changes(items, market, ts_ns, self._hashes))
             return
         for token, item in items.items():
-            if ("book", token, "") not in self.topics:
-                continue  # of old, changes came for the token that was asked for
-            head = f'{{"asset_id":"{token}",'
-            tail = f'"event_type":"price_change","hash":"{self._hash()}","market":"{market.condition}"'
-            rows = []
-            for _, side, price, size in _in_turn({token: item}):
-                if self.shape_of_changes == "changes":
-                    rows.append(f'{{"price":"{price}","side":"{side}","size":"{size}"}}')
-                    continue
-                change = f'"price":"{price}","side":"{side}","size":"{size}","timestamp":"{time_ms}"'
-                one = msgspec.structs.replace(
-                    item,
-                    bids=[(price, size)] if side == "BUY" else [],
-                    asks=[(price, size)] if side == "SELL" else [],
+            if ("book", token, "") in self.topics:  # of old, changes came for the token that was asked for
+                messages = polymarket_wire.old_changes(
+                    item, self.shape_of_changes, market.condition, ts_ns, self._hashes
                 )
-                self._fan_out({token: one}, f"{head}{tail},{change}}}".encode())
-            if rows:
-                payload = f'{head}"changes":[{",".join(rows)}],{tail},"timestamp":"{time_ms}"}}'
-                self._fan_out({token: item}, payload.encode())
+                for one, payload in messages:
+                    self._fan_out({token: one}, payload)
 
     def _fan_out(self, items: dict[str, BookItem], payload: bytes) -> None:
         """Send a message about tokens to all who asked for one of them.
@@ -328,12 +296,7 @@ class Polymarket(FakeVenue):
             if item.held is not None:
                 self.truth.item(item)
                 continue
-            payload = (
-                f'{{"event_type":"best_bid_ask","market":"{market.condition}","asset_id":"{token}",'
-                f'"best_bid":"{item.b}","best_ask":"{item.a}","spread":"{price_text(ask - bid)}",'
-                f'"timestamp":"{ts_ns // 1_000_000}"}}'
-            )
-            self.send(topic, [item], payload.encode())
+            self.send(topic, [item], polymarket_wire.best_bid_ask(item, market.condition, ask - bid, ts_ns))
 
     def _book(self, market: OutcomeMarket, token: str, ts_ns: int) -> None:
         item, payload = self._snapshot(market, token, ts_ns, ts_ns)
@@ -358,16 +321,8 @@ class Polymarket(FakeVenue):
             [(price_text(price), size_text(size)) for price, size in reversed(levels)]
             for levels in market.levels(token)
         )
-        shown = [",".join([f'{{"price":"{price}","size":"{size}"}}' for price, size in side]) for side in (asks, bids)]
-        digest = hashlib.sha1("".join(shown).encode(), usedforsecurity=False).hexdigest()
-        payload = (
-            f'{{"asks":[{shown[0]}],"asset_id":"{token}","bids":[{shown[1]}],"event_type":"book",'
-            f'"hash":"{digest}","market":"{market.condition}","timestamp":"{ts_ns // 1_000_000}"}}'
-        )
-        return BookItem(0, token, ts_ns, made_ns, True, bids, asks), payload
-
-    def _hash(self) -> str:
-        return f"{self._hashes.getrandbits(160):040x}"
+        item = BookItem(0, token, ts_ns, made_ns, True, bids, asks)
+        return item, polymarket_wire.book(item, market.condition, ts_ns)
 
     def beat(self, now_ns: int, now_s: float) -> None:
         """A connection that does not send the text PING is closed."""
@@ -382,10 +337,17 @@ class Polymarket(FakeVenue):
 
     def do_shape(self, shape: Shape = "changes") -> dict[str, object]:
         """Tell changes of books as today (`price_changes`), as before 2025-09-15 (`changes`), or one a message."""
-        if shape not in ("price_changes", "changes", "single"):
-            raise ValueError(f"shape is one of price_changes, changes, single, not {shape!r}")
+        if shape not in get_args(Shape):
+            raise ValueError(f"shape is one of {', '.join(get_args(Shape))}, not {shape!r}")
         self.shape_of_changes = shape
         return {}
+
+    def do_silence(self, connection: int | None = None) -> dict[str, object]:
+        """Say nothing any more on the connections there are, not even PONG, while their sockets live."""
+        chosen = [one for one in self.clients.values() if connection in (None, one.number)]
+        for one in chosen:
+            self._fall_silent(one, time.time_ns())
+        return {"connections": len(chosen)}
 
     def do_bookless(self, symbol: str, times: int = 1) -> dict[str, object]:
         """Give no first book at the next subscriptions of a token, while all else of it comes."""
@@ -407,13 +369,10 @@ class Polymarket(FakeVenue):
     def _tick_size(self, market: OutcomeMarket, tick: int, ts_ns: int) -> None:
         if not 0 < tick < ONE // 2:
             raise ValueError("a tick is between 0.0001 and 0.5")
-        old, new = price_text(market.spec.tick), price_text(tick)
+        old = market.spec.tick
         market.set_tick(tick)
         for token in market.tokens:
-            payload = (
-                f'{{"asset_id":"{token}","event_type":"tick_size_change","market":"{market.condition}",'
-                f'"new_tick_size":"{new}","old_tick_size":"{old}","timestamp":"{ts_ns // 1_000_000}"}}'
-            ).encode()
+            payload = polymarket_wire.tick_size_change(market, token, old, tick, ts_ns)
             for connection in self.topics.get(("book", token, ""), {}).values():
                 connection.text(payload)
             if ("book", token, "") in self.topics:
@@ -423,15 +382,10 @@ class Polymarket(FakeVenue):
         """End the market of this token, which wins: `market_resolved` to its subscribers, and no data after it."""
         market = self._named(symbol)
         market.resolve(symbol)
-        news: dict[str, object] = {
-            "event_type": "market_resolved", "id": str(self.markets.index(market) + 1_000_000),
-            "market": market.condition, "assets_ids": market.tokens, "winning_asset_id": symbol,
-            "winning_outcome": market.outcomes[market.tokens.index(symbol)],
-            "timestamp": str(time.time_ns() // 1_000_000), "tags": ["crypto"],
-        }  # fmt: skip
-        numbers = {n for token in market.tokens for n in self.topics.get(("trade", token, ""), {})}
-        self._news(news, numbers & self._featured)
-        return {"told": len(numbers & self._featured)}
+        members = {n for token in market.tokens for n in self.topics.get(("trade", token, ""), {})} & self._featured
+        for number in members:
+            self.clients[number].text(polymarket_wire.market_resolved(market, symbol, time.time_ns()))
+        return {"told": len(members)}
 
     def do_new_market(self) -> dict[str, object]:
         """Open the first market that is not open yet: `new_market` to everybody who wants news."""
@@ -439,24 +393,9 @@ class Polymarket(FakeVenue):
         if market is None:
             raise ValueError("all markets are open already")
         market.begin()
-        slug = market.spec.base
-        news: dict[str, object] = {
-            "event_type": "new_market", "id": str(self.markets.index(market) + 1_000_000),
-            "question": f"{slug.replace('-', ' ')}?", "market": market.condition, "slug": slug, "description": "",
-            "assets_ids": market.tokens, "outcomes": market.outcomes,
-            "event_message": {"id": "125819", "ticker": slug, "slug": slug, "title": slug, "description": ""},
-            "timestamp": str(time.time_ns() // 1_000_000), "tags": ["stocks"], "condition_id": market.condition,
-            "active": True, "clob_token_ids": market.tokens, "sports_market_type": "", "line": "",
-            "game_start_time": "", "order_price_min_tick_size": price_text(market.spec.tick),
-            "group_item_title": slug,
-        }  # fmt: skip
-        self._news(news, self._featured - self._silent)
-        return {"slug": slug, "tokens": market.tokens}
-
-    def _news(self, news: dict[str, object], numbers: set[int]) -> None:
-        payload = msgspec.json.encode(news)
-        for number in numbers:
-            self.clients[number].text(payload)
+        for number in self._featured - self._silent:
+            self.clients[number].text(polymarket_wire.new_market(market, time.time_ns()))
+        return {"slug": market.spec.base, "tokens": market.tokens}
 
     def _named(self, token: str) -> OutcomeMarket:
         market = self._market_of.get(token)
@@ -487,16 +426,6 @@ def _print(trade: Trade) -> Print:
 
 def _pairs(changes: Sequence[Change], *, mirror: bool) -> Pairs:
     return [(price_text(ONE - one.price if mirror else one.price), size_text(one.new)) for one in changes]
-
-
-def _in_turn(items: dict[str, BookItem]) -> Iterable[tuple[str, str, str, str]]:
-    """(token, side, price, size) of every change, beside each its mirror image where there are both tokens."""
-    rows = []
-    for place, (token, item) in enumerate(items.items()):
-        bids = [(token, "BUY", *pair) for pair in item.bids]
-        asks = [(token, "SELL", *pair) for pair in item.asks]
-        rows.append(bids + asks if place == 0 else asks + bids)
-    return [row for together in zip(*rows, strict=True) for row in together]
 
 
 def demo_tokens() -> list[str]:

@@ -18,6 +18,7 @@ from recorder.simulator.market import Change, Spec, Step, SymbolMarket, Taker, T
 ONE = 10_000
 SIZE_DECIMALS = 2
 _DEPTH = 20  # a grid of cents has 99 prices for both sides
+_LEAST = 3
 _ON_OTHER = 0.4  # share of the takers who deal in the second token
 _EQUAL_FILLS = 0.05  # share of the prints that come as two equal ones
 _NO_HASH = 0.2  # share of the takers whose transaction is not told
@@ -72,6 +73,7 @@ class OutcomeMarket(SymbolMarket):
         self.outcomes = spec.quote.split("/")
         self.tokens = [token_id(spec.base, outcome) for outcome in self.outcomes]
         self.condition = condition_id(spec.base)
+        self.number = str(int(self.condition[2:10], 16))  # what Gamma calls it
         self.open = spec.usual_size > 0
         self.winner: str | None = None  # the token that paid
         self.split = 0  # so many prints still come as two equal ones
@@ -129,10 +131,16 @@ class OutcomeMarket(SymbolMarket):
         if short <= 0:
             return
         tick = self.spec.tick
-        room = range(self.bids.best + tick, ONE, tick) if side is self.asks else range(tick, self.asks.best, tick)
+        if len(side) >= _LEAST:  # outwards, as far as there is room: near an edge a side has few prices
+            room = range(self.asks.best, ONE, tick) if side is self.asks else range(tick, self.bids.best, tick)
+        else:
+            room = range(self.bids.best + tick, ONE, tick) if side is self.asks else range(tick, self.asks.best, tick)
         free = [price for price in room if not side.size(price)]
         for price in self._rng.sample(free, min(short, len(free))):
             self._set(side, changes, price, self._size())
+
+    def _eatable(self, side: BookSide) -> bool:
+        return len(side) > _LEAST
 
     def _trade(self, ts_ns: int, bids: dict[int, Change], asks: dict[int, Change]) -> list[Trade]:
         if not self.open:

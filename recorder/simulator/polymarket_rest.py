@@ -99,7 +99,7 @@ def _gamma(market: OutcomeMarket) -> dict[str, object]:
         for place, token in enumerate(market.tokens)
     ]
     row: dict[str, object] = {
-        "id": str(int(market.condition[2:10], 16)), "question": f"{spec.base.replace('-', ' ')}?",
+        "id": market.number, "question": f"{spec.base.replace('-', ' ')}?",
         "conditionId": market.condition, "slug": spec.base, "resolutionSource": "", "endDate": "2026-12-31T12:00:00Z",
         "liquidity": "20328.3747", "startDate": "2026-03-11T09:29:01.328428Z", "description": "",
         "outcomes": msgspec.json.encode(market.outcomes).decode(),

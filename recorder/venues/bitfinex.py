@@ -4,6 +4,7 @@ The protocol, with sources and what to watch for, is in bitfinex.md beside this 
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 from zlib import crc32
@@ -27,7 +28,7 @@ from recorder.events import (
     Stream,
     Trade,
 )
-from recorder.orderbook import Side
+from recorder.orderbook import RankedSide
 from recorder.timestamps import plausible
 from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
@@ -39,6 +40,11 @@ LENGTHS = (1, 25, 100, 250)
 CHECKED_LEVELS = 25
 HEARTBEAT = b'"hb"'
 SEEN_TRADES = 512  # ids remembered per stream: te and tu are at most a few frames apart
+
+_WHOLE = rb"(0|[1-9]\d{0,17})"
+_NUMBER = rb"(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)"
+_UPDATE = re.compile(rb"\[%b,\[%b,%b,%b\](?:,%b)?\]" % (_WHOLE, _NUMBER, _WHOLE, _NUMBER, _WHOLE))
+"""One level of a book with its sequence, or without: 19 frames of 20."""
 
 Signed = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 
@@ -89,12 +95,13 @@ _decode_levels = msgspec.json.Decoder(list[_Level]).decode
 class _Feed:
     """What one chanId of this connection carries."""
 
-    __slots__ = ("asked", "book", "closing", "seen", "stream")
+    __slots__ = ("asked", "book", "book_of", "closing", "seen", "stream")
 
     def __init__(self, stream: Stream | None) -> None:
         self.stream = stream  # None: known, but not recorded as rows
         self.seen: dict[int, None] = {}  # the latest trade ids
-        self.book: tuple[Side[bytes], Side[bytes]] | None = None  # bids, asks; digits for the checksum
+        self.book_of = stream.symbol if stream is not None and stream.channel == "book" else None
+        self.book: tuple[RankedSide, RankedSide] | None = None  # bids, asks; digits for the checksum
         self.asked = False  # a snapshot is on its way: ask once
         self.closing = False  # its end was asked for
 
@@ -142,6 +149,11 @@ class BitfinexSession:
     # ---- frames ----------------------------------------------------------------------------------------
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        update = _UPDATE.fullmatch(frame)
+        if update is not None:
+            rows = self._update(update, ts_recv_ns)
+            if rows is not None:
+                return rows
         symbol = None
         try:
             if frame[:1] == b"{":
@@ -179,6 +191,47 @@ class BitfinexSession:
             return lost, *self._apply(feed, content, ts_recv_ns, time_ns, sequence)
         return self._apply(feed, content, ts_recv_ns, time_ns, sequence)
 
+    def _update(self, update: re.Match[bytes], ts_recv_ns: int) -> Sequence[Output] | None:
+        """One level of a book, the next frame of its connection; None for what is not all of that."""
+        number, price_text, count, amount_text, tail = update.groups()
+        feed = self._feeds.get(number)
+        if feed is None or feed.book_of is None:
+            return None
+        sequence = None
+        if self._flags & (SEQ_ALL | TIMESTAMP):
+            if tail is None or self._flags & TIMESTAMP:
+                return None
+            sequence = int(tail)
+            if sequence != self._last + 1:
+                return None
+        elif tail is not None:
+            return None
+        price, amount = float(price_text), float(amount_text)
+        size = abs(amount)
+        if not (0.0 <= price <= 1e300 and 0.0 < size <= 1e300):
+            return None
+        if sequence is not None:
+            self._last = self._vouched = sequence
+            self._restart = False
+        text = b""
+        if count == b"0":
+            size = 0.0
+        else:
+            text = b"%b:%b" % (price_text, amount_text)
+        book = feed.book
+        if amount > 0.0:
+            row = Book(feed.book_of, None, ts_recv_ns, False, sequence, [(price, size)], [])
+            if book is not None:
+                book[0].apply(((-price, text),))
+        else:
+            row = Book(feed.book_of, None, ts_recv_ns, False, sequence, [], [(price, size)])
+            if book is not None:
+                book[1].apply(((price, text),))
+        if book is None and not feed.asked:
+            feed.asked = True
+            return Resync(feed.book_of, "no_snapshot", "update before a snapshot"), row
+        return (row,)
+
     def _follows(self, sequence: int) -> bool:
         follows = sequence in (self._last + 1, self._vouched + 1) or (self._restart and sequence == 1)
         self._last = self._vouched = sequence
@@ -195,7 +248,7 @@ class BitfinexSession:
             case _Rows(snapshot, bids, asks, bid_digits, ask_digits):
                 row = Book(symbol, time_ns, ts_recv_ns, snapshot, sequence, bids, asks)
                 if snapshot:
-                    feed.book, feed.asked = (Side(bid_digits), Side(ask_digits)), False
+                    feed.book, feed.asked = (RankedSide(bid_digits), RankedSide(ask_digits)), False
                 elif feed.book is not None:
                     feed.book[0].apply(bid_digits)
                     feed.book[1].apply(ask_digits)
@@ -297,7 +350,7 @@ class BitfinexSession:
 
 
 class _Rows(msgspec.Struct, gc=False):
-    """A decoded book message; digits as the checksum reads them, b"" removes the level."""
+    """A decoded book message; digits by rank as the checksum reads them, b"" removes the level."""
 
     __match_args__ = ("snapshot", "bids", "asks", "bid_digits", "ask_digits")
 
@@ -347,16 +400,20 @@ def _rows(levels: list[_Level], *, snapshot: bool) -> _Rows:
         price, amount = float(price_text), float(amount_text)
         if not (0.0 <= price <= 1e300 and 0.0 < abs(amount) <= 1e300 and level.count >= 0):
             raise ValueError(f"level out of range: {price_text!r} {level.count} {amount_text!r}")
-        sizes, digits = (rows.bids, rows.bid_digits) if amount > 0 else (rows.asks, rows.ask_digits)
-        sizes.append((price, abs(amount) if level.count else 0.0))
-        digits.append((price, b"%b:%b" % (price_text, amount_text) if level.count else b""))
+        text = b"%b:%b" % (price_text, amount_text) if level.count else b""
+        size = abs(amount) if level.count else 0.0
+        if amount > 0:
+            rows.bids.append((price, size))
+            rows.bid_digits.append((-price, text))
+        else:
+            rows.asks.append((price, size))
+            rows.ask_digits.append((price, text))
     return rows
 
 
-def _checksum(bids: Side[bytes], asks: Side[bytes]) -> int:
+def _checksum(bids: RankedSide, asks: RankedSide) -> int:
     """Signed CRC-32 of the best 25 of each side, bid and ask in turn; a side that ends first is skipped."""
-    best_bids = [bids.values[price] for price in bids.prices[: -CHECKED_LEVELS - 1 : -1]]
-    best_asks = [asks.values[price] for price in asks.prices[:CHECKED_LEVELS]]
+    best_bids, best_asks = bids.texts[:CHECKED_LEVELS], asks.texts[:CHECKED_LEVELS]
     paired = min(len(best_bids), len(best_asks))
     texts = [text for pair in zip(best_bids, best_asks, strict=False) for text in pair]
     checksum = crc32(b":".join(texts + best_bids[paired:] + best_asks[paired:]))
@@ -426,7 +483,7 @@ class Bitfinex:
             return {
                 str(row[0]): Day(price, price * volume)
                 for row in rows
-                if str(row[0]).startswith("t") and len(row) > 8
+                if str(row[0]).startswith("t") and len(row) > 8 and None not in row[7:9]  # null: it never traded
                 for price, volume in [msgspec.convert(row[7:9], type=tuple[Amount, Amount])]
             }
         except (*MALFORMED, IndexError) as error:

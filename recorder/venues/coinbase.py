@@ -265,7 +265,7 @@ class Coinbase:
         return {
             symbol: Day(day.last, day.last * day.volume)  # the volume is in base units
             for symbol, row in rows.items()
-            if (day := row.stats_24hour) is not None
+            if (day := row.stats_24hour) is not None and day.last is not None and day.volume is not None
         }
 
 
@@ -280,8 +280,8 @@ class _Product(msgspec.Struct, gc=False):
 
 
 class _DayStats(msgspec.Struct, gc=False):
-    last: Amount = 0.0
-    volume: Amount = 0.0
+    last: Amount | None = None  # absent or null where nothing traded
+    volume: Amount | None = None
 
 
 class _Stats(msgspec.Struct, gc=False):

@@ -21,6 +21,10 @@ from recorder.venues.base import MALFORMED, Amount, Audit, Heartbeat, Limits, Li
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "TRADES", "quote": "MARKET", "book": "ORDER_BOOK"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
 LIST = json.dumps({"action": "LIST_SUBSCRIPTIONS"})
+_NAMED = b'{"channelUuid":"'
+_BEGINNING = len(_NAMED) + 37  # up to the quote after the id
+_NAMED = b'{"channelUuid":"'
+_BEGINNING = len(_NAMED) + 37  # up to the quote after the id
 LIST_EVERY = 16  # requests between two lists: at four a second each is answered before the link stops waiting
 
 
@@ -105,6 +109,8 @@ class FigureSession:
         self._streams: dict[str, Stream] = {}  # by channelUuid
         self._texts: dict[str, tuple[bytes, bytes]] = {}  # sides of the last book frame, by channelUuid
         self._books: dict[str, tuple[Levels, Levels]] = {}  # and what they say
+        # The last book frame by its beginning, which holds its id, and what a repeat of it says.
+        self._repeats: dict[bytes, tuple[bytes, Sequence[Output]]] = {}
         self._ns = Rfc3339().ns
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
@@ -112,6 +118,7 @@ class FigureSession:
         for number, stream in enumerate(streams, start=1):
             name = channel_uuid(stream)
             self._streams[name] = stream
+            self._repeats.clear()  # whose they are may have been unknown
             frames.append(_request("SUBSCRIBE", name, channel=WIRE_CHANNEL[stream.channel], symbol=stream.symbol))
             if number % LIST_EVERY == 0:
                 frames.append(LIST)
@@ -122,12 +129,19 @@ class FigureSession:
         return [_request("UNSUBSCRIBE", channel_uuid(stream)) for stream in streams]
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        repeat = self._repeats.get(frame[:_BEGINNING])
+        if repeat is not None and repeat[0] == frame:
+            return repeat[1]
         try:
             if frame[:1] == b"[":
                 return self._listed(_decode_list(frame))
             match _decode_data(frame):
                 case _OrderBook() as message:
-                    return self._book(message, ts_recv_ns)
+                    outputs = self._book(message, ts_recv_ns)
+                    if frame.startswith(_NAMED):
+                        alive = Alive(Stream("book", self._symbol(message.channel_uuid)))
+                        self._repeats[frame[:_BEGINNING]] = frame, (alive,)
+                    return outputs
                 case _Trade() as message:
                     return self._trade(message, ts_recv_ns)
                 case _Market() as message:
@@ -165,6 +179,7 @@ class FigureSession:
 
     def _listed(self, rows: list[_Subscription]) -> Sequence[Output]:
         accepted = []
+        self._repeats.clear()
         for row in rows:
             channel = CHANNEL_OF_WIRE.get(row.channel)
             if channel is not None:
@@ -179,6 +194,7 @@ class FigureSession:
             raise DecodeError(str(error)) from error
         match answer:
             case _Answer(message="UNSUBSCRIBED", channel_uuid=str(name)):
+                self._repeats.clear()
                 self._texts.pop(name, None)  # asked for again, the next frame is new even if it says the same
                 self._books.pop(name, None)
                 return ()

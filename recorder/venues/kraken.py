@@ -12,8 +12,8 @@ import msgspec
 
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Resync, Stream, Trade
-from recorder.orderbook import Side
-from recorder.timestamps import Rfc3339, plausible
+from recorder.orderbook import RankedSide
+from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
 from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
@@ -24,8 +24,8 @@ AGGRESSOR = {"buy": "b", "sell": "s"}  # side is the taker's
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKED_LEVELS = 10
 
-_Digits = tuple[float, bytes]
-"""A price, and the digits of price and size as the checksum reads them; b"" removes the level."""
+Digits = list[tuple[float, bytes]]
+"""Levels as a RankedSide takes them: digits of price and size as the checksum reads them; b"" removes the level."""
 
 
 class _Level(msgspec.Struct, gc=False):
@@ -99,37 +99,36 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 class KrakenBook:
     """The top of one book, to the subscribed depth, with the digits its checksum needs."""
 
-    __slots__ = ("_ask_digits", "_bid_digits", "asks", "bids", "depth")
+    __slots__ = ("_ask_sum", "_bid_digits", "_sum", "asks", "bids", "depth")
 
-    def __init__(self, depth: int, bids: list[_Digits], asks: list[_Digits]) -> None:
+    def __init__(self, depth: int, bids: Digits, asks: Digits) -> None:
         self.depth = depth
-        self.bids: Side[bytes] = Side(bids)
-        self.asks: Side[bytes] = Side(asks)
+        self.bids = RankedSide(bids)
+        self.asks = RankedSide(asks)
+        self._ask_sum: int | None = None
         self._bid_digits: bytes | None = None
-        self._ask_digits: bytes | None = None
+        self._sum: int | None = None
 
-    def apply(self, bids: list[_Digits], asks: list[_Digits]) -> None:
+    def apply(self, bids: Digits, asks: Digits) -> None:
         # The venue sends no deletion for a level that falls out of the window: cut, or checksums fail.
         if bids:
-            if len(self.bids.prices) <= CHECKED_LEVELS or max(bids)[0] >= self.bids.prices[-CHECKED_LEVELS]:
-                self._bid_digits = None
-            self.bids.apply(bids)
-            self.bids.keep_highest(self.depth)
+            if self.bids.apply(bids) < CHECKED_LEVELS:
+                self._bid_digits = self._sum = None
+            self.bids.keep(self.depth)
         if asks:
-            if len(self.asks.prices) <= CHECKED_LEVELS or min(asks)[0] <= self.asks.prices[CHECKED_LEVELS - 1]:
-                self._ask_digits = None
-            self.asks.apply(asks)
-            self.asks.keep_lowest(self.depth)
+            if self.asks.apply(asks) < CHECKED_LEVELS:
+                self._ask_sum = self._sum = None
+            self.asks.keep(self.depth)
 
     def checksum(self) -> int:
         """CRC-32 of the ten best asks, rising, then the ten best bids, falling."""
-        if self._ask_digits is None:
-            values = self.asks.values
-            self._ask_digits = b"".join([values[price] for price in self.asks.prices[:CHECKED_LEVELS]])
-        if self._bid_digits is None:
-            values = self.bids.values
-            self._bid_digits = b"".join([values[price] for price in self.bids.prices[: -CHECKED_LEVELS - 1 : -1]])
-        return crc32(self._bid_digits, crc32(self._ask_digits))
+        if self._sum is None:
+            if self._ask_sum is None:
+                self._ask_sum = crc32(b"".join(self.asks.texts[:CHECKED_LEVELS]))
+            if self._bid_digits is None:
+                self._bid_digits = b"".join(self.bids.texts[:CHECKED_LEVELS])
+            self._sum = crc32(self._bid_digits, self._ask_sum)
+        return self._sum
 
 
 class KrakenSession:
@@ -189,42 +188,50 @@ class KrakenSession:
         time_ns = self._clock(row.timestamp, ts_recv_ns)
         return Quote(row.symbol, time_ns, ts_recv_ns, None, row.bid, row.bid_qty, row.ask, row.ask_qty)
 
-    def _book_message(self, frame: bytes, ts_recv_ns: int) -> list[Output]:
+    def _book_message(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         message = _decode_book(frame)
-        if message.type not in ("snapshot", "update"):
-            raise DecodeError(f"unknown type of book message {message.type!r}")
         snapshot = message.type == "snapshot"
-        # All is decoded before anything is applied: a frame counts whole or not at all.
-        decoded = [(row, _levels(row.bids), _levels(row.asks)) for row in message.data]
-        times = [self._clock(row.timestamp, ts_recv_ns) for row, _, _ in decoded]
-        outputs: list[Output] = []
-        for (row, (bids, bid_digits), (asks, ask_digits)), time_ns in zip(decoded, times, strict=True):
-            symbol = row.symbol
+        if not snapshot and message.type != "update":
+            raise DecodeError(f"unknown type of book message {message.type!r}")
+        rows = message.data
+        if len(rows) == 1:
+            return self._book_row(snapshot, rows[0], ts_recv_ns)
+        for row in rows:  # a frame counts whole or not at all: what cannot be read must raise before any is applied
+            _sides(row)
+            self._clock(row.timestamp, ts_recv_ns)
+        return [output for row in rows for output in self._book_row(snapshot, row, ts_recv_ns)]
+
+    def _book_row(self, snapshot: bool, row: _BookData, ts_recv_ns: int) -> Sequence[Output]:
+        symbol = row.symbol
+        bids, bid_digits, asks, ask_digits = _sides(row)
+        event = Book(symbol, self._clock(row.timestamp, ts_recv_ns), ts_recv_ns, snapshot, None, bids, asks)
+        book = self._books.get(symbol)
+        if snapshot:
+            depth = self._depths.get(symbol) or _depth_of(len(bids), len(asks))
+            book = KrakenBook(depth, bid_digits, ask_digits)
+            self._asked.discard(symbol)
+        elif book is not None:
+            book.apply(bid_digits, ask_digits)
+        # A Resync goes before the row it follows from: the gap begins after the last good message.
+        if book is None:
+            if symbol in self._asked:
+                return (event,)
+            self._asked.add(symbol)
+            return Resync(symbol, "no_snapshot", "delta before a snapshot"), event
+        if book.checksum() == row.checksum:
             if snapshot:
-                depth = self._depths.get(symbol) or _depth_of(len(bids), len(asks))
-                book: KrakenBook | None = KrakenBook(depth, bid_digits, ask_digits)
-                self._asked.discard(symbol)
-            else:
-                book = self._books.get(symbol)
-                if book is not None:
-                    book.apply(bid_digits, ask_digits)
-            # A Resync goes before the row it follows from: the gap begins after the last good message.
-            if book is None:
-                if symbol not in self._asked:
-                    self._asked.add(symbol)
-                    outputs.append(Resync(symbol, "no_snapshot", "delta before a snapshot"))
-            elif book.checksum() == row.checksum:
                 self._books[symbol] = book
-                self._audit(symbol).checksums_passed += 1
-            else:
-                self._books.pop(symbol, None)
-                self._asked.add(symbol)
-                self._audit(symbol).checksums_failed += 1
-                outputs.append(Resync(symbol, "checksum", f"ours {book.checksum()}, the venue's {row.checksum}"))
-            outputs.append(Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks))
-            if snapshot and symbol not in self._books:  # a snapshot ends a gap: its own failure must open one behind it
-                outputs[-2:] = reversed(outputs[-2:])
-        return outputs
+            audit = self.audits.get(symbol)
+            if audit is None:
+                audit = self._audit(symbol)
+            audit.checksums_passed += 1
+            return (event,)
+        self._books.pop(symbol, None)
+        self._asked.add(symbol)
+        self._audit(symbol).checksums_failed += 1
+        resync = Resync(symbol, "checksum", f"ours {book.checksum()}, the venue's {row.checksum}")
+        # A snapshot ends a gap: its own failure must open one behind it.
+        return (event, resync) if snapshot else (resync, event)
 
     def _audit(self, symbol: str) -> Audit:
         audit = self.audits.get(symbol)
@@ -259,25 +266,37 @@ class KrakenSession:
         if text is None:
             return None
         time_ns = self._time.ns(text)
-        return time_ns if plausible(time_ns, ts_recv_ns) else None
+        return time_ns if EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY else None
 
 
-def _levels(rows: list[_Level]) -> tuple[Levels, list[_Digits]]:
-    """Levels as numbers and as checksum digits.
+def _sides(row: _BookData) -> tuple[Levels, Digits, Levels, Digits]:
+    """Bids as numbers and as digits, and asks.
 
     Raises:
         ValueError: a price or size is no finite, non-negative number.
     """
-    levels: Levels = []
-    digits: list[_Digits] = []
-    for row in rows:
-        price_text, size_text = bytes(row.price), bytes(row.qty)
+    bids: Levels = []
+    bid_digits: Digits = []
+    asks: Levels = []
+    ask_digits: Digits = []
+    # One loop a side, with nothing called that could stand here: this is where the time of a book goes.
+    for level in row.bids:
+        price_text, size_text = bytes(level.price), bytes(level.qty)
         price, size = float(price_text), float(size_text)
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
-        levels.append((price, size))
-        digits.append((price, checksum_digits(price_text, size_text) if size else b""))
-    return levels, digits
+        bids.append((price, size))
+        digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+        bid_digits.append((-price, digits if size else b""))
+    for level in row.asks:
+        price_text, size_text = bytes(level.price), bytes(level.qty)
+        price, size = float(price_text), float(size_text)
+        if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
+            raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
+        asks.append((price, size))
+        digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+        ask_digits.append((price, digits if size else b""))
+    return bids, bid_digits, asks, ask_digits
 
 
 def checksum_digits(price_text: bytes, size_text: bytes) -> bytes:

@@ -13,7 +13,7 @@ from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quot
 from recorder.instruments import stable_hash64
 from recorder.timestamps import plausible
 from recorder.venues.base import MALFORMED, Amount, Audit
-from recorder.venues.kraken import KrakenBook, checksum_digits
+from recorder.venues.kraken import Digits, KrakenBook, checksum_digits
 
 CHANNEL_OF_WIRE: dict[str, Channel] = {"trade": "trade", "ticker": "quote", "spread": "quote", "book": "book"}
 AGGRESSOR: dict[str, Literal["b", "s"]] = {"b": "b", "s": "s"}  # the taker's
@@ -142,7 +142,7 @@ class KrakenV1Session:
         ask_rows = [row for part in parts for row in (part.asks if snapshot else part.ask_changes) or ()]
         checksum = parts[-1].c
         expected = None if checksum is None else int(checksum)  # a snapshot has none
-        (bids, bid_digits), (asks, ask_digits) = _levels(bid_rows), _levels(ask_rows)
+        (bids, bid_digits), (asks, ask_digits) = _levels(bid_rows, -1.0), _levels(ask_rows, 1.0)
         times = [_ns(row.time) for row in (*bid_rows, *ask_rows)]
         time_ns = max(times) if times else None
         if time_ns is not None and not plausible(time_ns, ts_recv_ns):
@@ -190,16 +190,16 @@ def _answer(m: _Event, frame: bytes) -> Sequence[Output]:
     raise DecodeError(f"unknown message {frame[:200]!r}")
 
 
-def _levels(rows: list[_Level]) -> tuple[Levels, list[tuple[float, bytes]]]:
+def _levels(rows: list[_Level], sign: float) -> tuple[Levels, Digits]:
     levels: Levels = []
-    digits = []
+    digits: Digits = []
     for row in rows:
         price_text, size_text = row.price.encode(), row.size.encode()
         price, size = float(price_text), float(size_text)
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
         levels.append((price, size))
-        digits.append((price, checksum_digits(price_text, size_text) if size else b""))
+        digits.append((price * sign, checksum_digits(price_text, size_text) if size else b""))
     return levels, digits
 
 

@@ -27,7 +27,7 @@ from recorder.events import (
     Stream,
     Trade,
 )
-from recorder.orderbook import Side
+from recorder.orderbook import RankedSide
 from recorder.timestamps import plausible
 from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
@@ -42,6 +42,7 @@ UPGRADE = "64008"  # notice: the connection will be cut in about a minute
 LISTED = ("SPOT", "SWAP", "FUTURES")  # options are listed per underlying only
 KIND = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future", "OPTION": "option"}
 _CHANNEL = re.compile(rb'\{"arg":\{"channel":"([\w-]+)"')
+_LEVEL = re.compile(rb'\["([0-9.]+","[0-9.]+)","')  # price and size as spelled
 _NAMED = re.compile(r"channel:([\w-]+),instId:([\w-]+)")  # how an error names what it refuses
 
 _Row = tuple[Amount, Amount, str, str]  # price, size, a dead field, number of orders
@@ -80,6 +81,21 @@ class _TopMessage(msgspec.Struct, gc=False):
 
 class _TickerData(msgspec.Struct, gc=False):
     instId: str  # noqa: N815
+    askPx: Amount  # noqa: N815
+    askSz: Amount  # noqa: N815
+    bidPx: Amount  # noqa: N815
+    bidSz: Amount  # noqa: N815
+    ts: Int64
+
+
+class _TickerMessage(msgspec.Struct, gc=False):
+    data: list[_TickerData]
+
+
+class _OneSidedData(msgspec.Struct, gc=False):
+    """The same where a side is empty: its numbers are empty texts."""
+
+    instId: str  # noqa: N815
     askPx: str  # noqa: N815
     askSz: str  # noqa: N815
     bidPx: str  # noqa: N815
@@ -87,8 +103,8 @@ class _TickerData(msgspec.Struct, gc=False):
     ts: Int64
 
 
-class _TickerMessage(msgspec.Struct, gc=False):
-    data: list[_TickerData]
+class _OneSidedMessage(msgspec.Struct, gc=False):
+    data: list[_OneSidedData]
 
 
 class _BookData(msgspec.Struct, gc=False):
@@ -132,34 +148,45 @@ def _decoder(kind: Any) -> Any:
 
 
 _decode_trade, _decode_top, _decode_ticker = _decoder(_TradeMessage), _decoder(_TopMessage), _decoder(_TickerMessage)
+_decode_one_sided = _decoder(_OneSidedMessage)
 _decode_book, _decode_spelled = _decoder(_BookMessage), _decoder(_SpelledMessage)
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
-_Values = Iterable[tuple[float, float | str]]
+_Ranked = list[tuple[float, bytes]]
+"""Levels as a RankedSide takes them: `price:size` as spelled where checksums are to be read, else a mark."""
 
 
 class _OkxBook:
-    """One book; its values are sizes, or `price:size` as spelled where checksums are to be read."""
+    """One book, to be proved by checksums where it is spelled."""
 
-    __slots__ = ("asks", "bids", "sequence", "spelled")
+    __slots__ = ("_sum", "asks", "bids", "sequence", "spelled")
 
-    def __init__(self, sequence: int | None, spelled: bool, bids: _Values, asks: _Values) -> None:
+    def __init__(self, sequence: int | None, spelled: bool, bids: _Ranked, asks: _Ranked) -> None:
         self.sequence = sequence
         self.spelled = spelled
-        self.bids: Side[float | str] = Side(bids)
-        self.asks: Side[float | str] = Side(asks)
+        self.bids = RankedSide(bids)
+        self.asks = RankedSide(asks)
+        self._sum: int | None = None  # of the best levels as they stand
+
+    def apply(self, bids: _Ranked, asks: _Ranked) -> None:
+        same = min(self.bids.apply(bids), self.asks.apply(asks))
+        if same < CHECKED_LEVELS:
+            self._sum = None
 
     def checksum(self) -> int:
         """Signed CRC-32 of the 25 best levels, a bid and an ask in turn; a side that has ended is passed over."""
-        bid_texts, ask_texts = self.bids.values, self.asks.values
-        bids = [bid_texts[price] for price in self.bids.prices[: -CHECKED_LEVELS - 1 : -1]]
-        asks = [ask_texts[price] for price in self.asks.prices[:CHECKED_LEVELS]]
-        both = min(len(bids), len(asks))
-        texts = [*bids, *asks]
-        texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
-        texts[2 * both :] = bids[both:] or asks[both:]
-        number = crc32(":".join(texts).encode())  # type: ignore[arg-type]  # spelled: all are texts
-        return number - (1 << 32) if number >= 1 << 31 else number
+        if self._sum is None:
+            bids, asks = self.bids.texts[:CHECKED_LEVELS], self.asks.texts[:CHECKED_LEVELS]
+            texts = bids + asks
+            if len(bids) == len(asks):
+                texts[::2], texts[1::2] = bids, asks
+            else:
+                both = min(len(bids), len(asks))
+                texts[: 2 * both : 2], texts[1 : 2 * both : 2] = bids[:both], asks[:both]
+                texts[2 * both :] = bids[both:] or asks[both:]
+            number = crc32(b":".join(texts))
+            self._sum = number - (1 << 32) if number >= 1 << 31 else number
+        return self._sum
 
 
 class OkxSession:
@@ -194,7 +221,7 @@ class OkxSession:
             case "trades":
                 return [_trade(row, ts_recv_ns) for row in _decode_trade(frame).data]
             case "tickers":
-                return [_ticker(row, ts_recv_ns) for row in _decode_ticker(frame).data]
+                return _tickers(frame, ts_recv_ns)
             case "instruments" | "books5" | "status":
                 return ()  # known, not recorded as rows; the frame is in the journal
         if wire.startswith("candle"):
@@ -207,18 +234,21 @@ class OkxSession:
         if not symbol or len(m.data) != 1:  # never seen otherwise; more than one could not be applied whole or not
             raise DecodeError(f"a book message of {len(m.data)} books for {symbol!r}")
         (data,) = m.data
-        bids: Levels = [(price, size) for price, size, _, _ in data.bids]
-        asks: Levels = [(price, size) for price, size, _, _ in data.asks]
-        row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
         book = self._books.get(symbol)
-        bid_values: _Values = bids
-        ask_values: _Values = asks
-        if data.checksum if snapshot else book is not None and book.spelled:
-            (spelled,) = _decode_spelled(frame).data
-            bid_values, ask_values = _spell(bids, spelled.bids), _spell(asks, spelled.asks)
+        if not data.bids and not data.asks and data.seqId is not None and data.seqId == data.prevSeqId:
+            return self._unchanged(symbol, book, data)
+        spelled = bool(data.checksum) if snapshot else book is not None and book.spelled
+        if spelled:
+            texts = _texts(frame, data)
+            bids, bid_ranks = _spelled(data.bids, texts[len(data.asks) :], -1.0)
+            asks, ask_ranks = _spelled(data.asks, texts, 1.0)
+        else:
+            bids, bid_ranks = _marked(data.bids, -1.0)
+            asks, ask_ranks = _marked(data.asks, 1.0)
+        row = Book(symbol, _clock(data.ts, ts_recv_ns), ts_recv_ns, snapshot, data.seqId, bids, asks)
         if snapshot:
             self._asked.discard(symbol)
-            book = self._books[symbol] = _OkxBook(data.seqId, bool(data.checksum), bid_values, ask_values)
+            book = self._books[symbol] = _OkxBook(data.seqId, spelled, bid_ranks, ask_ranks)
         elif book is None:
             if symbol in self._asked:
                 return (row,)
@@ -226,28 +256,39 @@ class OkxSession:
         else:
             if data.seqId is not None and data.prevSeqId != book.sequence:
                 return self._ask(symbol, "sequence", f"update after {data.prevSeqId}, ours is {book.sequence}", row)
-            if data.seqId is not None and data.seqId == book.sequence and not bids and not asks:
-                return (Alive(Stream("book", symbol)),)  # nothing changed for a minute
-            book.bids.apply(bid_values)
-            book.asks.apply(ask_values)
+            book.apply(bid_ranks, ask_ranks)
             book.sequence = data.seqId  # smaller after maintenance: a new epoch, chained to the old one all the same
         return self._verdict(symbol, book, data, row)
+
+    def _unchanged(self, symbol: str, book: _OkxBook | None, data: _BookData) -> Sequence[Output]:
+        """Nothing changed for a minute: no row, whatever became of our book."""
+        if symbol in self._asked:
+            return ()
+        if book is not None and data.seqId == book.sequence:
+            return (Alive(Stream("book", symbol)),)
+        self._books.pop(symbol, None)
+        self._asked.add(symbol)
+        if book is None:
+            return (Resync(symbol, "no_snapshot", "keep-alive before a snapshot"),)
+        return (Resync(symbol, "sequence", f"keep-alive at {data.seqId}, ours is {book.sequence}"),)
 
     def _verdict(self, symbol: str, book: _OkxBook, data: _BookData, row: Book) -> Sequence[Output]:
         """The row, and a request for a new book where the checksum or the best prices refute this one."""
         if data.checksum:
             if not book.spelled:
                 return self._ask(symbol, "checksum", "the venue gives checksums again: a whole book can be proved", row)
-            audit = self.audits.setdefault(symbol, Audit())
+            audit = self.audits.get(symbol)
+            if audit is None:
+                audit = self.audits[symbol] = Audit()
             ours = book.checksum()
             if ours != data.checksum:
                 audit.checksums_failed += 1
                 return self._ask(symbol, "checksum", f"ours {ours}, the venue's {data.checksum}", row)
             audit.checksums_passed += 1
-        bids, asks = book.bids.prices, book.asks.prices
-        if bids and asks and bids[-1] >= asks[0]:
+        bids, asks = book.bids.ranks, book.asks.ranks
+        if bids and asks and -bids[0] >= asks[0]:
             self.audits.setdefault(symbol, Audit()).crossed += 1
-            return self._ask(symbol, "crossed", f"bid {bids[-1]} at or above ask {asks[0]}", row)
+            return self._ask(symbol, "crossed", f"bid {-bids[0]} at or above ask {asks[0]}", row)
         return (row,)
 
     def _ask(self, symbol: str, cause: GapCause, reason: str, row: Book) -> Sequence[Output]:
@@ -258,10 +299,32 @@ class OkxSession:
         return (row, resync) if row.snapshot else (resync, row)
 
 
-def _spell(levels: Levels, spelled: list[tuple[str, str, str, str]]) -> _Values:
-    return [
-        (price, f"{text[0]}:{text[1]}" if size else "") for (price, size), text in zip(levels, spelled, strict=True)
-    ]
+def _marked(rows: list[_Row], sign: float) -> tuple[Levels, _Ranked]:
+    """One side as numbers, and ranked."""
+    levels: Levels = [(price, size) for price, size, _, _ in rows]
+    return levels, [(price * sign, b"-" if size else b"") for price, size in levels]
+
+
+def _spelled(rows: list[_Row], texts: list[bytes], sign: float) -> tuple[Levels, _Ranked]:
+    """The same with texts for the checksum; of these there may be more than rows."""
+    levels: Levels = []
+    ranked: _Ranked = []
+    for (price, size, _, _), text in zip(rows, texts, strict=False):
+        levels.append((price, size))
+        ranked.append((price * sign, text.replace(b'","', b":") if size else b""))
+    return levels, ranked
+
+
+def _texts(frame: bytes, data: _BookData) -> list[bytes]:
+    """Price and size as spelled, `","` between them: of the asks, then of the bids.
+
+    They are looked for in the frame: to decode it once more costs twice that.
+    """
+    texts = _LEVEL.findall(frame)
+    if len(texts) == len(data.asks) + len(data.bids) and frame.find(b'"asks":') < frame.find(b'"bids":'):
+        return texts
+    (spelled,) = _decode_spelled(frame).data
+    return [b'%b","%b' % (price.encode(), size.encode()) for price, size, _, _ in (*spelled.asks, *spelled.bids)]
 
 
 def _trade(row: _TradeData, ts_recv_ns: int) -> Trade:
@@ -277,11 +340,29 @@ def _top(symbol: str, row: _TopData, ts_recv_ns: int) -> Quote:
     return Quote(symbol, _clock(row.ts, ts_recv_ns), ts_recv_ns, row.seqId, bid, bid_size, ask, ask_size)
 
 
-def _ticker(row: _TickerData, ts_recv_ns: int) -> Quote:
-    bid, bid_size, ask, ask_size = (
-        msgspec.convert(text, Amount, strict=False) if text else None  # empty where a side is
-        for text in (row.bidPx, row.bidSz, row.askPx, row.askSz)
-    )
+def _tickers(frame: bytes, ts_recv_ns: int) -> list[Quote]:
+    try:
+        rows = _decode_ticker(frame).data
+        return [_ticker(row, ts_recv_ns, row.bidPx, row.bidSz, row.askPx, row.askSz) for row in rows]
+    except msgspec.ValidationError:
+        return [
+            _ticker(row, ts_recv_ns, *map(_amount, (row.bidPx, row.bidSz, row.askPx, row.askSz)))
+            for row in _decode_one_sided(frame).data
+        ]
+
+
+def _amount(text: str) -> float | None:
+    return msgspec.convert(text, Amount, strict=False) if text else None  # empty where a side is
+
+
+def _ticker(
+    row: _TickerData | _OneSidedData,
+    ts_recv_ns: int,
+    bid: float | None,
+    bid_size: float | None,
+    ask: float | None,
+    ask_size: float | None,
+) -> Quote:
     return Quote(row.instId, _clock(row.ts, ts_recv_ns), ts_recv_ns, None, bid, bid_size, ask, ask_size)
 
 

@@ -116,10 +116,12 @@ def test_an_audit_names_the_feature_that_is_not_what_was_published(
     assert "ret_5 " in capsys.readouterr().out
 
 
-def test_an_audit_of_nothing_proves_nothing(settings: Stored, capsys: Capture) -> None:
+def test_an_audit_says_of_which_features_it_proves_nothing(settings: Stored, capsys: Capture) -> None:
     early = ["--start", "2023-11-01T00:00", "--end", "2023-11-01T01:00"]
     assert main(["audit", "--of", "kraken:BTC/USD", *early, "--set", "snapshots", "--times", "2"]) == 0
-    assert "hour_sin" not in capsys.readouterr().out.partition("nothing is proven of")[2]
+    unproven = capsys.readouterr().out.partition("nothing is proven of: ")[2].split(", ")
+    assert "spread" in unproven
+    assert "hour_sin" not in unproven
     assert main(["audit", "--of", "kraken", *early]) == 2
     assert main(["audit"]) == 2
 

@@ -149,13 +149,17 @@ class Rig:
         self.wait("rows of every stream come in", self._flowing)
         return self
 
-    def spawn(self, program: str) -> "subprocess.Popen[bytes]":
-        """Start a program and do not look after it."""
+    def command(self, program: str) -> list[str]:
+        """How supervisord would start it."""
         kind, _, rest = program.partition("-")
         venue, _, number = rest.partition("-")
         arguments = [venue] if venue else []
         if number:
             arguments += ["--share", f"{int(number)}/{self.processes_each}"]
+        return [sys.executable, str(ROOT / "bin" / kind), *arguments]
+
+    def spawn(self, program: str) -> "subprocess.Popen[bytes]":
+        """Start a program and do not look after it."""
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("TAPEDECK") and key not in FLAT_NAMES
         }
@@ -163,13 +167,13 @@ class Rig:
             "TAPEDECK_HOME": str(self.home),
             "TAPEDECK_CONFIG": str(self.home / "tapedeck.toml"),
             "DATABASE_URL": self.url,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
             "TZ": ZONES[self.seed % len(ZONES)],
             "PGTZ": ZONES[self.seed // 7 % len(ZONES)],
         }
         with open(self.home / "log" / f"{program}.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(ROOT / "bin" / kind), *arguments],
+                self.command(program),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

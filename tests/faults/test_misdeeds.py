@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rig import SYMBOLS, Rig
+from rig import CHANNELS, SYMBOLS, Rig
 
+from recorder.simulator.build import VENUES
 from recorder.simulator.junk import KINDS
 from recorder.simulator.truth import Sent, Subscribed, TradeItem, read_truth
 
@@ -41,10 +42,45 @@ MISDEEDS: list[tuple[str, dict[str, Any]]] = [
     ("junk", {"kind": "not_json", "instead": True, "channel": "quote"}),
     ("oversized", {"megabytes": 40.0}),
     ("burst", {"events": 5000}),
+    ("rest", {"times": 2}),
 ]
+# What only one venue can do wrong.
+OWN: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "binance": [("old_snapshot", {"times": 2}), ("session_end", {"lead_s": 0.5})],
+    "bitfinex": [
+        ("sequence_hole", {"frames": 2}),
+        ("tu_first", {"times": 3}),
+        ("late_answer", {"times": 2}),
+        ("maintenance", {"lasts_s": 1.0}),
+        ("restart", {"grace_s": 0.5}),
+    ],
+    "coinbase_advanced": [
+        ("sequence_hole", {"missing": 2}),
+        ("repeat_sequence", {"times": 2}),
+        ("deep_book", {"levels": 20_000}),
+    ],
+    "figure": [("empty", {"times": 2, "symbol": FIRST}), ("session_end", {})],
+    "okx": [
+        ("maintenance", {}),
+        ("checksum_returns", {"right": True}),
+        ("checksum_returns", {"right": False}),
+        ("keepalive", {"every_s": 1.0}),
+        ("upgrade", {"lead_s": 0.5}),
+    ],
+    "polymarket": [
+        ("equal_prints", {"times": 3}),
+        ("tick_size", {"symbol": FIRST}),
+        ("bookless", {"symbol": FIRST}),
+        ("shape", {"shape": "changes"}),
+        ("shape", {"shape": "single"}),
+    ],
+}
 LAST: tuple[str, dict[str, Any]] = ("reset_ids", {"symbol": FIRST, "first": 1})  # after it, ids prove less
-ELSEWHERE = {"half_open", "refuse_handshake"}  # test_venue_faults.py
-NO_MISDEED = {"heal", "status", "rate"}
+ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market"}  # test_venue_faults.py, test_simulator_*.py
+NO_MISDEED = {"heal", "status", "rate", "every"}
+ENDS: dict[str, dict[str, Any]] = {"shape": {"shape": "price_changes"}}
+AT_SUBSCRIPTION = {"refuse", "old_snapshot", "late_answer", "bookless"}  # these wait for new subscriptions
+IDLE = {"checksum", "rest", "reset_ids"}  # rules that a venue without checksums, or not asked by REST, leaves alone
 # A whole message of a product nobody asked for, its impossible time apart: recorded without that time.
 READABLE = {"coinbase": {"year_one"}, "kraken": set[str]()}
 
@@ -52,21 +88,22 @@ READABLE = {"coinbase": {"year_one"}, "kraken": set[str]()}
 def provoke(rig: Rig, venue: str, action: str, arguments: dict[str, Any]) -> None:
     """Misbehave, make sure that it happened, and end it."""
     market = rig.venues[venue].venue
-    filled = {key: SYMBOLS[venue][0] if value == FIRST else value for key, value in arguments.items()}
+    filled = {key: rig.symbols[venue][0] if value == FIRST else value for key, value in arguments.items()}
     print(venue, action, filled)
     rig.do(venue, action, **filled)
-    if action == "refuse" or (action == "republish" and not arguments.get("now")):
-        rig.do(venue, "close")  # it waits for new subscriptions
-    if action in ("freeze", "slow", "fragment"):
+    if action in AT_SUBSCRIPTION or (action == "republish" and not arguments.get("now")):
+        rig.do(venue, "close")
+    if action in ("freeze", "slow", "fragment", "checksum_returns", *ENDS):
         rig.pause(0.4)
     else:
-        idle = {"checksum"} if venue == "coinbase" else set()  # it has none
-        rig.wait(f"{action} has happened", lambda: all(rule.do in idle for rule in market.mischief.rules))
+        rig.wait(f"{action} has happened", lambda: all(rule.do in IDLE for rule in market.mischief.rules))
         rig.wait("the burst is over", lambda: not market.burst)
     if action == "refuse":
         rig.wait("it is declared", lambda: bool(rig.gaps("cause IN ('refused', 'disconnect') AND ended_at IS NULL")))
         rig.do(venue, "close")  # refused streams are asked for again with the next session, or in five minutes
     rig.do(venue, "heal")
+    if action in ENDS:
+        rig.do(venue, action, **ENDS[action])
     rig.wait_subscribed()
 
 
@@ -75,23 +112,28 @@ def happened(rig: Rig) -> bool:
     return not any(running.venue.mischief.rules for running in rig.venues.values())
 
 
-def test_every_misdeed_of_the_simulator_is_tried(make_rig: MakeRig, database: str) -> None:
-    for venue in make_rig(database).venues.values():
-        assert set(venue.controls.help()) == {action for action, _ in [*MISDEEDS, LAST]} | ELSEWHERE | NO_MISDEED
+@pytest.mark.parametrize("venue", sorted(VENUES))
+def test_every_misdeed_of_the_simulator_is_tried(venue: str, make_rig: MakeRig, database: str) -> None:
+    tried = {action for action, _ in [*MISDEEDS, *OWN.get(venue, []), LAST]}
+    offered = set(make_rig(database, venues=[venue]).venues[venue].controls.help())
+    assert offered - ELSEWHERE - NO_MISDEED <= tried <= offered
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("each", [pytest.param(13, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
-def test_after_any_misdeed_everything_sent_is_stored_or_declared(each: int, make_rig: MakeRig, database: str) -> None:
-    rig = make_rig(database).up()
-    misdeeds = list(MISDEEDS)
+@pytest.mark.parametrize("venue", sorted(VENUES))
+def test_after_any_misdeed_everything_sent_is_stored_or_declared(
+    venue: str, each: int, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database, venues=[venue]).up()
+    if venue == "bitfinex":
+        rig.do(venue, "every", ticker_s=0.2, checksum_s=0.5)
+    misdeeds = [*MISDEEDS, *OWN.get(venue, [])]
     rig.rng.shuffle(misdeeds)
     for number, (action, arguments) in enumerate([*misdeeds, LAST], 1):
-        for venue in rig.venues:
-            provoke(rig, venue, action, arguments)
+        provoke(rig, venue, action, arguments)
         if number % each == 0 or action == LAST[0]:
-            for venue in rig.venues:  # a new session has fresh books: those that failed often wait long for one
-                rig.do(venue, "close", how="frame")
+            rig.do(venue, "close", how="frame")  # a new session has fresh books: those that failed often wait long
             rig.prove()
 
 
@@ -135,6 +177,34 @@ def test_a_broken_sequence_is_a_gap_of_that_instrument_alone_and_a_reset_is_a_ne
     assert {gap["state"] for gap in gaps if gap["cause"] == "sequence_reset"} == {"unhealable"}
     open_ones = [gap for gap in gaps if gap["cause"] == "sequence" and gap["state"] == "open"]
     assert sum(gap["first_id"] - gap["last_id"] - 1 for gap in open_ones) == 2 * 3
+
+
+@pytest.mark.parametrize("venue", ["binance", "kraken", "okx"])
+def test_a_break_in_one_book_brings_that_book_anew_and_disturbs_no_other_stream(
+    venue: str, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database, venues=[venue]).up()
+    first = rig.symbols[venue][0]
+    known = {(gap["symbol"], gap["channel"], gap["started_at"]) for gap in rig.gaps()}
+    rig.do(venue, "skip", channel="book", symbol=first, times=3)
+    rig.wait("the break is seen", lambda: len(rig.gaps()) > len(known))
+    rig.prove()
+    broken = [gap for gap in rig.gaps() if (gap["symbol"], gap["channel"], gap["started_at"]) not in known]
+    assert {(gap["symbol"], gap["channel"]) for gap in broken} == {(first, "book")}
+    assert {gap["cause"] for gap in broken} <= {"sequence", "checksum"}
+    assert rig.number("SELECT count(DISTINCT session_id) FROM session") == 1
+
+
+@pytest.mark.parametrize("venue", ["bitfinex", "coinbase_advanced"])
+def test_a_hole_in_the_count_of_a_connection_is_a_gap_of_all_its_streams(
+    venue: str, make_rig: MakeRig, database: str
+) -> None:
+    rig = make_rig(database, venues=[venue]).up()
+    rig.do(venue, "sequence_hole")
+    streams = len(CHANNELS) * len(rig.symbols[venue])
+    rig.wait("the hole is seen", lambda: len(rig.gaps("cause = 'sequence'")) == streams)
+    rig.prove()
+    assert rig.number("SELECT count(DISTINCT session_id) FROM session") == 2
 
 
 def test_the_same_poison_at_each_reconnect_is_quarantined_each_time_and_recording_goes_on(

@@ -6,7 +6,7 @@ import pytest
 from rig import Rig
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_venue_moves_to_several_processes_and_back_and_every_item_is_accounted_for(
     make_rig: Callable[..., Rig], database: str
 ) -> None:
@@ -20,8 +20,8 @@ def test_a_venue_moves_to_several_processes_and_back_and_every_item_is_accounted
         rig.processes_each = processes
         for program in rig.programs:
             rig.start(program)
-        rig.wait_live()
-        rig.prove()
+        rig.wait_live(90.0)
+        rig.prove(60.0)
     recorded = {row[0] for row in rig.query("SELECT DISTINCT recorder FROM session")}
     assert {"recorder-kraken", "recorder-kraken-00", "recorder-kraken-01"} <= recorded
     assert rig.number("SELECT count(*) FROM session WHERE ended_at IS NULL") == 2  # one of each venue

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from misbehaving_rest import response, rest_server
 
 from recorder.appliance import ROOT
 from recorder.cli import main
@@ -28,6 +29,66 @@ def test_symbols_lists_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["symbols", "kraken", "--filter", "sol/", "--json"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [item["symbol"] for item in listed] == ["SOL/USD"]
+
+
+@pytest.mark.usefixtures("venue")
+def test_symbols_are_chosen_by_glob_kind_status_and_volume(capsys: pytest.CaptureFixture[str]) -> None:
+    def chosen(*options: str) -> list[str]:
+        assert main(["symbols", "kraken", "--json", *options]) == 0
+        return [json.loads(line)["symbol"] for line in capsys.readouterr().out.splitlines()]
+
+    everything = chosen()
+    assert len(everything) > 2
+    assert chosen("--filter", "BTC/*") == ["BTC/USD"]
+    assert chosen("--filter", "btc/*") == []  # a glob minds the case
+    assert chosen("--filter", "btc") == ["BTC/USD", "ETH/BTC"]
+    assert chosen("--kind", "spot", "--status", "online") == everything
+    assert chosen("--kind", "perpetual") == chosen("--status", "maintenance") == []
+    assert len(chosen("--top", "2")) == 2
+
+
+@pytest.mark.usefixtures("venue")
+def test_symbols_of_a_venue_that_fails_are_those_of_last_time_with_their_age(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = b'{"error":[],"result":{"XXBTZUSD":{"wsname":"XBT/USD","tick_size":"0.1","status":"online"}}}'
+    day = b'{"error":[],"result":{"XXBTZUSD":{"c":["50","1"],"v":["1","2"]}}}'
+    with rest_server(response(body=pairs), response(body=day), response("404 Gone", b"{}")) as server:
+        monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__REST_URL", server.url)
+        assert main(["symbols", "kraken", "--json"]) == 0
+        before = capsys.readouterr().out
+        assert json.loads(before)["volume"] == 100.0
+        assert main(["symbols", "kraken", "--json"]) == 0
+    after = capsys.readouterr()
+    assert after.out == before
+    assert after.err.count("\n") == 1
+    assert "its list of " in after.err
+    assert " seconds ago is used" in after.err
+
+
+def test_symbols_of_a_venue_that_never_answered_is_one_sentence_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, venue: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("recorder.rest.ATTEMPTS", 1)
+    monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__REST_URL", "http://127.0.0.1:1")
+    assert main(["symbols", "kraken"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert "does not answer" in output.err
+
+
+@pytest.mark.usefixtures("venue")
+def test_a_pattern_without_a_number_is_refused_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record", "kraken", "top:many"]) == 2
+    assert "write top:20" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("venue")
+def test_record_takes_patterns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "tape")
+    assert main(["record", "kraken", "BTC/*", "--seconds", "6", "--json", "--into", folder]) == 0
+    assert {json.loads(line)["symbol"] for line in capsys.readouterr().out.splitlines()} == {"BTC/USD"}
 
 
 @pytest.mark.usefixtures("venue")

@@ -155,12 +155,14 @@ def test_every_simulated_venue_is_stored_with_its_sizes(name: str, tmp_path: Pat
 
 
 def test_the_program_lists_all_venues_and_stops_at_once(tmp_path: Path, database: str) -> None:
+    config = tmp_path / "two.toml"
+    config.write_text("[venues.coinbase]\n[venues.kraken]\n")
     with (
         running("coinbase", truth=tmp_path / "c.jsonl", rate=0) as coinbase,
         running("kraken", truth=tmp_path / "k.jsonl", rate=0) as kraken,
     ):
         environment = {
-            **os.environ, "TAPEDECK_HOME": str(tmp_path), "TAPEDECK_CONFIG": "demo", "DATABASE_URL": database,
+            **os.environ, "TAPEDECK_HOME": str(tmp_path), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": database,
             "TAPEDECK__VENUES__COINBASE__REST_URL": coinbase.rest_url,
             "TAPEDECK__VENUES__KRAKEN__REST_URL": kraken.rest_url,
         }  # fmt: skip

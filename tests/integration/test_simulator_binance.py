@@ -41,7 +41,7 @@ class HastyClock(SystemClock):
 def binance(tmp_path: Path, **options: Any) -> Iterator[tuple[Running, ClientConnection]]:
     """The venue, and a client of its combined streams."""
     with (
-        running("binance", truth=tmp_path / "truth.jsonl", **{"rate": 2000, "seed": 4, **options}) as venue,
+        running("binance", truth=tmp_path / "truth.jsonl", **{"rate": 600, "seed": 4, **options}) as venue,
         client(f"{venue.url}/stream") as socket,
     ):
         yield venue, socket

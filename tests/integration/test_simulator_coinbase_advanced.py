@@ -53,6 +53,7 @@ def read(socket: ClientConnection, count: int, channel: str = "") -> list[Messag
     deadline = time.monotonic() + LIMIT_S
     messages: list[Message] = []
     while sum(one.get("channel") == channel or not channel for one in messages) < count:
+        assert time.monotonic() < deadline, f"not {count} {channel} in {LIMIT_S} s"
         messages.append(json.loads(socket.recv(timeout=max(0.01, deadline - time.monotonic()))))
     return messages
 

@@ -279,12 +279,17 @@ def test_rest_trades_by_time_equal_what_the_socket_sent() -> None:
                 break
             cursor = max(row["created"] for row in answer["matches"])
         unknown = ask(f"{venue.rest_url}/trades/NOPE")
+        wrong = [
+            ask(f"{venue.rest_url}{path}")[0]
+            for path in ("/markets/HASH-USD/orderbook?depth=x", "/trades/HASH-USD?start_date=yesterday", "/nothing")
+        ]
         book = json.loads(ask(f"{venue.rest_url}/markets/HASH-USD/orderbook?depth=5")[1])
     for one in live:
         row = found[one["id"]]
         assert row["created"] == one["created"]
         assert (float(row["price"]), float(row["quantity"])) == (float(one["price"]), float(one["quantity"]))
     assert (answer["denom"], answer["symbol"], answer["marketId"]) == ("nhash", "HASH-USD", "HASH-USD")
+    assert wrong == [400, 400, 404]
     assert unknown == (404, b'{"errors":["No market for NOPE"]}')
     assert [len(book[side]) for side in ("bids", "asks")] == [5, 5]
     assert type(book["bids"][0]["price"]) is float

@@ -31,7 +31,7 @@ NOPE += "referring to API document."
 def okx(tmp_path: Path, **options: Any) -> Iterator[tuple[Running, ClientConnection]]:
     """The venue and a client."""
     with (
-        running("okx", truth=tmp_path / "truth.jsonl", **{"rate": 2000, "seed": 4, **options}) as venue,
+        running("okx", truth=tmp_path / "truth.jsonl", **{"rate": 600, "seed": 4, **options}) as venue,
         client(f"{venue.url}/ws/v5/public") as socket,
     ):
         yield venue, socket
@@ -297,9 +297,10 @@ def test_checksums_that_return_are_right_or_wrong_as_asked(tmp_path: Path) -> No
         request(socket, "subscribe", ("books", "BTC-USDT"))
         venue.do("checksum_returns")
         right = of(read_until(socket, lambda seen: len(of(seen, "books")) > 20), "books")
+        venue.do("heal")
         venue.do("checksum_returns", right=False)
         wrong = of(read_until(socket, lambda seen: len(of(seen, "books")) > 5), "books")
-        venue.do("checksum_returns", on=False)
+        venue.do("heal")
         none = of(read_until(socket, lambda seen: len(of(seen, "books")) > 5), "books")
     book = OkxBook()
     verdicts = []
@@ -451,9 +452,10 @@ def test_checksums_that_return_bring_a_new_book_and_are_then_verified(tmp_path: 
         tap.until(lambda tap: sum(audit.checksums_passed for audit in tap.session.audits.values()) > 40)
         assert sum(audit.checksums_failed for audit in tap.session.audits.values()) == 0
         assert {one.cause for one in tap.of(Resync)} == {"checksum"}
+        venue.do("heal")
         venue.do("checksum_returns", right=False)
         tap.until(lambda tap: sum(audit.checksums_failed for audit in tap.session.audits.values()) > 3)
-        venue.do("checksum_returns", on=False)
+        venue.do("heal")
         tap.more(50)
         finish(venue, tap)
     agrees(tap, tmp_path)

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection
 
 from recorder.clock import SystemClock
 from recorder.events import CHANNELS, Accepted, Book, Quote, Resync, Stream, Trade
+from recorder.simulator.market import Spec
 from recorder.simulator.polymarket import demo_tokens
 from recorder.simulator.polymarket_market import condition_id, token_id
 from recorder.simulator.running import Running, running
@@ -73,6 +74,7 @@ def read(socket: ClientConnection, count: int, kind: str = "") -> list[Message]:
     deadline = time.monotonic() + LIMIT_S
     messages: list[Message] = []
     while sum(one["event_type"] == kind or not kind for one in messages) < count:
+        assert time.monotonic() < deadline, f"not {count} {kind} in {LIMIT_S} s"
         messages += messages_of(socket.recv(timeout=max(0.01, deadline - time.monotonic())))
     return messages
 
@@ -156,6 +158,25 @@ def test_messages_have_the_fields_of_the_captured_ones_in_their_order_and_number
     assert all(isinstance(value, str) for value in row.values())
     assert seen["market_resolved"]["winning_outcome"] == "Yes"
     assert seen["new_market"]["clob_token_ids"][0] == CLOSED
+
+
+@pytest.mark.parametrize(
+    ("shape", "keys"),
+    [
+        # As captured in August 2024, and as documented from then until 2025-09-15.
+        ("single", ["asset_id", "event_type", "hash", "market", "price", "side", "size", "timestamp"]),
+        ("changes", ["asset_id", "changes", "event_type", "hash", "market", "timestamp"]),
+    ],
+)
+def test_changes_of_the_past_name_one_token_at_the_top(shape: str, keys: list[str]) -> None:
+    with running("polymarket", rate=500, seed=2) as venue, client(venue.url) as socket:
+        venue.do("shape", shape=shape)
+        subscribe(socket, YES)
+        changes = of(read(socket, 10, "price_change"), "price_change")
+    assert all(list(one) == keys for one in changes)
+    assert {one["asset_id"] for one in changes} == {YES}
+    rows_of_one = {tuple(row) for one in changes for row in one.get("changes", [])}
+    assert rows_of_one == ({("price", "side", "size")} if shape == "changes" else set())
 
 
 def test_the_first_answer_is_one_array_of_books_with_the_worst_price_first() -> None:
@@ -322,6 +343,14 @@ def test_another_tick_size_is_told_and_obeyed() -> None:
     assert max(len(price) for price in cents) == 4
     assert max(len(price) for price in fine) == 5
     assert all(len(level["price"]) <= 4 for side in ("bids", "asks") for level in book[side])
+
+
+def test_the_tick_size_becomes_finer_by_itself_near_the_edges() -> None:
+    near = (Spec("nearly-certain", "Yes/No", 0.945, 4, 2, 100.0, tick=100),)
+    with running("polymarket", rate=2000, seed=6, specs=near) as venue, client(venue.url) as socket:
+        subscribe(socket, token_id("nearly-certain", "Yes"))
+        (told,) = of(read(socket, 1, "tick_size_change"), "tick_size_change")
+    assert (told["old_tick_size"], told["new_tick_size"]) == ("0.01", "0.001")
 
 
 def rows(message: Message, token: str) -> list[Message]:

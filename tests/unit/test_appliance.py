@@ -12,6 +12,12 @@ from recorder.errors import ConfigError
 from recorder.settings import Settings
 
 TEMPLATE = (appliance.ROOT / "supervisord.conf").read_text()
+VENUES = ("coinbase", "kraken", "binance", "bitfinex", "okx", "figure", "polymarket")
+
+
+def without(*venues: str) -> dict[str, str]:
+    """Variables that leave venues out."""
+    return {f"TAPEDECK__VENUES__{venue.upper()}__ENABLED": "false" for venue in venues}
 
 
 def load(home: Path, profile: str = "demo", **environ: str) -> Settings:
@@ -29,15 +35,14 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
     assert names == [
         "program:postgres",
         "program:simulator",
-        "program:recorder-coinbase",
-        "program:recorder-kraken",
+        *(f"program:recorder-{venue}" for venue in VENUES),
         "program:writer",
         "program:discovery",
     ]
 
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
-    settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", TAPEDECK__VENUES__KRAKEN__ENABLED="false")
+    settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", **without(*VENUES[1:]))
     assert appliance.programs(settings) == ["recorder-coinbase", "writer", "discovery"]
     assert "program:postgres" not in rendered(settings)
 
@@ -45,21 +50,20 @@ def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulato
 def test_discovery_runs_only_where_it_is_wanted_and_there_is_a_venue(tmp_path: Path) -> None:
     off = load(tmp_path, TAPEDECK__DISCOVERY__ENABLED="false")
     assert "discovery" not in appliance.programs(off)
-    venues = {f"TAPEDECK__VENUES__{name}__ENABLED": "false" for name in ("KRAKEN", "COINBASE")}
-    assert "discovery" not in appliance.programs(load(tmp_path, **venues))
+    assert "discovery" not in appliance.programs(load(tmp_path, **without(*VENUES)))
 
 
 def test_recorders_are_one_group_that_starts_before_the_writer(tmp_path: Path) -> None:
     config = rendered(load(tmp_path))
-    assert config["group:recorders"]["programs"] == "recorder-coinbase,recorder-kraken"
+    assert config["group:recorders"]["programs"] == ",".join(f"recorder-{venue}" for venue in VENUES)
     assert int(config["group:recorders"]["priority"]) < int(config["program:writer"]["priority"])
-    settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__ENABLED="0", TAPEDECK__VENUES__COINBASE__ENABLED="0")
+    settings = load(tmp_path, **without(*VENUES))
     assert "group:recorders" not in rendered(settings)
 
 
 def test_supervisord_reads_several_processes_of_a_venue_as_we_name_them(tmp_path: Path) -> None:
     """Parsed by supervisord's own reader: names, logs and shares are those the other programs look for."""
-    settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__PROCESSES="3")
+    settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__PROCESSES="3", **without(*VENUES[2:]))
     (tmp_path / "log").mkdir()
     config = tmp_path / "supervisord.conf"
     config.write_text(appliance.render(TEMPLATE, settings, tmp_path, False))

@@ -40,7 +40,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["record", "krakn", "BTC/USD"], "unknown venue 'krakn'"),
         (["test", "krakn"], "unknown venue 'krakn'"),
         (["symbols", "krakn"], "unknown venue 'krakn'"),
-        (["simulate", "do", "krakn", "close"], "simulates no venue 'krakn'; simulated are: coinbase, kraken"),
+        (["simulate", "do", "krakn", "close"], "simulates no venue 'krakn'; simulated are: binance, bitfinex, "),
         (["simulate", "do", "kraken", "close", "oddly"], "'oddly' is not NAME=VALUE"),
         (["logs"], "there is no log of any program"),
     ],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recorder.errors import ConfigError
 from recorder.events import Stream
-from recorder.patterns import Wish, rank, resolve, resolve_streams, worths
+from recorder.patterns import Wanted, Wish, rank, resolve, resolve_streams, worths
 from recorder.venues.base import Listing
 
 
@@ -77,6 +77,22 @@ def test_top_takes_nothing_that_has_no_volume_or_does_not_trade() -> None:
     assert resolve(["top:3"], [listing("A-USD")]).unmatched == ("top:3",)
 
 
+def test_what_is_recorded_stays_in_the_top_until_it_is_a_quarter_behind() -> None:
+    rows = [listing(f"{name}-USD", 1, 100 - index) for index, name in enumerate("ABCDEFGH")]
+    held = ("E-USD", "A-USD")
+    assert resolve(["top:4"], rows, held).symbols == ("A-USD", "B-USD", "C-USD", "E-USD")
+    assert resolve(["top:4"], rows, ("F-USD",)).symbols == ("A-USD", "B-USD", "C-USD", "D-USD")
+    assert resolve(["top:1"], rows, ("B-USD",)).symbols == ("A-USD",)
+
+
+@given(st.integers(1, 12), st.sets(st.sampled_from("ABCDEFGHIJ")))
+def test_the_top_are_as_many_as_asked_whatever_is_held(number: int, held: set[str]) -> None:
+    rows = [listing(f"{name}-USD", 1, 100 - index) for index, name in enumerate("ABCDEFGHIJ")]
+    symbols = resolve([f"top:{number}"], rows, {f"{name}-USD" for name in held}).symbols
+    assert len(symbols) == min(number, 10)
+    assert list(symbols) == sorted(symbols)
+
+
 def test_the_glob_behind_top_may_hold_colons() -> None:
     rows = [
         Listing("tAVAX:USD", "AVAX", "USD", "spot", None, None, "listed", price=1, volume=1),
@@ -137,22 +153,30 @@ def test_equal_volumes_are_ranked_by_symbol() -> None:
 
 
 def test_streams_come_by_priority_and_each_once() -> None:
-    found = resolve_streams(
-        [Wish("BTC-USD", ("trade",)), Wish("top:2", ("trade", "book"), priority=5), Wish("ETH-USD", ("trade",), 9)],
-        LISTED,
-    )
-    assert found.streams == (
+    wishes = Wish("BTC-USD", ("trade",)), Wish("top:2", ("trade", "book"), 5), Wish("ETH-USD", ("trade",), 9)
+    assert resolve_streams(Wanted(wishes), LISTED).streams == (
         Stream("trade", "ETH-USD"),
         Stream("trade", "BTC-EUR"), Stream("book", "BTC-EUR"), Stream("trade", "BTC-USD"), Stream("book", "BTC-USD"),
     )  # fmt: skip
 
 
 def test_what_was_ended_by_name_no_pattern_brings_back_but_a_name_does() -> None:
-    ended = {Stream("trade", "BTC-USD")}
-    assert resolve_streams([Wish("BTC-*", ("trade",))], LISTED, ended).streams == (Stream("trade", "BTC-EUR"),)
-    assert Stream("trade", "BTC-USD") in resolve_streams([Wish("BTC-USD", ("trade",))], LISTED, ended).streams
+    ended = frozenset({Stream("trade", "BTC-USD")})
+    by_pattern = Wanted((Wish("BTC-*", ("trade",)),), ended)
+    assert resolve_streams(by_pattern, LISTED).streams == (Stream("trade", "BTC-EUR"),)
+    by_name = Wanted((Wish("BTC-USD", ("trade",)),), ended)
+    assert resolve_streams(by_name, LISTED).streams == (Stream("trade", "BTC-USD"),)
 
 
-def test_what_found_nothing_is_told_once() -> None:
-    found = resolve_streams([Wish("X*", ("trade",)), Wish("X*", ("book",)), Wish("NO-SUCH")], LISTED)
-    assert (found.unmatched, found.unlisted) == (("X*",), ("NO-SUCH",))
+def test_what_found_nothing_is_told_once_and_what_nobody_understands_costs_nothing_else() -> None:
+    wishes = Wish("X*", ("trade",)), Wish("X*", ("book",)), Wish("NO-SUCH"), Wish("top:x"), Wish("BTC-USD", ("trade",))
+    found = resolve_streams(Wanted(wishes), LISTED)
+    assert (found.unmatched, found.unlisted) == (("X*", "top:x"), ("NO-SUCH",))
+    assert found.streams[-1] == Stream("trade", "BTC-USD")
+
+
+@pytest.mark.parametrize(
+    ("wish", "needs"), [("BTC-USD", False), ("*-USD", True), ("top:5", True), ("tAVAX:USD", False)]
+)
+def test_only_patterns_need_a_list(wish: str, needs: bool) -> None:
+    assert Wanted((Wish("A-USD"), Wish(wish))).needs_listings is needs

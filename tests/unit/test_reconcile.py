@@ -94,6 +94,15 @@ def test_a_trade_never_sent_must_be_declared_between_the_first_and_the_last_stor
     assert judge_trades(path, rows, [gap(2, 4, "sequence")]).ok
 
 
+def test_a_trade_withheld_from_everybody_is_owed_only_where_ids_tell_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, [trade(1), trade(2, held="freeze"), trade(3)], Sent(1, 9, [(1, 1), (3, 3)]))
+    truth = load_truth([path])["kraken"].streams["BTC/USD", "trade"]
+    for contiguous, missing in ((True, 1), (False, 0)):
+        check = StreamCheck("kraken", "BTC/USD", "trade")
+        check_trades(check, truth, [row(1), row(3)], [], Span(), contiguous=contiguous)
+        assert (check.missing, check.sent) == (missing, 2)
+
+
 def test_an_open_gap_declares_what_comes_after_it(tmp_path: Path) -> None:
     path = write(tmp_path, [trade(n) for n in range(1, 6)], Sent(1, 0, [(1, 5)]), Closed(1, 0, "stop"))
     check = judge_trades(path, [row(1), row(2)], [gap(2, None)])
@@ -212,6 +221,22 @@ def test_a_gap_declares_quotes_by_their_time(quotes: Path) -> None:
     assert (check.ok, check.declared) == (True, 2)
     before = DeclaredGap("disconnect", None, None, 1, 12, 5, 11)
     assert judge_rows(quotes, "quote", rows, [before]).missing == 2
+
+
+def test_messages_without_a_time_that_come_again_are_excused_each_by_its_own(tmp_path: Path) -> None:
+    """The same level is deleted twice, minutes apart; what a gap says of the second is not asked of the first."""
+    deltas = [BookItem(0, "BTC/USD", None, at * US, False, [], [("1.1", "0.0")]) for at in (10, 60)]
+    path = write(tmp_path, deltas, Sent(1, 0, [(1, 2)]), Closed(1, 0, "stop"))
+    rows = [StoredRow(11, None, book_values(False, [], [(1.1, 0.0)]))]
+    late, elsewhere = (
+        DeclaredGap("restart", None, None, start, end, None, None) for start, end in ((50, 70), (20, 30))
+    )
+    assert judge_rows(path, "book", rows, []).missing == 1
+    assert judge_rows(path, "book", rows, [elsewhere]).missing == 1
+    check = judge_rows(path, "book", rows, [late])
+    assert (check.ok, check.declared, check.missing) == (True, 1, 0)
+    check = judge_rows(path, "book", [], [late])
+    assert (check.declared, check.missing) == (1, 1)
 
 
 def test_a_book_message_without_a_time_is_placed_by_when_it_was_made(tmp_path: Path) -> None:

@@ -178,6 +178,8 @@ class VenueContract:
         assert not [output for output in outputs if isinstance(output, Resync)]
 
     def test_every_captured_frame_is_understood(self) -> None:
+        if not self.captures:
+            pytest.skip("nothing of this venue is captured yet")
         frames = trades = 0
         for name in self.captures:
             captured = lines(DATA / "captures" / name)

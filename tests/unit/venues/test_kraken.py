@@ -134,7 +134,9 @@ def test_a_wrong_checksum_asks_for_a_new_book_once_and_a_right_snapshot_ends_it(
     naive = NaiveBook(10)
     session = Kraken().session()
     snapshot = book("snapshot", [("1.00", "5")], [("1.10", "6")], book=naive)
-    assert session.decode(snapshot, NOW_NS) == [Book("A/USD", TIME_NS, NOW_NS, True, None, [(1.0, 5.0)], [(1.1, 6.0)])]
+    assert list(session.decode(snapshot, NOW_NS)) == [
+        Book("A/USD", TIME_NS, NOW_NS, True, None, [(1.0, 5.0)], [(1.1, 6.0)])
+    ]
     wrong = book("update", [("1.01", "1")], [], 7)
     resync, row = session.decode(wrong, NOW_NS)
     assert isinstance(resync, Resync)

@@ -270,6 +270,17 @@ def test_equal_ids_without_levels_are_a_keep_alive_and_no_row() -> None:
     assert session.decode(book("update", seqId=100, prevSeqId=100), NOW_NS) == (Alive(Stream("book", "A-USDT")),)
 
 
+def test_a_keep_alive_that_our_book_does_not_reach_asks_for_a_new_one_and_is_no_row() -> None:
+    for first in (SNAPSHOT, None):
+        session = Okx().session()
+        if first is not None:
+            session.decode(first, NOW_NS)
+        (resync,) = session.decode(book("update", seqId=107, prevSeqId=107), NOW_NS)
+        assert isinstance(resync, Resync)
+        assert resync.cause == ("sequence" if first is not None else "no_snapshot")
+        assert session.decode(book("update", seqId=107, prevSeqId=107), NOW_NS) == ()  # it is on its way
+
+
 def test_a_sequence_that_begins_anew_after_maintenance_goes_on_from_the_smaller_id() -> None:
     session = Okx().session()
     session.decode(SNAPSHOT, NOW_NS)
