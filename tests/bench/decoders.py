@@ -13,8 +13,9 @@ Frames are told apart before they are timed, and only the stream counts per even
 - others: acknowledgements, heartbeats, repeats, channels that are not recorded.
 
 CPU time of this process, rounds interleaved over the dialects, medians. Captures of a few frames are decoded by many
-sessions side by side, frame by frame, so that each timed stretch is long. Polymarket's capture is eight single messages and Figure's
-are 53: their figures are rough. Figures of one invocation compare with each other, not with those of another day.
+sessions side by side, frame by frame, so that each timed stretch is long. Polymarket's capture is eight single messages
+and Figure's are 53: their figures are rough. Figures of one invocation compare with each other, not with those of
+another day.
 """
 
 import gc
