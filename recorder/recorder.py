@@ -142,8 +142,10 @@ class Recorder:
         self.continuity.restore(marks, recovered.last_frame_ns, clock.wall_ns())
         self.tape = Tape(self.journal, self.continuity, venue.name, settings.journal.pending_mb << 20, clock)
         chosen = settings.venues[key]
+        # Processes of one venue share its address. The burst stays: less would never let a heavy request through.
+        budget = msgspec.structs.replace(venue.rest, per_s=venue.rest.per_s / share.processes)
         self.rest = RestClient(
-            venue.name, chosen.rest_url or venue.rest_url, venue.rest, settings.websocket.user_agent, self.crew.stop,
+            venue.name, chosen.rest_url or venue.rest_url, budget, settings.websocket.user_agent, self.crew.stop,
             clock, random.Random(rng.getrandbits(64)),
         )  # fmt: skip
         self._fetches = Fetches(self.rest.once, clock)
