@@ -112,13 +112,17 @@ class KrakenBook:
     def apply(self, bids: Digits, asks: Digits) -> None:
         # The venue sends no deletion for a level that falls out of the window: cut, or checksums fail.
         if bids:
-            if self.bids.apply(bids) < CHECKED_LEVELS:
+            side = self.bids
+            if side.apply(bids) < CHECKED_LEVELS:
                 self._bid_digits = self._sum = None
-            self.bids.keep(self.depth)
+            if len(side.ranks) > self.depth:
+                side.keep(self.depth)
         if asks:
-            if self.asks.apply(asks) < CHECKED_LEVELS:
+            side = self.asks
+            if side.apply(asks) < CHECKED_LEVELS:
                 self._ask_sum = self._sum = None
-            self.asks.keep(self.depth)
+            if len(side.ranks) > self.depth:
+                side.keep(self.depth)
 
     def checksum(self) -> int:
         """CRC-32 of the ten best asks, rising, then the ten best bids, falling."""

@@ -39,7 +39,7 @@ from recorder.events import Book, Quote, Trade
 from recorder.venues import VENUES
 from recorder.venues.dialects import Dialect, dialects_of, spoken
 
-ROUNDS = 7
+ROUNDS = 21
 FRAMES_A_ROUND = 5000
 FRAMES_AT_ONCE = 300
 LIMIT = 2.5
