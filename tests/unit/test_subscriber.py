@@ -101,7 +101,7 @@ def test_a_stream_never_answered_is_asked_alone_and_then_given_up() -> None:
 
 def test_many_that_are_never_answered_are_asked_together_once_more_and_then_given_up() -> None:
     """One by one, the tokens of markets that ended would keep a connection unsettled for hours."""
-    many = [Stream("trade", f"T{number}-USD") for number in range(FEW + 2)]
+    many = [Stream("trade", f"T{number}-USD") for number in range(FEW + 3)]
     subscriber = asked(*many)
     subscriber.take(Accepted(many[0]))
     frames, unanswered = subscriber.tick(ANSWER_S)
