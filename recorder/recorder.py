@@ -256,8 +256,9 @@ def report(recorder: Recorder, settings: Settings, clock: Clock) -> Callable[[th
             metrics = recorder.metrics()
             frames, events = int(str(metrics["frames"])), int(str(metrics["events"]))
             span_s = max(now_s - last_s, 1e-9)
-            metrics["frames_per_s"] = round((frames - last_frames) / span_s, 1)
-            metrics["events_per_s"] = round((events - last_events) / span_s, 1)
+            # While a session takes over, what the old one counted is missing for a moment.
+            metrics["frames_per_s"] = round(max(0, frames - last_frames) / span_s, 1)
+            metrics["events_per_s"] = round(max(0, events - last_events) / span_s, 1)
             last_frames, last_events, last_s = frames, events, now_s
             state, detail = recorder.state()
             health.write(state, detail, metrics)
