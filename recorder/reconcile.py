@@ -167,6 +167,27 @@ def _held(item: Published, snapshots: Sequence[tuple[int, int]]) -> bool:
     )
 
 
+def _made_us(item: Published) -> int:
+    return item.at_us
+
+
+def _by_making(gaps: Sequence[DeclaredGap], delivered: list[tuple[int, int]]) -> list[DeclaredGap]:
+    """Gaps of messages without a time of the venue's, told by when they were made.
+
+    A gap begins at the receipt of the last message before it. What was lost behind that message may have been made
+    before that receipt, though never before the message itself was made.
+    """
+    delivered.sort()
+    receipts = [receipt for receipt, _ in delivered]
+    made = []
+    for gap in gaps:
+        before = bisect_right(receipts, gap.started_us) - 1
+        if gap.last_ts_us is None and before >= 0:
+            gap = msgspec.structs.replace(gap, started_us=min(gap.started_us, delivered[before][1] + 1))
+        made.append(gap)
+    return made
+
+
 def _overtaken(item: Published, joined_us: Sequence[int]) -> bool:
     """Whether a message was on its way to a session as the next one took over, with a book or price that is newer.
 
@@ -425,7 +446,6 @@ def check_rows(
 
     While a session takes over from another, both carry a stream, and both may bring a message.
     """
-    declared = Declared(gaps, by_id=False)
     published: dict[tuple[int | None, Values], Published] = {}
     owed: defaultdict[tuple[int | None, Values], list[Published]] = defaultdict(list)
     for item in truth.items:
@@ -439,6 +459,7 @@ def check_rows(
     rows: Counter[tuple[int | None, Values]] = Counter()
     at: dict[tuple[int | None, Values], int] = {}
     snapshots: list[tuple[int, int]] = []
+    delivered: list[tuple[int, int]] = []  # receipt and making of what has no time of the venue's
     for row in stored:
         key = (row.ts_us, row.values)
         if row.snapshot is not None:
@@ -446,7 +467,12 @@ def check_rows(
         if row.at_us < span.since_us and key not in published:
             continue  # of a run whose truth we were not given
         rows[key] += 1
+        if row.ts_us is None:
+            latest = bisect_right(owed[key], row.at_us, key=_made_us) - 1
+            if latest >= 0:
+                delivered.append((row.at_us, owed[key][latest].at_us))
         at[key] = row.at_us
+    declared = Declared(_by_making(gaps, delivered), by_id=False)
     absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others
     lost: list[tuple[Published, int]] = []
     for key, item in published.items():

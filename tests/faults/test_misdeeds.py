@@ -76,7 +76,7 @@ OWN: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
 }
 LAST: tuple[str, dict[str, Any]] = ("reset_ids", {"symbol": FIRST, "first": 1})  # after it, ids prove less
-ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market"}  # test_venue_faults.py, test_simulator_*.py
+ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market", "silence"}  # test_venue_faults.py and others
 NO_MISDEED = {"heal", "status", "rate", "every"}
 ENDS: dict[str, dict[str, Any]] = {"shape": {"shape": "price_changes"}}
 AT_SUBSCRIPTION = {"refuse", "old_snapshot", "late_answer", "bookless"}  # these wait for new subscriptions

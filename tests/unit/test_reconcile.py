@@ -292,3 +292,24 @@ def test_a_change_that_a_snapshot_by_another_way_holds_already_is_excused(tmp_pa
     assert judge_books(path, [truth_of_it]).missing == 0
     older = StoredRow(5_100_000, 5_100_000, book, (5_100_000, 99))
     assert judge_books(path, [older]).missing == 1
+
+
+def test_what_has_no_time_of_the_venues_is_in_a_gap_from_the_making_of_the_last_message_before_it(
+    tmp_path: Path,
+) -> None:
+    """A recorder that is behind receives late what was made early; a cut then loses what was made before that."""
+    made_us = (1_000_000, 2_000_000, 3_000_000, 9_000_000)
+    items = [BookItem(0, "BTC/USD", None, at * US, False, [("1.5", str(at))], []) for at in made_us]
+    path = write(tmp_path, items, Sent(1, 0, [(1, 4)]))
+
+    def judged(*stored: tuple[int, int]) -> StreamCheck:
+        rows = [StoredRow(at, None, book_values(False, [("1.5", str(made))], [])) for made, at in stored]
+        truth = load_truth([path])["kraken"].streams["BTC/USD", "book"]
+        lost = DeclaredGap("disconnect", None, None, 5_000_000, 8_000_000, None, None)
+        return check_rows(StreamCheck("kraken", "BTC/USD", "book"), truth, rows, [lost], Span())
+
+    late = (made_us[0], 5_000_000), (made_us[3], 9_100_000)
+    assert (judged(*late).declared, judged(*late).missing) == (2, 0)
+    prompt = (made_us[0], 1_100_000), (made_us[1], 2_100_000), (made_us[3], 9_100_000)
+    assert judged(*prompt).declared == 1
+    assert judged((made_us[3], 9_100_000)).missing == 3
