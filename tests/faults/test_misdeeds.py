@@ -99,7 +99,7 @@ def provoke(rig: Rig, venue: str, action: str, arguments: dict[str, Any]) -> Non
         rig.wait(f"{action} has happened", lambda: all(rule.do in IDLE for rule in market.mischief.rules))
         rig.wait("the burst is over", lambda: not market.burst)
     if action == "refuse":
-        rig.wait("it is declared", lambda: bool(rig.gaps("cause IN ('refused', 'disconnect') AND ended_at IS NULL")))
+        rig.wait("it is declared", lambda: bool(rig.gaps("channel = 'trade' AND ended_at IS NULL")))
         rig.do(venue, "close")  # refused streams are asked for again with the next session, or in five minutes
     rig.do(venue, "heal")
     if action in ENDS:
