@@ -7,7 +7,8 @@ _SHAPE = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?
 _SCALE: tuple[int, ...] = tuple(10 ** (9 - digits) for digits in range(10))
 _CACHED_SECONDS = 4096
 
-NS_PER_DAY = 86_400 * 10**9
+NS_PER_S = 10**9
+NS_PER_DAY = 86_400 * NS_PER_S
 EARLIEST_NS = 1_230_768_000 * 10**9
 """2009-01-01: an event time before it is absurd for every venue we record."""
 
