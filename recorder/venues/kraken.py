@@ -13,7 +13,7 @@ import msgspec
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Refused, Resync, Stream, Trade
 from recorder.orderbook import RankedSide
-from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, NS_PER_S, Rfc3339
+from recorder.timestamps import EARLIEST_NS, NS_PER_DAY, Rfc3339
 from recorder.venues.base import MALFORMED, Amount, Audit, Day, Heartbeat, Int64, Limits, Listing, RestLimits
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
@@ -136,7 +136,6 @@ class KrakenSession:
         self._depths: dict[str, int] = {}  # as acknowledged
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
         self._ns = Rfc3339().ns
-        self._second, self._second_ns = "", 0  # of the latest book message: that of the next is mostly the same
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         # The channel is always the first key on the wire; a frame that orders its keys otherwise takes the
@@ -208,12 +207,7 @@ class KrakenSession:
         time_ns = None
         text = row.timestamp
         if text is not None:
-            second, fraction = text[:20], text[20:26]
-            if second == self._second and text[26:] == "Z" and fraction.isdecimal():
-                time_ns = self._second_ns + int(fraction) * 1000
-            else:
-                time_ns = self._ns(text)
-                self._second, self._second_ns = second, time_ns - time_ns % NS_PER_S
+            time_ns = self._ns(text)
             if not EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY:
                 time_ns = None
         event = Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks)
