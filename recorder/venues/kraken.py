@@ -136,6 +136,7 @@ class KrakenSession:
         self._depths: dict[str, int] = {}  # as acknowledged
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
         self._ns = Rfc3339().ns
+        self._second, self._second_ns = "", 0  # of a book message, with a time that can be true
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         # The channel is always the first key on the wire; a frame that orders its keys otherwise takes the
@@ -207,9 +208,13 @@ class KrakenSession:
         time_ns = None
         text = row.timestamp
         if text is not None:
-            time_ns = self._ns(text)
-            if not EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY:
-                time_ns = None
+            second, fraction = text[:20], text[20:26]
+            if second == self._second and text[26:] == "Z" and fraction.isdecimal():  # the usual text, read in place
+                time_ns = self._second_ns + int(fraction) * 1000
+            else:
+                time_ns = self._clock(text, ts_recv_ns)
+                if time_ns is not None:
+                    self._second, self._second_ns = second, time_ns - time_ns % 10**9
         event = Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks)
         book = self._books.get(symbol)
         if snapshot:
