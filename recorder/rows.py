@@ -147,7 +147,7 @@ class _Shape:
         layout = ""
         values: list[float | bytes] = [0] * 6  # the head
         slices = []
-        constant = b""  # what no level changes is one argument: each costs as much as a number does
+        constant = b""  # what no level changes is one argument
         for count in (bids, asks):
             if count:
                 # length, dimensions, has nulls, element type, (size, lower bound) of each dimension, a number's length

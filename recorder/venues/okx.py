@@ -310,7 +310,7 @@ def _spelled(rows: list[_Row], texts: list[bytes], at: int, sign: float) -> tupl
     """The same with texts for the checksum, which begin at a place among those of the frame."""
     levels: Levels = []
     ranked: _Ranked = []
-    for price, size, _, _ in rows:  # a count beside it costs half of what zip() does: most sides have a level or two
+    for price, size, _, _ in rows:  # counted beside, as zip() costs more: most sides have a level or two
         levels.append((price, size))
         ranked.append((price * sign, texts[at].replace(b'","', b":") if size else b""))
         at += 1
