@@ -5,7 +5,7 @@ to 15 significant digits is recovered exactly). Times are integer nanoseconds si
 `gc=False`: an event holds no cycle, and the collector costs more than the decoder otherwise.
 """
 
-from typing import Literal
+from typing import Literal, final
 
 import msgspec
 
@@ -23,6 +23,7 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
     symbol: str
 
 
+@final
 class Trade(msgspec.Struct, gc=False):
     """One print."""
 
@@ -37,6 +38,7 @@ class Trade(msgspec.Struct, gc=False):
     count: int = 1  # prints the venue merged into this one; trade_id is the last of their ids
 
 
+@final
 class Quote(msgspec.Struct, gc=False):
     """Best bid and ask as the venue published them; a side or a size it did not give is None."""
 
@@ -51,6 +53,7 @@ class Quote(msgspec.Struct, gc=False):
     frame_seq: int = 0  # number of the frame in its session; the link sets it
 
 
+@final
 class Book(msgspec.Struct, gc=False):
     """One book message: a snapshot replaces the book, a delta sets absolute sizes."""
 

@@ -4,6 +4,7 @@ A dict with a bisected list beats tree containers by four at the sizes venues se
 the best levels of every message, two lists kept in one order beat the dict: its text is a slice and a join.
 """
 
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import Generic, TypeVar
@@ -46,19 +47,21 @@ class RankedSide:
         texts: What the checksum reads of the level of each rank.
     """
 
-    __slots__ = ("ranks", "texts")
+    __slots__ = ("_depth", "ranks", "texts")
 
-    def __init__(self, levels: Iterable[tuple[float, bytes]]) -> None:
+    def __init__(self, levels: Iterable[tuple[float, bytes]], depth: int = sys.maxsize) -> None:
         """
         Args:
             levels: Rank and text, in any order; of two of one rank the later counts, and b"" is no level.
+            depth: How many of the best levels are kept once others were set; of what it is made of, all are.
         """
+        self._depth = depth
         best_first = sorted((rank, text) for rank, text in dict(levels).items() if text)
         self.ranks: list[float] = [rank for rank, _ in best_first]
         self.texts: list[bytes] = [text for _, text in best_first]
 
     def apply(self, levels: Iterable[tuple[float, bytes]]) -> int:
-        """Set each level in the order given; b"" removes it.
+        """Set each level in the order given, b"" removes it; then forget what is below the depth.
 
         Returns:
             How many of the best levels are as they were: the lowest index that was changed, or the number of levels.
@@ -82,9 +85,7 @@ class RankedSide:
                 continue
             if at < same:
                 same = at
+        if count > self._depth:
+            del ranks[self._depth :]
+            del texts[self._depth :]
         return same
-
-    def keep(self, depth: int) -> None:
-        """Forget all but the `depth` best levels."""
-        del self.ranks[depth:]
-        del self.texts[depth:]

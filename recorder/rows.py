@@ -147,17 +147,22 @@ class _Shape:
         layout = ""
         values: list[float | bytes] = [0] * 6  # the head
         slices = []
+        constant = b""  # what no level changes is one argument
         for count in (bids, asks):
             if count:
-                # length, dimensions, has nulls, element type, (size, lower bound) of each dimension
-                layout += "iiiiiiii" + "id" * (2 * count)
-                values += [28 + 24 * count, 2, 0, _FLOAT8_OID, count, 1, 2, 1]
+                # length, dimensions, has nulls, element type, (size, lower bound) of each dimension, a number's length
+                constant += struct.pack("!9i", 28 + 24 * count, 2, 0, _FLOAT8_OID, count, 1, 2, 1, 8)
+                layout += f"{len(constant)}sd" + "id" * (2 * count - 1)
+                values.append(constant)
+                constant = b""
             else:
-                layout += "iiii"
-                values += [12, 0, 0, _FLOAT8_OID]
+                constant += struct.pack("!4i", 12, 0, 0, _FLOAT8_OID)
             first = len(values)
-            values += [8] * (4 * count)
-            slices.append(slice(first + 1, first + 4 * count, 2))
+            values += [8] * (4 * count - 1 if count else 0)
+            slices.append(slice(first, first + 4 * count, 2))
+        if constant:
+            layout += f"{len(constant)}s"
+            values.append(constant)
         self.pack = struct.Struct(_BOOK_HEAD + layout).pack
         self.arrays = "!" + layout
         self.values = values
@@ -190,8 +195,10 @@ class BookEncoder:
                 receipt_ns = b.ts_recv_ns
                 receipt = _shared(8, receipt_ns // 1000 - epoch, 8)
             values = shape.values
-            values[shape.bids] = _flatten(b.bids)
-            values[shape.asks] = _flatten(b.asks)
+            if b.bids:
+                values[shape.bids] = _flatten(b.bids)
+            if b.asks:
+                values[shape.asks] = _flatten(b.asks)
             if b.ts_event_ns is not None and b.sequence is None:
                 ts_us = b.ts_event_ns // 1000 - epoch
                 values[:6] = (prefixes[b.symbol], receipt, ts_us, session, b.frame_seq, kinds[b.snapshot])

@@ -15,11 +15,13 @@ EARLIEST_NS = 1_230_768_000 * 10**9
 class Rfc3339:
     """Parser of `2026-09-02T07:44:09.449472Z` texts that remembers the seconds it has seen.
 
-    A feed repeats the same second hundreds of times; looking it up is four times as fast as parsing it.
+    A feed repeats the same second hundreds of times; looking it up is four times as fast as parsing it, and to see
+    that it is the latest again faster by a tenth still.
     """
 
     def __init__(self) -> None:
         self._seconds_ns: dict[str, int] = {}
+        self._second, self._second_ns = "", 0  # the latest of a text with microseconds, which are the rule
 
     def ns(self, text: str) -> int:
         """Nanoseconds since 1970.
@@ -27,14 +29,20 @@ class Rfc3339:
         Raises:
             ValueError: not an RFC 3339 time in UTC with at most nine decimals.
         """
-        base = self._seconds_ns.get(text[:20])
+        second = text[:20]
+        if second == self._second and text[26:] == "Z":
+            fraction = text[20:26]
+            if fraction.isdecimal():
+                return self._second_ns + int(fraction) * 1000
+        base = self._seconds_ns.get(second)
         if base is not None and text[-1] == "Z":
             fraction = text[20:-1]
             if fraction.isdecimal():
-                if len(fraction) == 6:  # microseconds: the rule
-                    return base + int(fraction) * 1000
                 if len(fraction) == 9:
                     return base + int(fraction)
+                if len(fraction) == 6:
+                    self._second, self._second_ns = second, base
+                    return base + int(fraction) * 1000
         return self._slow(text)
 
     def _slow(self, text: str) -> int:

@@ -99,39 +99,31 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 class KrakenBook:
     """The top of one book, to the subscribed depth, with the digits its checksum needs."""
 
-    __slots__ = ("_ask_sum", "_bid_digits", "_sum", "asks", "bids", "depth")
+    __slots__ = ("_ask_digits", "_asks", "_bid_digits", "_bids", "_sum")
 
     def __init__(self, depth: int, bids: Digits, asks: Digits) -> None:
-        self.depth = depth
-        self.bids = RankedSide(bids)
-        self.asks = RankedSide(asks)
-        self._ask_sum: int | None = None
-        self._bid_digits: bytes | None = None
+        # The venue sends no deletion for a level that falls out of the window: cut, or checksums fail.
+        self._bids = RankedSide(bids, depth)
+        self._asks = RankedSide(asks, depth)
+        self._bid_digits: bytes | None = None  # of the best levels as they stand
+        self._ask_digits: bytes | None = None
         self._sum: int | None = None
 
     def apply(self, bids: Digits, asks: Digits) -> None:
-        # The venue sends no deletion for a level that falls out of the window: cut, or checksums fail.
-        if bids:
-            side = self.bids
-            if side.apply(bids) < CHECKED_LEVELS:
-                self._bid_digits = self._sum = None
-            if len(side.ranks) > self.depth:
-                side.keep(self.depth)
-        if asks:
-            side = self.asks
-            if side.apply(asks) < CHECKED_LEVELS:
-                self._ask_sum = self._sum = None
-            if len(side.ranks) > self.depth:
-                side.keep(self.depth)
+        if bids and self._bids.apply(bids) < CHECKED_LEVELS:
+            self._bid_digits = self._sum = None
+        if asks and self._asks.apply(asks) < CHECKED_LEVELS:
+            self._ask_digits = self._sum = None
 
     def checksum(self) -> int:
         """CRC-32 of the ten best asks, rising, then the ten best bids, falling."""
         if self._sum is None:
-            if self._ask_sum is None:
-                self._ask_sum = crc32(b"".join(self.asks.texts[:CHECKED_LEVELS]))
-            if self._bid_digits is None:
-                self._bid_digits = b"".join(self.bids.texts[:CHECKED_LEVELS])
-            self._sum = crc32(self._bid_digits, self._ask_sum)
+            bids, asks = self._bid_digits, self._ask_digits
+            if bids is None:
+                bids = self._bid_digits = b"".join(self._bids.texts[:CHECKED_LEVELS])
+            if asks is None:
+                asks = self._ask_digits = b"".join(self._asks.texts[:CHECKED_LEVELS])
+            self._sum = crc32(asks + bids)
         return self._sum
 
 
@@ -144,12 +136,13 @@ class KrakenSession:
         self._depths: dict[str, int] = {}  # as acknowledged
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
         self._ns = Rfc3339().ns
+        self._second, self._second_ns = "", 0  # of a book message, with a time that can be true
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         # The channel is always the first key on the wire; a frame that orders its keys otherwise takes the
         # slower way round by the envelope.
         try:
-            if frame.startswith(b'{"channel":"book"'):
+            if frame[:17] == b'{"channel":"book"':  # a slice costs less than startswith()
                 message = _decode_book(frame)
                 if message.type == "update" and len(message.data) == 1:
                     return self._book_row(False, message.data[0], ts_recv_ns)
@@ -203,19 +196,25 @@ class KrakenSession:
             for (
                 row
             ) in message.data:  # a frame counts whole or not at all: what is wrong must raise before any is applied
-                _sides(row)
+                _side(row.bids, -1.0)
+                _side(row.asks, 1.0)
                 self._clock(row.timestamp, ts_recv_ns)
         return [output for row in message.data for output in self._book_row(snapshot, row, ts_recv_ns)]
 
     def _book_row(self, snapshot: bool, row: _BookData, ts_recv_ns: int) -> Sequence[Output]:
         symbol = row.symbol
-        bids, bid_digits, asks, ask_digits = _sides(row)
+        bids, bid_digits = _side(row.bids, -1.0) if row.bids else ([], [])
+        asks, ask_digits = _side(row.asks, 1.0) if row.asks else ([], [])
         time_ns = None
         text = row.timestamp
         if text is not None:
-            time_ns = self._ns(text)
-            if not EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY:
-                time_ns = None
+            second, fraction = text[:20], text[20:26]
+            if second == self._second and text[26:] == "Z" and fraction.isdecimal():  # the usual text, read in place
+                time_ns = self._second_ns + int(fraction) * 1000
+            else:
+                time_ns = self._clock(text, ts_recv_ns)
+                if time_ns is not None:
+                    self._second, self._second_ns = second, time_ns - time_ns % 10**9
         event = Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks)
         book = self._books.get(symbol)
         if snapshot:
@@ -281,43 +280,31 @@ class KrakenSession:
         return time_ns if EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY else None
 
 
-def _sides(row: _BookData) -> tuple[Levels, Digits, Levels, Digits]:
-    """Bids as numbers and as digits, and asks.
+def _side(rows: list[_Level], sign: float) -> tuple[Levels, Digits]:
+    """One side as numbers, and ranked with its digits.
 
     Raises:
         ValueError: a price or size is no finite, non-negative number.
     """
-    bids: Levels = []
-    bid_digits: Digits = []
-    asks: Levels = []
-    ask_digits: Digits = []
-    # One loop a side, with nothing called that could stand here: this is where the time of a book goes.
-    for level in row.bids:
-        price_text, size_text = bytes(level.price), bytes(level.qty)
+    levels: Levels = []
+    ranked: Digits = []
+    # Nothing is called here that could stand in its place: this is where the time of a book goes.
+    for row in rows:
+        price_text, size_text = bytes(row.price), bytes(row.qty)
         price, size = float(price_text), float(size_text)
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
-        bids.append((price, size))
+        levels.append((price, size))
         digits = b""
         if size:
-            digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
-        bid_digits.append((-price, digits))
-    for level in row.asks:
-        price_text, size_text = bytes(level.price), bytes(level.qty)
-        price, size = float(price_text), float(size_text)
-        if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
-            raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
-        asks.append((price, size))
-        digits = b""
-        if size:
-            digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
-        ask_digits.append((price, digits))
-    return bids, bid_digits, asks, ask_digits
+            digits = (price_text.lstrip(b"0.") + size_text.lstrip(b"0.")).replace(b".", b"")
+        ranked.append((price * sign, digits))
+    return levels, ranked
 
 
 def checksum_digits(price_text: bytes, size_text: bytes) -> bytes:
     """One level as the checksum reads it."""
-    return price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+    return (price_text.lstrip(b"0.") + size_text.lstrip(b"0.")).replace(b".", b"")
 
 
 def _depth_of(bids: int, asks: int) -> int:

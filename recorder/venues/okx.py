@@ -169,8 +169,9 @@ class _OkxBook:
         self._sum: int | None = None  # of the best levels as they stand
 
     def apply(self, bids: _Ranked, asks: _Ranked) -> None:
-        same = min(self.bids.apply(bids), self.asks.apply(asks))
-        if same < CHECKED_LEVELS:
+        if bids and self.bids.apply(bids) < CHECKED_LEVELS:
+            self._sum = None
+        if asks and self.asks.apply(asks) < CHECKED_LEVELS:
             self._sum = None
 
     def checksum(self) -> int:
@@ -240,8 +241,8 @@ class OkxSession:
         spelled = bool(data.checksum) if snapshot else book is not None and book.spelled
         if spelled:
             texts = _texts(frame, data)
-            bids, bid_ranks = _spelled(data.bids, texts[len(data.asks) :], -1.0)
-            asks, ask_ranks = _spelled(data.asks, texts, 1.0)
+            bids, bid_ranks = _spelled(data.bids, texts, len(data.asks), -1.0)
+            asks, ask_ranks = _spelled(data.asks, texts, 0, 1.0)
         else:
             bids, bid_ranks = _marked(data.bids, -1.0)
             asks, ask_ranks = _marked(data.asks, 1.0)
@@ -305,13 +306,14 @@ def _marked(rows: list[_Row], sign: float) -> tuple[Levels, _Ranked]:
     return levels, [(price * sign, b"-" if size else b"") for price, size in levels]
 
 
-def _spelled(rows: list[_Row], texts: list[bytes], sign: float) -> tuple[Levels, _Ranked]:
-    """The same with texts for the checksum; of these there may be more than rows."""
+def _spelled(rows: list[_Row], texts: list[bytes], at: int, sign: float) -> tuple[Levels, _Ranked]:
+    """The same with texts for the checksum, which begin at a place among those of the frame."""
     levels: Levels = []
     ranked: _Ranked = []
-    for (price, size, _, _), text in zip(rows, texts, strict=False):
+    for price, size, _, _ in rows:  # counted beside, as zip() costs more: most sides have a level or two
         levels.append((price, size))
-        ranked.append((price * sign, text.replace(b'","', b":") if size else b""))
+        ranked.append((price * sign, texts[at].replace(b'","', b":") if size else b""))
+        at += 1
     return levels, ranked
 
 
