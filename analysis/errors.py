@@ -2,6 +2,7 @@
 
 AnalysisError
   GapError      the tape may be incomplete where it was asked for: ask for less, or say that it does not matter
+  ModelError    a model cannot be used as it is: train it again, or use the code that made it
   ArchiveError  an archive is not what its manifest says: export again, or fetch it again
 """
 
@@ -18,3 +19,7 @@ class GapError(AnalysisError):
 
 class ArchiveError(AnalysisError):
     """Files of an archive are missing or are not those its manifest names."""
+
+
+class ModelError(AnalysisError):
+    """A stored model is damaged, or its features are not what they were when it was trained."""

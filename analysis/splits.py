@@ -29,6 +29,10 @@ class Spans:
         if (self.end < self.start).any():
             raise ValueError("a label ends before its decision")
 
+    def take(self, rows: Ints) -> "Spans":
+        """Some of the rows."""
+        return Spans(self.start[rows], self.end[rows], None if self.event is None else self.event[rows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
@@ -67,6 +71,22 @@ def walk_forward(
         train &= ~_same_event(spans, test)
         if train.sum() >= least_train:
             yield Split(np.flatnonzero(train), np.flatnonzero(test))
+
+
+def time_ordered(spans: Spans, share: float, embargo_ns: int = 0) -> Split:
+    """The last rows by decision time are the test; what was known before the first of them trains.
+
+    Args:
+        spans: Rows, in any order.
+        share: Of the rows that shall be tested, above 0 and below 1; rows decided at one instant stay together.
+        embargo_ns: How long before the first test decision a training label must have ended.
+    """
+    if not 0 < share < 1 or not len(spans.start):
+        raise ValueError("a test part takes a share of the rows between 0 and 1")
+    cut = int(np.sort(spans.start)[int(len(spans.start) * (1 - share))])
+    test = spans.start >= cut
+    train = (spans.end < cut - embargo_ns) & ~_same_event(spans, test)
+    return Split(np.flatnonzero(train), np.flatnonzero(test))
 
 
 def combinatorial(spans: Spans, folds: int, test_folds: int, embargo_ns: int = 0) -> Iterator[Split]:

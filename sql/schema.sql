@@ -214,6 +214,71 @@ GRANT SELECT ON TABLE load_ledger TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE load_ledger TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE load_ledger TO tapedeck_writer;
 
+CREATE TABLE model (
+    name text NOT NULL,
+    version text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    dataset text NOT NULL,
+    baseline text NOT NULL,
+    features jsonb NOT NULL,
+    sources jsonb NOT NULL,
+    first_decision_at timestamp with time zone NOT NULL,
+    last_label_at timestamp with time zone NOT NULL,
+    row_count bigint NOT NULL,
+    seed bigint NOT NULL,
+    code text NOT NULL,
+    trees bigint NOT NULL,
+    share double precision NOT NULL,
+    facts jsonb NOT NULL,
+    registered_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT model_pkey PRIMARY KEY (name, version),
+    CONSTRAINT model_row_count_check CHECK ((row_count >= 0)),
+    CONSTRAINT model_share_check CHECK (((share >= (0)::double precision) AND (share <= (1)::double precision))),
+    CONSTRAINT model_trees_check CHECK ((trees >= 0))
+);
+COMMENT ON TABLE model IS 'Models that were trained; their trees are files in models/<name>/<version> of the home. Written by tapedeck-analysis train and score, never updated.';
+COMMENT ON COLUMN model.name IS 'Name of the model.';
+COMMENT ON COLUMN model.version IS 'UTC time of its making and the begin of the SHA-256 of its trees; sorts by time.';
+COMMENT ON COLUMN model.created_at IS 'When it was trained, UTC.';
+COMMENT ON COLUMN model.dataset IS 'Set of rows it was trained on.';
+COMMENT ON COLUMN model.baseline IS 'Forecast that it corrects, such as the market price.';
+COMMENT ON COLUMN model.features IS 'Object: feature -> SHA-256 of its definition, hexadecimal; a model whose features changed is refused.';
+COMMENT ON COLUMN model.sources IS 'Object: data file -> SHA-256 of its bytes, hexadecimal.';
+COMMENT ON COLUMN model.first_decision_at IS 'First decision time among its training rows, UTC, microseconds truncated.';
+COMMENT ON COLUMN model.last_label_at IS 'When the last of its training labels was known, UTC, microseconds truncated.';
+COMMENT ON COLUMN model.row_count IS 'Training rows.';
+COMMENT ON COLUMN model.seed IS 'Of every random choice of its training.';
+COMMENT ON COLUMN model.code IS 'Version of tapedeck and hash of the sources that trained it.';
+COMMENT ON COLUMN model.trees IS 'Number of trees; 0 where no correction of the baseline earned its place.';
+COMMENT ON COLUMN model.share IS 'Share of the trees'' correction that is used, 0 to 1.';
+COMMENT ON COLUMN model.facts IS 'The whole of its model.json.';
+COMMENT ON COLUMN model.registered_at IS 'When the row was written, UTC.';
+GRANT SELECT ON TABLE model TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE model TO tapedeck_trainer;
+
+CREATE TABLE prediction (
+    model_name text NOT NULL,
+    model_version text NOT NULL,
+    subject text NOT NULL,
+    decided_at timestamp with time zone NOT NULL,
+    probability double precision NOT NULL,
+    baseline double precision,
+    scored_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT prediction_pkey PRIMARY KEY (model_name, model_version, subject, decided_at),
+    CONSTRAINT prediction_baseline_check CHECK (((baseline >= (0)::double precision) AND (baseline <= (1)::double precision))),
+    CONSTRAINT prediction_probability_check CHECK (((probability >= (0)::double precision) AND (probability <= (1)::double precision)))
+);
+COMMENT ON TABLE prediction IS 'What a model said of a subject at a decision time, once each. Written by tapedeck-analysis score, never updated.';
+COMMENT ON COLUMN prediction.model_name IS 'Which model (model).';
+COMMENT ON COLUMN prediction.model_version IS 'Which version of it (model).';
+COMMENT ON COLUMN prediction.subject IS 'What it is about: the venue''s id of a market or question, or a symbol.';
+COMMENT ON COLUMN prediction.decided_at IS 'Decision time: nothing received later was used, UTC, microseconds truncated.';
+COMMENT ON COLUMN prediction.probability IS 'Forecast that the label is 1, 0 to 1.';
+COMMENT ON COLUMN prediction.baseline IS 'The forecast that was corrected, 0 to 1; NULL where there was none.';
+COMMENT ON COLUMN prediction.scored_at IS 'When the row was written, UTC.';
+GRANT SELECT ON TABLE prediction TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE prediction TO tapedeck_trainer;
+
 CREATE TABLE quarantine (
     journal_id text NOT NULL,
     segment integer NOT NULL,
@@ -363,6 +428,7 @@ COMMENT ON COLUMN schema_migration.checksum IS 'SHA-256 of the file as applied, 
 COMMENT ON COLUMN schema_migration.applied_at IS 'When it was applied, UTC.';
 GRANT SELECT ON TABLE schema_migration TO tapedeck_reader;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_replay;
+GRANT SELECT ON TABLE schema_migration TO tapedeck_trainer;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_writer;
 
 CREATE TABLE session (
@@ -482,6 +548,7 @@ GRANT SELECT ON TABLE venue TO tapedeck_reader;
 ALTER TABLE instrument ADD CONSTRAINT instrument_venue_fkey FOREIGN KEY (venue) REFERENCES venue(name);
 ALTER TABLE instrument_history ADD CONSTRAINT instrument_history_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES instrument(instrument_id);
 ALTER TABLE load_ledger ADD CONSTRAINT load_ledger_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
+ALTER TABLE prediction ADD CONSTRAINT prediction_model_name_model_version_fkey FOREIGN KEY (model_name, model_version) REFERENCES model(name, version);
 ALTER TABLE replay_ledger ADD CONSTRAINT replay_ledger_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
 ALTER TABLE replayed_block ADD CONSTRAINT replayed_block_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
 ALTER TABLE replayed_trade ADD CONSTRAINT replayed_trade_journal_id_segment_position_fkey FOREIGN KEY (journal_id, segment, "position") REFERENCES replayed_block(journal_id, segment, "position") ON DELETE CASCADE;

@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 import recorder
-from analysis.cli import audit, bars, export, features
+from analysis.cli import audit, bars, evaluate, export, features, report, score, train
 from analysis.cli.common import Context
 from recorder.errors import ConfigError, RecorderError, StoreUnavailable
 
@@ -54,6 +54,10 @@ COMMANDS = [
     bars,
     features,
     audit,
+    train,
+    evaluate,
+    report,
+    score,
 ]
 
 for command in COMMANDS:

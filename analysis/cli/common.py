@@ -42,6 +42,17 @@ class Context(NamedTuple):
         """The settings of the appliance."""
         return Settings.load(self.config)
 
+    def database_url(self) -> str:
+        """The database of the appliance.
+
+        Raises:
+            StoreUnavailable: the embedded server was never started.
+            ConfigError: the address or its password cannot be read.
+        """
+        from analysis.load.postgres import PostgresSource
+
+        return PostgresSource.of(self.settings()).url
+
 
 def instant(text: str) -> datetime:
     """A UTC instant as a person writes it; a text without an offset is UTC.

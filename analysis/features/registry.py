@@ -53,7 +53,7 @@ class Registry(Generic[V, R]):
     def __init__(self) -> None:
         self._features: dict[str, Feature[V, R]] = {}
 
-    def add(self, name: str, family: str, needs: Iterable[str], **choices: Iterable[int]) -> Callable[[F], F]:
+    def add(self, name: str, family: str, needs: Iterable[str], **choices: Iterable[int | str]) -> Callable[[F], F]:
         """Register a function; `add("ret_{k}", ..., k=(1, 5))` makes ret_1 and ret_5 of it, called with k."""
 
         def register(function: F) -> F:

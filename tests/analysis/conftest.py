@@ -25,7 +25,20 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-NEEDED = ("numpy", "talib", "polars", "duckdb", "skfolio", "pyarrow", "adbc_driver_postgresql")
+NEEDED = (
+    "numpy",
+    "talib",
+    "polars",
+    "duckdb",
+    "skfolio",
+    "pyarrow",
+    "adbc_driver_postgresql",
+    "xgboost",
+    "optuna",
+    "distributed",
+    "jinja2",
+    "matplotlib",
+)
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 

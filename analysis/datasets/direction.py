@@ -1,0 +1,158 @@
+"""Direction of a price from candles: bar features, labels after an execution delay, even odds to beat."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analysis.arrays import DAY, MINUTE, Gaps
+from analysis.bars import Bars, on_grid
+from analysis.datasets.files import floats, found, instants
+from analysis.datasets.frame import Dataset, file_hash, texts
+from analysis.definition import definitions
+from analysis.features import BARS, DELAY_NS, BarView
+from analysis.labels import Path as Prices
+from analysis.labels import direction
+
+_NEEDS_TRADES = {
+    "close_vs_vwap_day",
+    "vol_z_tod",
+    "trade_count_z",
+    "avg_trade_size_ratio",
+    "tfi_1",
+    "tfi_5",
+    "tfi_15",
+    "amihud_60",
+    "kyle_lambda_60",
+    "impact_r2_60",
+}
+FEATURES = tuple(feature.name for feature in BARS if feature.name not in _NEEDS_TRADES)
+"""The bar features that open, high, low, close and volume can give."""
+
+
+def candles(path: Path, symbol: str = "symbol", begin: str = "date") -> Mapping[str, Bars]:
+    """Series of a file of candles: symbol -> bars, oldest first.
+
+    Args:
+        path: Parquet with open, high, low, close, volume.
+        symbol: Column that tells series apart; without such a column the file is one series of its own name.
+        begin: Column of the open time, UTC.
+    """
+    rows = pl.read_parquet(path)
+    if symbol not in rows.columns:
+        rows = rows.with_columns(pl.lit(path.stem).alias(symbol))
+    return {
+        str(name): _bars(part)
+        for (name,), part in rows.rename({begin: "date"}).sort("date").group_by(symbol, maintain_order=True)
+    }
+
+
+def dataset(
+    name: str,
+    series: Mapping[str, Bars],
+    sources: Mapping[str, str],
+    *,
+    horizon_bars: int,
+    every_bars: int = 1,
+    delay_bars: int = 1,
+) -> Dataset:
+    """Rows of all series at regular decision times.
+
+    A row is decided a watermark delay after the end of a bar; the label begins `delay_bars` later. Bars that are
+    missing in a series are gaps: nothing is carried across them. The rows of one UTC day are one event, whatever the
+    symbol: series of one day move together.
+
+    Args:
+        name: Of the set.
+        series: Symbol -> bars of one width.
+        sources: File -> SHA-256 of where they come from.
+        horizon_bars: How long a position is held.
+        every_bars: Bars between two decisions.
+        delay_bars: From decision to execution.
+    """
+    parts = [_rows(symbol, bars, horizon_bars, every_bars, delay_bars) for symbol, bars in series.items()]
+
+    def joined(column: str) -> Any:
+        return np.concatenate([part[column] for part in parts])
+
+    start = joined("start")
+    return Dataset(
+        name=name,
+        baseline="even odds",
+        features={feature: joined(feature) for feature in FEATURES},
+        definitions=definitions(BARS[feature] for feature in FEATURES),
+        sources=sources,
+        label=joined("label"),
+        market=np.full(len(start), 0.5),
+        start=start,
+        end=joined("end"),
+        event=np.datetime_as_string((start // DAY).astype("datetime64[D]")),
+        subject=joined("subject"),
+        horizon=texts(len(start), f"{horizon_bars} bars"),
+        tier=joined("subject"),
+        category=texts(len(start), "direction"),
+        weight=np.ones(len(start)),
+    )
+
+
+def load(folder: Path) -> Dataset:
+    """Five crypto pairs in five-minute candles: up or down over the next hour, decided every quarter of an hour.
+
+    Raises:
+        DataMissing: The file is not there.
+    """
+    path = found(folder, "crypto_5m_ohlcv.parquet")
+    return dataset("crypto_5m", candles(path), {path.name: file_hash(path)}, horizon_bars=12, every_bars=3)
+
+
+def _rows(symbol: str, bars: Bars, horizon: int, every: int, delay: int) -> dict[str, Any]:
+    """Columns of one series; rows without a label are left out."""
+    width = int(bars.end[0] - bars.start[0])
+    gaps = _missing(bars, width)
+    grid = on_grid(bars, int(bars.start[0]), int(bars.end[-1]), width, gaps)
+    at = np.arange(every - 1, len(grid), every)
+    times = grid.end[at] + DELAY_NS
+    prices = Prices(bars.end, bars.close, int(bars.end[-1]) + DELAY_NS, gaps)
+    labels = direction(prices, times, horizon * width, delay * width)
+    known = labels.known() & ~np.isnan(grid.close[at])
+    view = BarView(grid, at[known])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {name: BARS[name].compute(view) for name in FEATURES}
+    answered = labels.take(known)
+    return {
+        **values,
+        "label": answered.value,
+        "start": answered.start,
+        "end": answered.end,
+        "subject": texts(len(answered), symbol),
+    }
+
+
+def _missing(bars: Bars, width: int) -> Gaps:
+    """Where the series has no bar: nobody says whether nothing traded or nobody looked."""
+    hole = np.flatnonzero(np.diff(bars.start) > width)
+    return Gaps(bars.end[hole], bars.start[hole + 1])
+
+
+def _bars(rows: pl.DataFrame) -> Bars:
+    start = instants(rows, "date")
+    width = int(np.diff(start).min()) if len(start) > 1 else MINUTE
+    unknown = np.full(len(start), np.nan)
+    return Bars(
+        start=start,
+        end=start + width,
+        open=floats(rows, "open"),
+        high=floats(rows, "high"),
+        low=floats(rows, "low"),
+        close=floats(rows, "close"),
+        volume=floats(rows, "volume"),
+        notional=unknown,
+        vwap=unknown,
+        trade_count=np.zeros(len(start), np.int64),
+        buy_volume=unknown,
+        sell_volume=unknown,
+        signed_notional=unknown,
+        coverage=np.ones(len(start)),
+    )

@@ -1,0 +1,118 @@
+"""A training frame in Parquet parts, for sets that do not fit into one process.
+
+Every part has all columns of its rows, so that features and labels can never come from different cuts of the rows.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from analysis.arrays import Bools
+from analysis.datasets.frame import Dataset
+from recorder.errors import ConfigError
+
+KEYS = ("label", "market", "start", "end", "event", "subject", "horizon", "tier", "category", "weight")
+_KEY = "row."  # before the name of a key column, so that a feature may have any name
+_ABOUT = b"tapedeck.dataset"
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Files of one frame, in order."""
+
+    files: tuple[Path, ...]
+    lengths: tuple[int, ...]
+
+    def masks(self, rows: Bools) -> list[Bools]:
+        """The mask of all rows, cut into the parts."""
+        return np.split(rows, np.cumsum(self.lengths)[:-1])
+
+
+def write(rows: Dataset, folder: Path, rows_per_part: int = 100_000) -> Parts:
+    """Write a frame into a folder, part by part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "name": rows.name,
+        "baseline": rows.baseline,
+        "definitions": dict(rows.definitions),
+        "sources": dict(rows.sources),
+    }
+    for number, first in enumerate(range(0, max(len(rows), 1), rows_per_part)):
+        part = rows.take(slice(first, first + rows_per_part))
+        columns = {_KEY + key: pa.array(getattr(part, key)) for key in KEYS}
+        table = pa.table({**columns, **{name: pa.array(values) for name, values in part.features.items()}})
+        table = table.replace_schema_metadata({_ABOUT: json.dumps(about).encode()})
+        pq.write_table(table, folder / f"part-{number:05}.parquet", compression="zstd")
+    return open_parts(folder)
+
+
+def has_parts(folder: Path) -> bool:
+    """Whether a folder holds a frame in parts."""
+    return any(folder.glob("part-*.parquet"))
+
+
+def open_parts(folder: Path) -> Parts:
+    """The parts in a folder.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    files = tuple(sorted(folder.glob("part-*.parquet")))
+    if not files:
+        raise ConfigError(f"{folder} holds no parts of a training frame (part-00000.parquet and on)")
+    return Parts(files, tuple(pq.read_metadata(file).num_rows for file in files))
+
+
+def read(parts: Parts, rows: Bools | None = None) -> Dataset:
+    """The frame, or some of its rows, with all features; a part at a time is read."""
+    return _read(parts, _names(parts), rows)
+
+
+def keys(parts: Parts) -> Dataset:
+    """The frame without its features: a few numbers for each row, and the features' definitions."""
+    return _read(parts, [], None)
+
+
+def _names(parts: Parts) -> list[str]:
+    return list(_about(parts)["definitions"])
+
+
+def _about(parts: Parts) -> dict[str, dict[str, str]]:
+    found = (pq.read_schema(parts.files[0]).metadata or {}).get(_ABOUT)
+    if found is None:
+        raise ConfigError(f"{parts.files[0]} is no part of a training frame")
+    about: dict[str, dict[str, str]] = json.loads(found)
+    return about
+
+
+def _read(parts: Parts, names: Sequence[str], rows: Bools | None) -> Dataset:
+    about = _about(parts)
+    columns = [*(_KEY + key for key in KEYS), *names]
+    masks = parts.masks(rows) if rows is not None else [None] * len(parts.files)
+    tables = []
+    for file, mask in zip(parts.files, masks, strict=True):
+        table = pq.read_table(file, columns=columns)
+        tables.append(table if mask is None else table.filter(pa.array(mask)))
+    table = pa.concat_tables(tables)
+
+    def column(name: str) -> Any:
+        values = table.column(name)
+        if pa.types.is_string(values.type):
+            return np.array(pc.fill_null(values, "").to_pylist(), dtype=np.str_)
+        return np.asarray(values.to_numpy())
+
+    return Dataset(
+        name=str(about["name"]),
+        baseline=str(about["baseline"]),
+        definitions=about["definitions"],
+        sources=about["sources"],
+        features={name: column(name) for name in names},
+        **{key: column(_KEY + key) for key in KEYS},
+    )

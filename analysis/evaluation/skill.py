@@ -1,0 +1,74 @@
+"""Skill: what a forecast saves against a baseline on the same rows, with an interval that knows of events."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.arrays import Floats
+
+RESAMPLES = 2000
+COVERAGE = 0.95
+LEAST_EVENTS = 10
+"""With fewer events an interval says nothing."""
+
+_ZERO = 1e-9  # the same forecast by two ways of rounding is no difference
+_BLOCK = 2_000_000  # draws held at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """Mean loss of the baseline less that of the model; above 0 the model is better."""
+
+    value: float
+    low: float  # of the interval; NaN with fewer than LEAST_EVENTS events
+    high: float
+    events: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval lies above zero."""
+        return self.low > _ZERO
+
+    @property
+    def harm(self) -> bool:
+        """Whether the interval lies below zero: the model is worse."""
+        return self.high < -_ZERO
+
+
+def skill(baseline: Floats, model: Floats, weight: Floats, event: npt.NDArray[np.generic], seed: int) -> Skill:
+    """Difference of two losses with a bootstrap of events.
+
+    Args:
+        baseline: (n,) losses.
+        model: (n,) losses on the same rows.
+        weight: (n,)
+        event: (n,) whole events are drawn: their markets are decided together.
+        seed: Of the draws.
+    """
+    return paired((baseline - model) * weight, weight, event, seed)
+
+
+def paired(gain: Floats, weight: Floats, event: npt.NDArray[np.generic], seed: int) -> Skill:
+    """Sum of gains over sum of weights, with a bootstrap of events.
+
+    Args:
+        gain: (n,) already weighted.
+        weight: (n,) what a gain is per.
+        event: (n,)
+        seed: Of the draws.
+    """
+    _, index = np.unique(event, return_inverse=True)
+    gains, weights = np.bincount(index, gain), np.bincount(index, weight)
+    count = len(gains)
+    value = float(gains.sum() / weights.sum())
+    if count < LEAST_EVENTS:
+        return Skill(value, float("nan"), float("nan"), count)
+    rng = np.random.default_rng(seed)
+    means = []
+    for first in range(0, RESAMPLES, max(1, _BLOCK // count)):
+        draws = rng.integers(0, count, (min(max(1, _BLOCK // count), RESAMPLES - first), count))
+        means.append(gains[draws].sum(axis=1) / weights[draws].sum(axis=1))
+    tail = (1 - COVERAGE) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Skill(value, float(low), float(high), count)
