@@ -17,8 +17,8 @@
 # # 01 · A first look at the tape
 #
 # Before any number is computed from a recording, one question comes first: *is it all there?* A quiet hour and an
-# hour in which nobody was looking give the same empty rows. Tapedeck tells them apart, because every hole is a row
-# of the table `gap`.
+# hour in which nobody was looking give the same empty rows. Tapedeck tells them apart, because every hole is a row of
+# the table `gap`.
 #
 # What this notebook reads is decided by the environment, as in all of them: `TAPEDECK_TAPE` names an archive or a
 # database; without it the database of the appliance is read (`make run` fills one), and where there is none, a day of
@@ -45,8 +45,8 @@ extent.streams(tape.source, tape.venue, tape.start, tape.end).to_pandas()
 # %% [markdown]
 # ## Rows over time
 #
-# A stream that thins out is not yet a fault, and one that does not may still have holes: a shaded step is one in which
-# a gap was declared, or which nobody recorded. Only an unshaded empty step means that nothing happened.
+# A stream that thins out is not yet a fault, and one that does not may still have holes: a shaded step is one in
+# which a gap was declared, or which nobody recorded. Only an unshaded empty step means that nothing happened.
 
 # %%
 counts = extent.counts(*tape.where, every=(tape.end - tape.start) / notebook.sized(96, 48))
@@ -69,8 +69,8 @@ plots.missing(gaps, nanoseconds(tape.start), nanoseconds(tape.end))
 # ## Reading it honestly
 #
 # `load` refuses a range that is not whole unless told otherwise. `on_gap="mask"` takes it and marks the rows beside a
-# hole, so that they can be left out of whatever is computed next; anything that trains a model should keep the default,
-# `"raise"`.
+# hole, so that they can be left out of whatever is computed next; anything that trains a model should keep the
+# default, `"raise"`.
 
 # %%
 trades = load.trades(*tape.where, on_gap="mask")

@@ -39,9 +39,9 @@ gaps = holes(load.gaps(*tape.where))
 # %% [markdown]
 # ## Time bars
 #
-# Minutes are made first, everything longer is rolled up from them. A minute without a trade has **no** bar: nothing is
-# carried forward in storage. `on_grid` gives one row a minute when a calculation needs neighbours in time; it fills
-# a quiet minute with the previous close and leaves a minute unknown that was not recorded throughout.
+# Minutes are made first, everything longer is rolled up from them. A minute without a trade has **no** bar: nothing
+# is carried forward in storage. `on_grid` gives one row a minute when a calculation needs neighbours in time; it
+# fills a quiet minute with the previous close and leaves a minute unknown that was not recorded throughout.
 
 # %%
 minutes = time_bars(trades, TIMEFRAMES["1m"], gaps)
@@ -87,8 +87,9 @@ plots.indicators(grid, every_minute)
 # ## Bars by what happened
 #
 # A clock does not know when the market is busy. Tick, volume and dollar bars end when enough was traded, so a busy
-# hour has many and a quiet one few. Their returns tend to be closer to normal: compare the excess kurtosis, which is 0
-# for the normal curve. The thresholds are set so that each kind has about as many bars as there are five-minute bars.
+# hour has many and a quiet one few. Their returns tend to be closer to normal: compare the excess kurtosis, which is
+# 0 for the normal curve. The thresholds are set so that each kind has about as many bars as there are five-minute
+# bars.
 
 # %%
 five = roll_up(minutes, TIMEFRAMES["5m"], gaps)

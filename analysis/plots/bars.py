@@ -1,6 +1,7 @@
 """Figures of bars and of the indicators computed from them."""
 
 from collections.abc import Mapping
+from statistics import NormalDist
 
 import numpy as np
 
@@ -9,12 +10,14 @@ from analysis.bars import Bars
 from analysis.plots.style import (
     BLUE,
     CYCLE,
+    DASHES,
     FAINT,
     GREEN,
     INK,
     ORANGE,
     RED,
     Picture,
+    key,
     picture,
     stamps,
     styled,
@@ -46,15 +49,16 @@ def candles(bars: Bars, title: str, overlays: Mapping[str, Floats] | None = None
         price.bar(
             middle[mask], body, width, bottom=bars.open[mask], color=face, edgecolor=colour, linewidth=0.9, zorder=2
         )
-    for (name, values), colour in zip((overlays or {}).items(), CYCLE, strict=False):
-        price.plot(middle, values, color=colour, label=name, linewidth=1.2, zorder=3)
-    if overlays:
-        price.legend(loc="best", ncols=3)
-    known = np.concatenate([bars.low, bars.high])
+    lines = overlays or {}
+    for (name, values), colour, dash in zip(lines.items(), CYCLE, DASHES, strict=False):
+        price.plot(middle, values, color=colour, linestyle=dash, label=name, linewidth=1.2, zorder=3)
+    if lines:
+        key(price)
+    known = np.concatenate([bars.low, bars.high, *lines.values()])
     known = known[np.isfinite(known)]
     if len(known):
-        pad = 0.05 * float(np.ptp(known)) or 1e-6
-        price.set_ylim(float(known.min()) - pad, float(known.max()) + pad)
+        reach = float(np.ptp(known)) or 1e-6 * float(known[0])
+        price.set_ylim(float(known.min()) - 0.05 * reach, float(known.max()) + 0.05 * reach)
     volume.bar(middle, bars.buy_volume, width, color=BLUE, label="takers bought")
     volume.bar(middle, bars.sell_volume, width, bottom=bars.buy_volume, color=ORANGE, hatch="///", label="takers sold")
     other = bars.volume - bars.buy_volume - bars.sell_volume
@@ -63,7 +67,7 @@ def candles(bars: Bars, title: str, overlays: Mapping[str, Floats] | None = None
     for panel in (price, volume):
         for at in np.flatnonzero(bars.coverage < 1.0):
             panel.axvspan(*stamps(np.array([bars.start[at], bars.end[at]])), color=FAINT, alpha=0.25, linewidth=0)
-    volume.legend(loc="upper right", ncols=3)
+    key(volume)
     price.set_ylabel("price, quote units")
     volume.set_ylabel("volume, base")
     time_axis(volume)
@@ -94,7 +98,7 @@ def indicators(bars: Bars, columns: Mapping[str, Floats]) -> Picture:
     macd.plot(at, columns["macd"], color=BLUE, label="MACD 12/26")
     macd.plot(at, columns["macd_signal"], color=ORANGE, linestyle="--", label="signal 9")
     macd.set_ylabel("quote units")
-    macd.legend(loc="upper left", ncols=3)
+    key(macd)
     atr.plot(at, 1e4 * columns["atr_14"] / bars.close, color=RED)
     atr.set(ylabel="ATR 14, bp of price", ylim=(0, None))
     time_axis(atr)
@@ -109,32 +113,26 @@ def kinds(bars_by_kind: Mapping[str, Bars]) -> Picture:
         bars_by_kind: Name -> bars of the same trades.
 
     Returns:
-        Left: number of trades in a bar, as a distribution. Right: log returns of the closes in standard deviations,
-        against the normal curve; the legend tells how many bars there are and their excess kurtosis.
+        Left: number of trades in a bar, as a distribution. Right: sorted log returns of the closes against those of a
+        normal curve, both in standard deviations; tails that are fatter bend away from the line. The legend tells how
+        many bars there are and their excess kurtosis.
     """
     figure, panels = picture(1, 2, height=3.8)
     many, shape = panels[0]
-    grid = np.linspace(-5, 5, 41)
     for (name, bars), colour, dash in zip(bars_by_kind.items(), CYCLE, ("-", "--", "-.", ":", "-", "--"), strict=False):
         count = np.sort(bars.trade_count)
         many.step(count, np.arange(1, len(count) + 1) / max(len(count), 1), color=colour, linestyle=dash, label=name)
         move = np.diff(np.log(bars.close))
         z = (move - move.mean()) / move.std() if len(move) > 2 and move.std() > 0 else np.zeros(0)
         kurtosis = float((z**4).mean() - 3) if len(z) else float("nan")
-        share, _ = np.histogram(np.clip(z, -5, 5), grid)
-        shape.stairs(
-            share / max(len(z), 1) / (grid[1] - grid[0]),
-            grid,
-            color=colour,
-            linestyle=dash,
-            linewidth=1.3,
-            label=f"{name}: {len(bars)} bars, kurtosis {kurtosis:+.1f}",
-        )
-    shape.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=INK, linewidth=0.9, label="normal")
+        normal = [NormalDist().inv_cdf((i + 0.5) / len(z)) for i in range(len(z))]
+        told = f"{name}: {len(bars)} bars, kurtosis {kurtosis:+.1f}"
+        shape.plot(normal, np.sort(z), color=colour, linestyle=dash, linewidth=1.5, label=told)
+    shape.plot([-3, 3], [-3, 3], color=INK, linewidth=0.9, label="normal")
     many.set(xscale="log", xlabel="trades in a bar (log)", ylabel="share of bars", title="Trades in a bar")
     many.legend(loc="lower right")
-    shape.set(xlabel="return, standard deviations", ylabel="density", title="Returns of closes")
-    top = shape.get_ylim()[1]
-    shape.set_ylim(0, 1.75 * top)
+    many.xaxis.set_major_formatter("{x:g}")
+    shape.set(xlabel="expected of a normal curve, standard deviations", ylabel="return, standard deviations")
+    shape.set_title("Returns of closes, quantile by quantile")
     shape.legend(loc="upper left")
     return figure

@@ -33,6 +33,7 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW = (
 )
 INK, FAINT = "#222222", "#9a9a9a"
 CYCLE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
+DASHES = ("-", "--", "-.", ":", "-", "--")
 
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
@@ -59,7 +60,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.4,
 }
 
-Grid = npt.NDArray[np.object_]
+Grid = npt.NDArray[Any]
 """(rows, columns) of Axes."""
 
 
@@ -111,6 +112,11 @@ def time_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set_xlabel("time, UTC")
+
+
+def key(axes: Axes, columns: int = 5) -> None:
+    """The legend of a panel above it, to the right of its title, where it hides nothing."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, borderaxespad=0.2, handlelength=2.2)
 
 
 def nothing(axes: Axes, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -10,15 +11,24 @@ from typing import Any
 import jupytext
 import nbformat
 import pytest
+import real_tape
 from jupyter_client.manager import KernelManager
 from market_data import ROOT, data_folder
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from recorder.database import with_database
+from recorder.migrate import drop_database, migrate
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
 FIGURES = {
     "01_first_look": 3,
     "02_bars_and_indicators": 4,
+    "03_microstructure": 5,
+    "04_features": 4,
+    "05_prediction_markets": 4,
+    "06_direction_of_crypto": 3,
+    "07_monitoring": 3,
 }
 LOGIC = (
     ast.FunctionDef,
@@ -37,6 +47,8 @@ LOGIC = (
     ast.GeneratorExp,
 )
 OURS_ARE_ERRORS = "import warnings; warnings.filterwarnings('error', module=r'analysis|__main__')"
+
+NEEDS_BOOKS = {"03_microstructure"}
 
 each = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -90,10 +102,24 @@ def images(book: Any) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs(book))
 
 
+@pytest.fixture(scope="session")
+def binance(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of real trades, quotes and books."""
+    url = with_database(postgres, f"tapedeck_test_{secrets.token_hex(6)}")
+    migrate(url)
+    root = tmp_path_factory.mktemp("binance")
+    real_tape.archive(url, root)
+    drop_database(url)
+    return root
+
+
 @each
-def test_a_notebook_runs_to_its_end_and_shows_its_figures(source: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs_to_its_end_and_shows_its_figures(
+    source: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    needed = {"TAPEDECK_TAPE": str(request.getfixturevalue("binance"))} if source.stem in NEEDS_BOOKS else {}
     began = time.monotonic()
-    book = run(source, tmp_path, {})
+    book = run(source, tmp_path, needed)
     assert images(book) == FIGURES[source.stem]
     told = "".join(
         output.text for output in outputs(book) if output.output_type == "stream" and output.name == "stderr"
