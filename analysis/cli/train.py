@@ -48,7 +48,12 @@ def train(
     ] = None,
     register_it: Annotated[bool, typer.Option("--register", help="Enter the model in the database, too.")] = False,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Train on Dask workers: local, or tcp://host:port of a scheduler.")
+        str | None,
+        typer.Option(
+            "--cluster",
+            help="Train on Dask workers: local, or tcp://host:port of a scheduler. While trees grow there, XGBoost "
+            "listens on a port of every interface of the workers' machines.",
+        ),
     ] = None,
 ) -> int:
     """Train a model that corrects the market price, as far as it has shown to know better, and judge it on later rows.

@@ -14,10 +14,10 @@ from analysis.evaluation.skill import Skill, paired
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a share costs beyond the middle of the market."""
+    """What a share costs beyond the middle of the market: assumptions, to be set to those of the venue."""
 
     half_spread: float = 0.01  # probability
-    fee_rate: float = 0.02  # of min(price, 1 - price), as the venue's exchange contract charges it
+    fee_rate: float = 0.02  # of min(price, 1 - price)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 trained = train(rows, splits.time_ordered(rows.spans, 0.3), seed=1)
 probability = trained.model.predict(rows.take(trained.split.test))
-folder = registry.save(trained.model, home / "models")
+folder = registry.save(trained.model, home / "models", papers)
 """
 
 from analysis.models.boost import Params
