@@ -19,13 +19,12 @@ from typing import TypeVar
 from analysis.load import Source, open_source
 from analysis.load.extent import busiest
 from analysis.load.sample import FILE, SampleSource
-from analysis.load.source import Instrument
 from recorder.errors import ConfigError, StoreUnavailable
 
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
-_LATELY = timedelta(minutes=10)
+_LATELY = (timedelta(minutes=10), timedelta(hours=6), timedelta(days=7))  # what is quiet now may not have been
 _MINUTE = timedelta(minutes=1)
 
 
@@ -100,16 +99,15 @@ def tape(
     for origin, source in _sources(environ):
         tried.append(origin)
         with suppress(StoreUnavailable), source.reading() as reader:
-            if venue is not None and symbol is not None:
-                one: Instrument | None = next(iter(reader.instruments(venue, [symbol])), None)
-            else:
-                one = busiest(reader, frozenset(needs), _LATELY)
-            until = reader.recorded_until(one.venue) if one is not None else None
-            if one is not None and until is not None:
-                end = _minute(until) + _MINUTE
+            asked = (venue, symbol) if venue is not None and symbol is not None else None
+            looks = (busiest(reader, frozenset(needs), lately, asked) for lately in _LATELY)
+            found = next((one for one in looks if one is not None), None)
+            if found is not None:
+                one, last = found
+                end = _minute(last) + _MINUTE
                 start = max(_minute(one.first_seen), end - timedelta(hours=hours))
                 return Excerpt(source, origin, one.venue, one.symbol, start, end)
-    what = f"{venue} {symbol}" if symbol else f"any instrument with {', '.join(needs)} rows"
+    what = f"{', '.join(needs)} rows" + (f" of {venue} {symbol}" if symbol else "")
     raise NothingToRead(
         f"Nothing to show: no tape with {what} in {', '.join(tried) or 'any place'}. "
         "`make run` records one in a minute; or set TAPEDECK_TAPE to an archive that tapedeck-analysis export wrote."

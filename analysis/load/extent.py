@@ -1,15 +1,16 @@
 """What a tape holds: its streams, and of a range how many rows stand when and what is missing there."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
+from analysis.arrays import Ints
 from analysis.load import holes
 from analysis.load.frames import named, nanoseconds
 from analysis.load.rows import Where, instruments, open_source, ordered_rows
 from analysis.load.source import Instrument, Range, Reader
-from analysis.load.tables import LAYOUTS, UTC_US
+from analysis.load.tables import LAYOUTS, UTC_US, Layout
 
 NS_A_SECOND = 1_000_000_000
 
@@ -25,7 +26,7 @@ _STREAMS = pa.schema(
         "missing_s": pa.float64(),
     }
 )
-_COUNTS = pa.schema({"start": UTC_US, "channel": pa.string(), "rows": pa.int64(), "missing_share": pa.float64()})
+COUNTS = pa.schema({"start": UTC_US, "channel": pa.string(), "rows": pa.int64(), "missing_share": pa.float64()})
 
 
 def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Table:
@@ -40,11 +41,7 @@ def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Tab
     with open_source(source).reading() as reader:
         for one in reader.instruments(venue):
             for layout in LAYOUTS:
-                parts = [
-                    nanoseconds(table[layout.clock])
-                    for table in ordered_rows(reader, layout, [one], span, [layout.clock])
-                ]
-                at = np.concatenate([np.zeros(0, np.int64), *parts])
+                at = _times(reader, layout, one, span)
                 found = holes.missing(reader, [one], layout.name, span)
                 rows.append(
                     {
@@ -75,9 +72,7 @@ def counts(source: Where, venue: str, symbol: str, start: datetime, end: datetim
     with open_source(source).reading() as reader:
         one = instruments(reader, venue, symbol)[0]
         for layout in LAYOUTS:
-            total = np.zeros(len(edges) - 1, np.int64)
-            for table in ordered_rows(reader, layout, [one], span, [layout.clock]):
-                total += np.histogram(nanoseconds(table[layout.clock]), edges)[0]
+            total, _ = np.histogram(_times(reader, layout, one, span), edges)
             gaps = holes.holes(holes.missing(reader, [one], layout.name, span))
             columns = [
                 pa.array(edges[:-1] // 1000, UTC_US),
@@ -85,7 +80,7 @@ def counts(source: Where, venue: str, symbol: str, start: datetime, end: datetim
                 pa.array(total),
                 pa.array(gaps.share(edges[:-1], edges[1:])),
             ]
-            tables.append(pa.table(columns, schema=_COUNTS))
+            tables.append(pa.table(columns, schema=COUNTS))
     return pa.concat_tables(tables).sort_by([("start", "ascending"), ("channel", "ascending")])
 
 
@@ -98,29 +93,42 @@ def missing(source: Where, venue: str, symbol: str, start: datetime, end: dateti
         return named(found, whose, [name for name in found.schema.names if name != "instrument_id"])
 
 
-def busiest(reader: Reader, channels: frozenset[str], lately: timedelta) -> Instrument | None:
+def busiest(
+    reader: Reader, channels: frozenset[str], lately: timedelta, one: tuple[str, str] | None = None
+) -> tuple[Instrument, datetime] | None:
     """The instrument with the most rows shortly before its venue's recording ends, of those with all of the channels.
 
     Args:
         reader: Of a tape.
         channels: Each must have a row.
         lately: How long before the end is looked at.
+        one: (venue, symbol): no other is looked at.
+
+    Returns:
+        It, and the time of the last of these rows; None where there is none.
     """
-    best: tuple[int, Instrument] | None = None
+    best: tuple[int, Instrument, int] | None = None
     for venue in reader.venues():
         until = reader.recorded_until(venue)
-        if until is None:
+        if until is None or (one is not None and venue != one[0]):
             continue
         span = Range(until - lately, until + timedelta(microseconds=1))
-        for one in reader.instruments(venue):
-            rows = [
-                sum(table.num_rows for table in ordered_rows(reader, layout, [one], span, [layout.clock]))
-                for layout in LAYOUTS
-                if layout.name in channels
-            ]
-            if all(rows) and (best is None or sum(rows) > best[0]):
-                best = sum(rows), one
-    return best[1] if best else None
+        for instrument in reader.instruments(venue, None if one is None else [one[1]]):
+            times = [_times(reader, layout, instrument, span) for layout in LAYOUTS if layout.name in channels]
+            rows = sum(map(len, times))
+            if all(map(len, times)) and (best is None or rows > best[0]):
+                best = rows, instrument, max(int(found[-1]) for found in times)
+    return (best[1], _instant(best[2])) if best is not None else None
+
+
+def _times(reader: Reader, layout: Layout, one: Instrument, span: Range) -> Ints:
+    """(n,) instants of the rows of a range by the clock of their table, ns, ascending."""
+    tables = ordered_rows(reader, layout, [one], span, [layout.clock])
+    return np.concatenate([np.zeros(0, np.int64), *(nanoseconds(table[layout.clock]) for table in tables)])
+
+
+def _instant(ns: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ns // 1000)
 
 
 def _missing_ns(gaps: pa.Table, span: Range) -> int:
