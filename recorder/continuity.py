@@ -41,6 +41,7 @@ class StreamState(msgspec.Struct, gc=False):
     first_ts_event_ns: int | None = None
     touched: bool = True  # since the last mark
     active: bool = False  # since the last look at what lives
+    waiting: bool = False  # asked for anew, and not accepted yet: what still comes of the old subscription ends no gap
 
 
 def _resumed(gap: Gap) -> Gap:
@@ -183,6 +184,7 @@ class Continuity:
         if state is None:
             state = states[stream.symbol] = StreamState(stream, now_ns)
         state.session_id, state.watched, state.touched, state.witness_id = session_id, True, True, None
+        state.waiting = False
 
     def unwatch(self, stream: Stream, last_frame_ns: int) -> None:
         """A person ended a subscription: not a fault, but a range without data all the same."""
@@ -201,6 +203,15 @@ class Continuity:
             if state is not None and session_id in (None, state.session_id):
                 self._open(state, cause, since_ns, session_id)
 
+    def interrupted(self, streams: Iterable[Stream], since_ns: int, session_id: int) -> None:
+        """These streams are being ended and begun again: what the venue has to say in between it says to nobody."""
+        streams = [stream for stream in streams if self.owner(stream) == session_id]
+        self.lost(streams, "disconnect", since_ns, session_id)
+        for stream in streams:
+            # Ids that rise by one prove by themselves what is missing, and a book has its snapshot.
+            if stream.channel != "book" and stream.channel not in self._contiguous:
+                self._by_channel[stream.channel][stream.symbol].waiting = True
+
     def owner(self, stream: Stream) -> int | None:
         """The session that carries a stream."""
         state = self.state(stream)
@@ -217,10 +228,11 @@ class Continuity:
 
         Where ids prove nothing, that ends a gap of its trades: a quiet market must not seem incomplete for hours.
         """
-        state = self.trades.get(stream.symbol) if stream.channel == "trade" else None
-        if state is None or state.gap is None or not state.watched or "trade" in self._contiguous:
+        state = self.state(stream)
+        if state is None or state.session_id != session_id or not state.watched:
             return
-        if state.session_id == session_id:
+        state.waiting = False
+        if state.gap is not None and stream.channel == "trade" and "trade" not in self._contiguous:
             state.touched = True
             self._close(state, now_ns, None, None, healed=False)
 
@@ -253,7 +265,9 @@ class Continuity:
         first_id = trade_id - trade.count + 1  # a merged print stands for this and all ids up to its own
         last_id = state.last_id
         if last_id is None or "trade" not in self._contiguous:
-            if state.gap is not None:
+            if ts_ns < (state.last_ts_event_ns or 0):
+                return  # told before, or overtaken: it says nothing of where the stream stands
+            if state.gap is not None and not state.waiting:
                 self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
         elif first_id - 1 <= last_id < trade_id:
             if state.gap is not None:
@@ -298,7 +312,7 @@ class Continuity:
     def quote(self, quote: Quote) -> None:
         """Account for a quote of a stream with an open gap: it ends it."""
         state = self.quotes.get(quote.symbol)
-        if state is not None and state.gap is not None and state.watched:
+        if state is not None and state.gap is not None and state.watched and not state.waiting:
             self._close(state, quote.ts_recv_ns, quote.ts_event_ns, quote.sequence, healed=False)
 
     def book(self, book: Book) -> None:

@@ -61,7 +61,7 @@ class Dialogue:
         self._noted = isinstance(decoder, Conversation)  # what its frames mean depends on what it asked for
         self.subscriber = Subscriber(self._requests)
         self._resyncs = Resyncs()
-        self._outbox: deque[str] = deque()
+        self._outbox: deque[tuple[str, ...]] = deque()  # frames of one entry leave together
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # of REST, as frames
         self._fetching: set[str] = set()
         self._next_send_s = 0.0
@@ -89,7 +89,7 @@ class Dialogue:
             carried -= gone
             if self._noted:
                 self.intake.note(Note.about("dropped", gone))
-            self._outbox += self.subscriber.drop(gone)
+            self._send(self.subscriber.drop(gone))
         self.ask(wanted - carried)
 
     def ask(self, streams: Iterable[Stream]) -> None:
@@ -107,13 +107,12 @@ class Dialogue:
         self.intake.report()
         if not self._tape.flush():
             raise ConnectFailed("the journal is full: nothing is asked for that could not be kept")
-        self._outbox += self.subscriber.ask(streams, self._clock.monotonic_s())
+        self._send(self.subscriber.ask(streams, self._clock.monotonic_s()))
 
     def ask_anew(self, stream: Stream) -> None:
         """End a stream that is silent and begin it again; what the venue had to say in between is in a gap."""
         if stream in self.subscriber.accepted and stream in self.intake.streams:
-            self.intake.lose([stream], "disconnect")
-            self._outbox += self._requests.unsubscribe([stream]) + self._requests.subscribe([stream])
+            self._begin_again([stream])
 
     # ---- what comes --------------------------------------------------------------------------------------
 
@@ -166,7 +165,7 @@ class Dialogue:
                 else:
                     _log.warning("link.refusal", venue=self._venue.name, link=self._number, reason=output.reason)
             case Reply(frame):
-                self._outbox.append(frame)
+                self._send([frame])
             case Resync(symbol, cause, reason):
                 _log.warning("book.resync", venue=self._venue.name, symbol=symbol, cause=cause, reason=reason)
                 self._resyncs.want(symbol, self._clock.monotonic_s())
@@ -197,13 +196,15 @@ class Dialogue:
             Closed: the connection is over.
         """
         frames, unanswered = self.subscriber.tick(now_s)
-        self._outbox += frames
+        self._send(frames)
         for refusal in unanswered:
             self._refused(refusal)
         self._want_books(now_s)
         while self._outbox and now_s >= self._next_send_s:
-            self._connection.send(self._outbox.popleft())
-            self._next_send_s = now_s + 1.0 / self._venue.limits.frames_per_s
+            frames_now = self._outbox.popleft()
+            for frame in frames_now:
+                self._connection.send(frame)
+            self._next_send_s = now_s + len(frames_now) / self._venue.limits.frames_per_s
             now_s = self._clock.monotonic_s()
 
     def check(self, now_s: float) -> None:
@@ -250,7 +251,25 @@ class Dialogue:
             for stream in streams:
                 self._fetch(Fetch(stream.symbol, self._venue.snapshot_path(stream.symbol)))
         elif streams:
-            self._outbox += self._requests.unsubscribe(streams) + self._requests.subscribe(streams)
+            self._begin_again(streams)
+
+    def _begin_again(self, streams: Sequence[Stream]) -> None:
+        """End streams and ask for them again, at one go: what the venue has to say in between it says to nobody.
+
+        Where one subscription carries a whole symbol, all of it is interrupted.
+        """
+        interrupted = set(streams)
+        if self._venue.limits.symbols_per_link is not None:
+            symbols = {stream.symbol for stream in streams}
+            interrupted |= {stream for stream in self.intake.streams if stream.symbol in symbols}
+        self.intake.interrupt(sorted(interrupted, key=lambda stream: (stream.channel, stream.symbol)))
+        # A session that makes its requests itself makes one for each stream: those go at the venue's pace.
+        for some in [[stream] for stream in streams] if self._noted else [streams]:
+            self._outbox.append((*self._requests.unsubscribe(some), *self._requests.subscribe(some)))
+
+    def _send(self, frames: Iterable[str]) -> None:
+        """Send these when the venue's pace allows."""
+        self._outbox += [(frame,) for frame in frames]
 
     def _fetch(self, fetch: Fetch) -> None:
         """Have a REST answer fetched, unless it is on its way."""

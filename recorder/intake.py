@@ -235,6 +235,12 @@ class Intake:
             self._tape.continuity.lost(streams, cause, self.last_frame_ns, self.session.session_id)
         self._tape.touch()
 
+    def interrupt(self, streams: Sequence[Stream]) -> None:
+        """Declare that these streams are being ended and begun again."""
+        with self._tape.lock:
+            self._tape.continuity.interrupted(streams, self.last_frame_ns, self.session.session_id)
+        self._tape.touch()
+
     # ---- streams shared with another session ---------------------------------------------------------------
 
     def note(self, note: Note) -> None:

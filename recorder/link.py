@@ -348,4 +348,8 @@ class Link:
             predecessor.retire()
             _log.info("link.took_over", venue=self._venue.name, link=self.number, whole=whole)
         dialogue.intake.inherit()
+        self._frames += predecessor._frames  # what was counted goes on as if it were one link
+        self._events += predecessor._events
+        self._quarantined += predecessor._quarantined
+        self._sessions += predecessor._sessions
         self._predecessor = None

@@ -64,18 +64,20 @@ class RankedSide:
             How many of the best levels are as they were: the lowest index that was changed, or the number of levels.
         """
         ranks, texts = self.ranks, self.texts
-        same = len(ranks)
+        same = count = len(ranks)
         for rank, text in levels:
             at = bisect_left(ranks, rank)
-            if at < len(ranks) and ranks[at] == rank:
+            if at < count and ranks[at] == rank:
                 if text:
                     texts[at] = text
                 else:
                     del ranks[at]
                     del texts[at]
+                    count -= 1
             elif text:
                 ranks.insert(at, rank)
                 texts.insert(at, text)
+                count += 1
             else:
                 continue
             if at < same:
@@ -84,6 +86,5 @@ class RankedSide:
 
     def keep(self, depth: int) -> None:
         """Forget all but the `depth` best levels."""
-        if len(self.ranks) > depth:
-            del self.ranks[depth:]
-            del self.texts[depth:]
+        del self.ranks[depth:]
+        del self.texts[depth:]

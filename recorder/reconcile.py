@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from recorder.errors import ConfigError
-from recorder.events import Channel
+from recorder.events import CHANNELS, Channel
 from recorder.simulator.truth import (
     BookItem,
     Closed,
@@ -33,6 +33,7 @@ from recorder.simulator.truth import (
 _EXAMPLES = 5
 _FOREVER = 1 << 62
 _SNAPSHOT_LATE_US = 5_000_000  # a snapshot by REST and the changes it holds already arrive this close together
+_ON_ITS_WAY_US = 1_000_000
 _SETTLED_US = 2_000_000  # after this long, nothing of an earlier part of a log is on its way any more
 
 Values = tuple[object, ...]
@@ -98,6 +99,7 @@ class StreamTruth(msgspec.Struct):
 
     items: list[Published] = []
     resets: int = 0
+    joined_us: list[int] = []  # when a second session began to carry it, to take over from the first
 
 
 class VenueTruth(msgspec.Struct):
@@ -165,6 +167,35 @@ def _held(item: Published, snapshots: Sequence[tuple[int, int]]) -> bool:
     )
 
 
+def _made_us(item: Published) -> int:
+    return item.at_us
+
+
+def _by_making(gaps: Sequence[DeclaredGap], delivered: list[tuple[int, int]]) -> list[DeclaredGap]:
+    """Gaps of messages without a time of the venue's, told by when they were made.
+
+    A gap begins at the receipt of the last message before it. What was lost behind that message may have been made
+    before that receipt, though never before the message itself was made.
+    """
+    delivered.sort()
+    receipts = [receipt for receipt, _ in delivered]
+    made = []
+    for gap in gaps:
+        before = bisect_right(receipts, gap.started_us) - 1
+        if gap.last_ts_us is None and before >= 0:
+            gap = msgspec.structs.replace(gap, started_us=min(gap.started_us, delivered[before][1] + 1))
+        made.append(gap)
+    return made
+
+
+def _overtaken(item: Published, joined_us: Sequence[int]) -> bool:
+    """Whether a message was on its way to a session as the next one took over, with a book or price that is newer.
+
+    Told after that, it would undo what the next session said. Whatever is made later, both sessions are sent.
+    """
+    return any(joined - _ON_ITS_WAY_US <= item.at_us <= joined for joined in joined_us)
+
+
 def _first(*values: int | None) -> int:
     return next(value for value in values if value is not None)
 
@@ -226,7 +257,7 @@ class _Run:
                     self._open.pop(line.c, None)
                 case Subscribed() if line.c in self._open:
                     if line.on:
-                        self._open[line.c].add((line.s, line.ch))
+                        self._begin(line)
                     elif line.why is None:
                         self._open[line.c].discard((line.s, line.ch))
                 case Reset():
@@ -248,6 +279,7 @@ class _Run:
             known = truth.streams.setdefault(stream, StreamTruth())
             known.items += [item for item in found.items if item.at_us >= truth.origin_us]
             known.resets += found.resets
+            known.joined_us += found.joined_us
 
     def _item(self, line: TradeItem | QuoteItem | BookItem) -> None:
         stream, item = _understand(line)
@@ -265,6 +297,13 @@ class _Run:
                     item.sent += 1
                     if item.whole and any(stream in carried for c, carried in self._open.items() if c != line.c):
                         item.again = True  # a book sent to a session that is being replaced: the other's book counts
+
+    def _begin(self, line: Subscribed) -> None:
+        stream = (line.s, line.ch)
+        if line.ch in CHANNELS and any(stream in carried for c, carried in self._open.items() if c != line.c):
+            truth = self._streams.setdefault((line.s, line.ch), StreamTruth())
+            truth.joined_us.append(line.t // 1000)
+        self._open[line.c].add(stream)
 
     def _in_flight(self) -> None:
         """Items after the last known ones of a connection that never closed: perhaps sent."""
@@ -407,7 +446,6 @@ def check_rows(
 
     While a session takes over from another, both carry a stream, and both may bring a message.
     """
-    declared = Declared(gaps, by_id=False)
     published: dict[tuple[int | None, Values], Published] = {}
     owed: defaultdict[tuple[int | None, Values], list[Published]] = defaultdict(list)
     for item in truth.items:
@@ -421,6 +459,7 @@ def check_rows(
     rows: Counter[tuple[int | None, Values]] = Counter()
     at: dict[tuple[int | None, Values], int] = {}
     snapshots: list[tuple[int, int]] = []
+    delivered: list[tuple[int, int]] = []  # receipt and making of what has no time of the venue's
     for row in stored:
         key = (row.ts_us, row.values)
         if row.snapshot is not None:
@@ -428,7 +467,12 @@ def check_rows(
         if row.at_us < span.since_us and key not in published:
             continue  # of a run whose truth we were not given
         rows[key] += 1
+        if row.ts_us is None:
+            latest = bisect_right(owed[key], row.at_us, key=_made_us) - 1
+            if latest >= 0:
+                delivered.append((row.at_us, owed[key][latest].at_us))
         at[key] = row.at_us
+    declared = Declared(_by_making(gaps, delivered), by_id=False)
     absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others
     lost: list[tuple[Published, int]] = []
     for key, item in published.items():
@@ -459,7 +503,8 @@ def check_rows(
         replaced[item.ts_us] -= explained  # already counted as wrong
         # Where the venue prints no time, the same values may come again much later: any of them may be the lost one.
         equal = owed[item.ts_us, item.values]
-        excused = min(short - explained, sum(declared.covers(one) or _held(one, snapshots) for one in equal))
+        held = sum(declared.covers(one) or _held(one, snapshots) or _overtaken(one, truth.joined_us) for one in equal)
+        excused = min(short - explained, held)
         check.declared += excused
         if short > explained + excused:
             check.missing += short - explained - excused

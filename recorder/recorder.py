@@ -142,8 +142,10 @@ class Recorder:
         self.continuity.restore(marks, recovered.last_frame_ns, clock.wall_ns())
         self.tape = Tape(self.journal, self.continuity, venue.name, settings.journal.pending_mb << 20, clock)
         chosen = settings.venues[key]
+        # Processes of one venue share its address. The burst stays: less would never let a heavy request through.
+        budget = msgspec.structs.replace(venue.rest, per_s=venue.rest.per_s / share.processes)
         self.rest = RestClient(
-            venue.name, chosen.rest_url or venue.rest_url, venue.rest, settings.websocket.user_agent, self.crew.stop,
+            venue.name, chosen.rest_url or venue.rest_url, budget, settings.websocket.user_agent, self.crew.stop,
             clock, random.Random(rng.getrandbits(64)),
         )  # fmt: skip
         self._fetches = Fetches(self.rest.once, clock)
@@ -254,8 +256,9 @@ def report(recorder: Recorder, settings: Settings, clock: Clock) -> Callable[[th
             metrics = recorder.metrics()
             frames, events = int(str(metrics["frames"])), int(str(metrics["events"]))
             span_s = max(now_s - last_s, 1e-9)
-            metrics["frames_per_s"] = round((frames - last_frames) / span_s, 1)
-            metrics["events_per_s"] = round((events - last_events) / span_s, 1)
+            # While a session takes over, what the old one counted is missing for a moment.
+            metrics["frames_per_s"] = round(max(0, frames - last_frames) / span_s, 1)
+            metrics["events_per_s"] = round(max(0, events - last_events) / span_s, 1)
             last_frames, last_events, last_s = frames, events, now_s
             state, detail = recorder.state()
             health.write(state, detail, metrics)

@@ -178,10 +178,10 @@ class Replayer:
         decoder = session.decoder
         for item, frame in enumerate(frames):
             at_ns = frame.ts_recv_ns
-            if frame.payload.startswith(NOTE):
-                session.follow(Note.decode(frame.payload))
-                continue
             try:
+                if frame.payload.startswith(NOTE):
+                    session.follow(Note.decode(frame.payload))
+                    continue
                 outputs = session.overlap.keep(decoder.decode(frame.payload, at_ns))
             except DecodeError as error:
                 decoded.refuse(item, None, frame, str(error)[:500])

@@ -1,7 +1,8 @@
 """What a session has asked for and what was answered. Pure: takes `now`, returns frames to send.
 
-All streams are asked for at once. If the venue refuses without saying which, or leaves some unanswered,
-those are asked for one by one, so that the refusal finds its stream and the others live.
+All streams are asked for at once. If the venue refuses without saying which, or leaves a few unanswered,
+those are asked for one by one, so that the refusal finds its stream and the others live. Where many are left
+unanswered (tokens of markets that ended), they are asked for together once more: one by one would take hours.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,9 @@ from recorder.venues.base import Requests
 
 ANSWER_S = 10.0
 AGAIN_S = 300.0
+FEW = 8
 QUIET_S = 2.0  # one request may be several frames, each with its refusal: the last must not blame the next stream
+_SILENCE = f"no answer in {ANSWER_S:.0f} s, twice"
 
 
 class Subscriber:
@@ -24,6 +27,7 @@ class Subscriber:
         """
         self._requests = requests
         self._pending: dict[Stream, float] = {}  # asked together -> when to stop waiting
+        self._twice: set[Stream] = set()  # of these, asked together for the second time
         self._singly: list[Stream] = []  # to be asked one by one
         self._asked: tuple[Stream, float] | None = None  # the one asked alone, and until when
         self._heard = False  # a refusal without a name, since the last tick
@@ -88,15 +92,22 @@ class Subscriber:
         late = [stream for stream, until_s in self._pending.items() if now_s >= until_s]
         for stream in late:
             del self._pending[stream]
-        self._singly += late
-        unanswered = []
-        if self._asked is not None and now_s >= self._asked[1]:
-            unanswered.append(Refused(self._asked[0], f"no answer in {ANSWER_S:.0f} s, twice"))
-            self._asked = None
-        again = [stream for stream, (_, due_s) in self.refused.items() if now_s >= due_s]
-        for stream in again:
-            del self.refused[stream]
+        unanswered = [Refused(stream, _SILENCE) for stream in late if stream in self._twice]
+        again = [stream for stream in late if stream not in self._twice]
+        self._twice.difference_update(late)
+        if len(again) > FEW:
+            self._twice.update(again)
+            return self.ask(again, now_s), unanswered
         self._singly += again
+        if self._asked is not None and now_s >= self._asked[1]:
+            unanswered.append(Refused(self._asked[0], _SILENCE))
+            self._asked = None
+        due = [stream for stream, (_, due_s) in self.refused.items() if now_s >= due_s]
+        for stream in due:
+            del self.refused[stream]
+        if len(due) > FEW:
+            return self.ask(due, now_s), unanswered
+        self._singly += due
         if self._heard:
             self._heard = False
             self._quiet_until_s = now_s + QUIET_S
@@ -108,6 +119,7 @@ class Subscriber:
 
     def _forget(self, stream: Stream) -> None:
         self._pending.pop(stream, None)
+        self._twice.discard(stream)
         if stream in self._singly:
             self._singly.remove(stream)
         if self._asked is not None and self._asked[0] == stream:

@@ -28,13 +28,13 @@ class Rfc3339:
             ValueError: not an RFC 3339 time in UTC with at most nine decimals.
         """
         base = self._seconds_ns.get(text[:20])
-        fraction = text[20:26]
-        if base is not None and fraction.isdecimal():
-            end = text[26:]
-            if end == "Z":  # microseconds: the rule
-                return base + int(fraction) * 1000
-            if len(end) == 4 and end[3] == "Z" and end[:3].isdecimal():
-                return base + int(text[20:29])
+        if base is not None and text[-1] == "Z":
+            fraction = text[20:-1]
+            if fraction.isdecimal():
+                if len(fraction) == 6:  # microseconds: the rule
+                    return base + int(fraction) * 1000
+                if len(fraction) == 9:
+                    return base + int(fraction)
         return self._slow(text)
 
     def _slow(self, text: str) -> int:

@@ -27,7 +27,7 @@ def evaluate(
     Rows of events the model was trained on are always left out, and rows that were decided before its last training
     label was known unless they are asked for.
 
-    Example: `tapedeck-analysis evaluate var/models/btc_range --data ../shared/data/resolved_markets`
+    Example: `tapedeck-analysis evaluate var/models/btc_range --data data/resolved_markets`
     """
     found = judge(model, data, horizon, keep_overlap, seed)
     show(found)

@@ -27,7 +27,7 @@ def report(
 
     The page needs nothing but itself: no other file and no network.
 
-    Example: `tapedeck-analysis report var/models/btc_range --data ../shared/data/resolved_markets --out report`
+    Example: `tapedeck-analysis report var/models/btc_range --data data/resolved_markets --out report`
     """
     from analysis.evaluation import write_report
     from analysis.models import registry

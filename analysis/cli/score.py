@@ -26,7 +26,7 @@ def score(
 
     Into the database a row goes once, however often the command runs.
 
-    Example: `tapedeck-analysis score var/models/btc_range --data ../shared/data/resolved_markets --out said.parquet`
+    Example: `tapedeck-analysis score var/models/btc_range --data data/resolved_markets --out said.parquet`
     """
     from analysis.models import score as scoring
 

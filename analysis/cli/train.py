@@ -61,7 +61,7 @@ def train(
     The latest rows are held out; training rows whose label reaches into their time, or that share an event with them,
     are purged. A report, a model card and a data sheet are written beside the model.
 
-    Example: `tapedeck-analysis train btc_range --data ../shared/data/resolved_markets --trials 20`
+    Example: `tapedeck-analysis train btc_range --data data/resolved_markets --trials 20`
     """
     from analysis.evaluation import data_sheet, evaluate, model_card, write_report
     from analysis.models import Budget, Params, everything, registry, train

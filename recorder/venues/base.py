@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True):
     frames_per_s: float  # frames we may send on one link
     connects_per_minute: float
     session_s: float | None = None  # age at which the venue ends a connection
-    symbols_per_link: int | None = None  # where the venue counts symbols, whatever is asked of each
+    symbols_per_link: int | None = None  # where one subscription carries all channels of a symbol
 
 
 class RestLimits(msgspec.Struct, frozen=True):

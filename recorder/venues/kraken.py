@@ -112,13 +112,17 @@ class KrakenBook:
     def apply(self, bids: Digits, asks: Digits) -> None:
         # The venue sends no deletion for a level that falls out of the window: cut, or checksums fail.
         if bids:
-            if self.bids.apply(bids) < CHECKED_LEVELS:
+            side = self.bids
+            if side.apply(bids) < CHECKED_LEVELS:
                 self._bid_digits = self._sum = None
-            self.bids.keep(self.depth)
+            if len(side.ranks) > self.depth:
+                side.keep(self.depth)
         if asks:
-            if self.asks.apply(asks) < CHECKED_LEVELS:
+            side = self.asks
+            if side.apply(asks) < CHECKED_LEVELS:
                 self._ask_sum = self._sum = None
-            self.asks.keep(self.depth)
+            if len(side.ranks) > self.depth:
+                side.keep(self.depth)
 
     def checksum(self) -> int:
         """CRC-32 of the ten best asks, rising, then the ten best bids, falling."""
@@ -139,14 +143,17 @@ class KrakenSession:
         self._books: dict[str, KrakenBook] = {}
         self._depths: dict[str, int] = {}  # as acknowledged
         self._asked: set[str] = set()  # symbols whose snapshot is on its way: ask once
-        self._time = Rfc3339()
+        self._ns = Rfc3339().ns
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         # The channel is always the first key on the wire; a frame that orders its keys otherwise takes the
         # slower way round by the envelope.
         try:
             if frame.startswith(b'{"channel":"book"'):
-                return self._book_message(frame, ts_recv_ns)
+                message = _decode_book(frame)
+                if message.type == "update" and len(message.data) == 1:
+                    return self._book_row(False, message.data[0], ts_recv_ns)
+                return self._book_message(message, ts_recv_ns)
             if frame.startswith(b'{"channel":"ticker"'):
                 return [self._quote(row, ts_recv_ns) for row in _decode_ticker(frame).data]
             if frame.startswith(b'{"channel":"trade"'):
@@ -154,7 +161,7 @@ class KrakenSession:
             envelope = _decode_envelope(frame)
             match envelope.channel:
                 case "book":
-                    return self._book_message(frame, ts_recv_ns)
+                    return self._book_message(_decode_book(frame), ts_recv_ns)
                 case "ticker":
                     return [self._quote(row, ts_recv_ns) for row in _decode_ticker(frame).data]
                 case "trade":
@@ -170,7 +177,7 @@ class KrakenSession:
                 Trade(
                     row.symbol,
                     row.trade_id,
-                    self._time.ns(row.timestamp),
+                    self._ns(row.timestamp),
                     ts_recv_ns,
                     row.price,
                     row.qty,
@@ -188,23 +195,28 @@ class KrakenSession:
         time_ns = self._clock(row.timestamp, ts_recv_ns)
         return Quote(row.symbol, time_ns, ts_recv_ns, None, row.bid, row.bid_qty, row.ask, row.ask_qty)
 
-    def _book_message(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
-        message = _decode_book(frame)
+    def _book_message(self, message: _BookMessage, ts_recv_ns: int) -> Sequence[Output]:
         snapshot = message.type == "snapshot"
         if not snapshot and message.type != "update":
             raise DecodeError(f"unknown type of book message {message.type!r}")
-        rows = message.data
-        if len(rows) == 1:
-            return self._book_row(snapshot, rows[0], ts_recv_ns)
-        for row in rows:  # a frame counts whole or not at all: what cannot be read must raise before any is applied
-            _sides(row)
-            self._clock(row.timestamp, ts_recv_ns)
-        return [output for row in rows for output in self._book_row(snapshot, row, ts_recv_ns)]
+        if len(message.data) > 1:
+            for (
+                row
+            ) in message.data:  # a frame counts whole or not at all: what is wrong must raise before any is applied
+                _sides(row)
+                self._clock(row.timestamp, ts_recv_ns)
+        return [output for row in message.data for output in self._book_row(snapshot, row, ts_recv_ns)]
 
     def _book_row(self, snapshot: bool, row: _BookData, ts_recv_ns: int) -> Sequence[Output]:
         symbol = row.symbol
         bids, bid_digits, asks, ask_digits = _sides(row)
-        event = Book(symbol, self._clock(row.timestamp, ts_recv_ns), ts_recv_ns, snapshot, None, bids, asks)
+        time_ns = None
+        text = row.timestamp
+        if text is not None:
+            time_ns = self._ns(text)
+            if not EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY:
+                time_ns = None
+        event = Book(symbol, time_ns, ts_recv_ns, snapshot, None, bids, asks)
         book = self._books.get(symbol)
         if snapshot:
             depth = self._depths.get(symbol) or _depth_of(len(bids), len(asks))
@@ -265,7 +277,7 @@ class KrakenSession:
     def _clock(self, text: str | None, ts_recv_ns: int) -> int | None:
         if text is None:
             return None
-        time_ns = self._time.ns(text)
+        time_ns = self._ns(text)
         return time_ns if EARLIEST_NS <= time_ns <= ts_recv_ns + NS_PER_DAY else None
 
 
@@ -286,16 +298,20 @@ def _sides(row: _BookData) -> tuple[Levels, Digits, Levels, Digits]:
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
         bids.append((price, size))
-        digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
-        bid_digits.append((-price, digits if size else b""))
+        digits = b""
+        if size:
+            digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+        bid_digits.append((-price, digits))
     for level in row.asks:
         price_text, size_text = bytes(level.price), bytes(level.qty)
         price, size = float(price_text), float(size_text)
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
             raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
         asks.append((price, size))
-        digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
-        ask_digits.append((price, digits if size else b""))
+        digits = b""
+        if size:
+            digits = price_text.replace(b".", b"").lstrip(b"0") + size_text.replace(b".", b"").lstrip(b"0")
+        ask_digits.append((price, digits))
     return bids, bid_digits, asks, ask_digits
 
 

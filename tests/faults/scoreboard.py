@@ -15,6 +15,9 @@ VENUE = "tests/faults/test_venue_faults.py::"
 MISDEEDS = "tests/faults/test_misdeeds.py::"
 JOURNAL = "tests/property/test_journal.py::"
 LINK = "tests/integration/test_link.py::"
+BREAK = "tests/faults/test_make_before_break.py::"
+REST = "tests/integration/test_rest.py::"
+LIVENESS = "tests/unit/test_liveness.py::"
 STORE = "tests/integration/test_store.py::"
 APPLIANCE = "tests/integration/test_appliance_run.py::"
 KILLED_RECORDER = KILLS + "test_a_recorder_killed_at_random_points_declares_what_it_missed"
@@ -105,7 +108,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "pongs but no data",
         (
             VENUE + "test_a_ponging_socket_without_data_is_made_anew_once_and_a_quiet_market_is_left_alone",
-            LINK + "test_a_connection_that_only_answers_pings_is_made_anew_once",
+            LINK + "test_a_silent_stream_is_ended_and_begun_again_and_the_time_between_is_a_gap",
+            LIVENESS + "test_a_dead_connection_is_made_anew_at_once_and_the_others_are_left_alone",
+            LIVENESS + "test_a_quiet_market_is_never_disturbed_once_its_rate_is_known",
         ),
         "REST as the witness",
     ),
@@ -128,12 +133,18 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "C19": Experiment(
         "duplicates",
-        (MISDEEDS + "test_repeated_trades_are_stored_once_and_the_duplicates_are_counted_exactly",),
-        "two sockets with the same stream",
+        (
+            MISDEEDS + "test_repeated_trades_are_stored_once_and_the_duplicates_are_counted_exactly",
+            BREAK + "test_a_session_replaced_under_load_leaves_no_gap_and_a_replay_finds_the_same_rows",
+        ),
     ),
     "C20": Experiment(
         "skipped, reordered, reset sequence",
-        (MISDEEDS + "test_a_broken_sequence_is_a_gap_of_that_instrument_alone_and_a_reset_is_a_new_epoch",),
+        (
+            MISDEEDS + "test_a_broken_sequence_is_a_gap_of_that_instrument_alone_and_a_reset_is_a_new_epoch",
+            MISDEEDS + "test_a_break_in_one_book_brings_that_book_anew_and_disturbs_no_other_stream",
+            MISDEEDS + "test_a_hole_in_the_count_of_a_connection_is_a_gap_of_all_its_streams",
+        ),
     ),
     "C21": Experiment(
         "corrupt book",
@@ -143,9 +154,23 @@ EXPERIMENTS: dict[str, Experiment] = {
             MISDEEDS + "test_a_crossed_book_is_made_anew",
         ),
     ),
-    "C22": Experiment("maintenance", (HANDSHAKES,), "a state of its own, the venue's notices"),
+    "C22": Experiment(
+        "maintenance",
+        (
+            HANDSHAKES,
+            BREAK + "test_an_end_the_venue_announces_is_forestalled",
+            MISDEEDS + "test_after_any_misdeed_everything_sent_is_stored_or_declared",
+        ),
+        "a state of its own",
+    ),
     "C23": Experiment(
-        "rate limits", (HANDSHAKES, LINK + "test_a_server_that_names_a_time_is_not_bothered_before_it"), "REST budgets"
+        "rate limits",
+        (
+            HANDSHAKES,
+            LINK + "test_a_server_that_names_a_time_is_not_bothered_before_it",
+            REST + "test_a_ban_holds_all_requests_back_for_as_long_as_it_says",
+            REST + "test_threads_share_a_budget",
+        ),
     ),
     "C24": Experiment(
         "DNS",
@@ -191,8 +216,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "C31": Experiment(
         "deploy under load",
-        (KILLS + "test_a_clean_stop_and_start_keeps_everything_up_to_the_stop",),
-        "make-before-break, migrations under load",
+        (
+            KILLS + "test_a_clean_stop_and_start_keeps_everything_up_to_the_stop",
+            BREAK + "test_a_session_replaced_under_load_leaves_no_gap_and_a_replay_finds_the_same_rows",
+            BREAK + "test_an_old_session_that_dies_before_the_new_one_is_there_leaves_a_declared_gap",
+            "tests/faults/test_processes.py::"
+            "test_a_venue_moves_to_several_processes_and_back_and_every_item_is_accounted_for",
+        ),
+        "overlap of two processes, migrations under load",
     ),
     "C32": Experiment("faults of the REST healer"),
     "C33": Experiment(

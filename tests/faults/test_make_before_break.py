@@ -97,7 +97,7 @@ def test_an_old_session_that_dies_before_the_new_one_is_there_leaves_a_declared_
     rig.do("coinbase", "close")
     rig.prove()
     assert {gap["cause"] for gap in rig.gaps()} == {"disconnect"}
-    assert rig.metrics("recorder-coinbase")["links"][0]["state"] == "LIVE"
+    rig.wait_live()
 
 
 @pytest.mark.timeout(300)

@@ -76,7 +76,7 @@ OWN: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
 }
 LAST: tuple[str, dict[str, Any]] = ("reset_ids", {"symbol": FIRST, "first": 1})  # after it, ids prove less
-ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market"}  # test_venue_faults.py, test_simulator_*.py
+ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market", "silence"}  # test_venue_faults.py and others
 NO_MISDEED = {"heal", "status", "rate", "every"}
 ENDS: dict[str, dict[str, Any]] = {"shape": {"shape": "price_changes"}}
 AT_SUBSCRIPTION = {"refuse", "old_snapshot", "late_answer", "bookless"}  # these wait for new subscriptions
@@ -99,7 +99,7 @@ def provoke(rig: Rig, venue: str, action: str, arguments: dict[str, Any]) -> Non
         rig.wait(f"{action} has happened", lambda: all(rule.do in IDLE for rule in market.mischief.rules))
         rig.wait("the burst is over", lambda: not market.burst)
     if action == "refuse":
-        rig.wait("it is declared", lambda: bool(rig.gaps("cause IN ('refused', 'disconnect') AND ended_at IS NULL")))
+        rig.wait("it is declared", lambda: bool(rig.gaps("channel = 'trade' AND ended_at IS NULL")))
         rig.do(venue, "close")  # refused streams are asked for again with the next session, or in five minutes
     rig.do(venue, "heal")
     if action in ENDS:

@@ -180,7 +180,8 @@ def compare(tap: Tap, truth: Truth) -> Counter[str]:
             books.popleft()
             figures["book"] += 1
         else:
-            assert item.again or (item.seq is not None and item.seq <= held.get(item.s, -1)), f"item {item.n}"
+            excused = item.again or (item.seq is not None and item.seq <= held.get(item.s, -1))
+            assert excused, f"{item}; decoded instead: {list(books)[:1]}; unreadable: {tap.refused[:3]}"
     for book in books:
         _joined(book, given, held, figures)
     return figures

@@ -178,12 +178,20 @@ class Watched(Link):
 class Running:
     """A link in a thread, on a tape of its own."""
 
-    def __init__(self, folder: Path, url: str, streams: tuple[Stream, ...], number: int = 0, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        streams: tuple[Stream, ...],
+        number: int = 0,
+        venue: type[Coinbase] = Coinbase,
+        **settings: Any,
+    ) -> None:
         self.rig = Rig(folder)
         self.renewals: list[Link] = []  # links that asked for a successor
         short = {"reconnect_delay_s": 0.02, "reconnect_cap_s": 0.05, **settings}
         self.link = Watched(
-            number, Coinbase(url), streams, self.rig.tape, Fetches(no_rest, SystemClock()), WebsocketSettings(**short),
+            number, venue(url), streams, self.rig.tape, Fetches(no_rest, SystemClock()), WebsocketSettings(**short),
             SystemClock(), random.Random(7), "recorder", renew=self.renewals.append,
         )  # fmt: skip
         self.link.moves = []
@@ -215,9 +223,11 @@ class Running:
 
 
 @contextmanager
-def linked(folder: Path, url: str, *streams: Stream, number: int = 0, **settings: Any) -> Iterator[Running]:
+def linked(
+    folder: Path, url: str, *streams: Stream, number: int = 0, venue: type[Coinbase] = Coinbase, **settings: Any
+) -> Iterator[Running]:
     """A running link, stopped afterwards."""
-    running = Running(folder, url, streams, number, **settings)
+    running = Running(folder, url, streams, number, venue, **settings)
     try:
         yield running
     finally:

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from link_rig import BOOKS, TRADES, Peer, Server, linked, mute_server, until
 from taped import Read, delta, integer, snapshot, trade
@@ -16,6 +17,7 @@ from websockets.sync.server import serve
 
 from recorder.events import Stream
 from recorder.link import MOVES, State
+from recorder.venues.coinbase import Coinbase
 
 
 def test_a_link_subscribes_lives_and_closes_in_the_order_of_its_table(tmp_path: Path) -> None:
@@ -122,6 +124,25 @@ def test_a_silent_stream_is_ended_and_begun_again_and_the_time_between_is_a_gap(
         until(lambda: len(matches()) == 3)
     assert matches() == ["subscribe", "unsubscribe", "subscribe"]
     assert [gap["cause"] for gap in Read(tmp_path / "j").gaps("trade")] == [b"disconnect"]
+
+
+class Ageing(Coinbase):
+    """A venue that ends its sessions after a while."""
+
+    limits = msgspec.structs.replace(Coinbase.limits, session_s=1.0)
+
+
+def test_a_session_asks_once_for_its_successor_before_the_venue_ends_it(tmp_path: Path) -> None:
+    server = Server(Peer.serve)
+    with server.running() as url, linked(tmp_path / "j", url, TRADES, venue=Ageing) as running:
+        until(lambda: running.link.state is State.LIVE)
+        assert running.renewals == []
+        live_s = time.monotonic()
+        until(lambda: running.renewals)
+        assert time.monotonic() - live_s < 1.0
+        until(lambda: time.monotonic() - live_s > 1.5)
+        assert running.renewals == [running.link]
+        assert running.link.status().sessions == 1  # it goes on until somebody takes over
 
 
 def test_a_server_that_names_a_time_is_not_bothered_before_it(tmp_path: Path) -> None:

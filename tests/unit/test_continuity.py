@@ -427,3 +427,82 @@ def test_what_is_missing_is_exactly_what_never_came(last: int, data: st.DataObje
         gaps += feed(continuity, last + 1)
     assert missing(gaps) == lost
     assert continuity.open_gaps() == 0
+
+
+def test_where_ids_prove_nothing_a_gap_ends_when_the_venue_accepts_or_at_the_first_newer_trade() -> None:
+    continuity = fresh(TRADES, contiguous=())
+    feed(continuity, 500)
+    continuity.lost([TRADES], "disconnect", NOW + S, 1)
+    continuity.watch(TRADES, 2, NOW + 2 * S)
+    continuity.trade(trade(400, at_s=3))  # told once more: the stream stands no further
+    (gap,) = latest(continuity.take_gaps())
+    assert (gap.ended_ns, gap.last_ts_event_ns) == (None, NOW + S // 2)
+    continuity.trade(trade(900, at_s=4))
+    (gap,) = continuity.take_gaps()
+    assert (gap.state, gap.ended_ns, gap.first_ts_event_ns) == ("open", NOW + 4 * S, NOW + 900 * S // 1000)
+    continuity.lost([TRADES], "disconnect", NOW + 5 * S, 2)
+    continuity.watch(TRADES, 3, NOW + 6 * S)
+    continuity.take_gaps()
+    continuity.accepted(TRADES, NOW + 7 * S, 2)  # of the session before: it says nothing of this one
+    assert continuity.take_gaps() == []
+    continuity.accepted(TRADES, NOW + 7 * S, 3)
+    (gap,) = continuity.take_gaps()
+    assert (gap.state, gap.ended_ns, gap.first_ts_event_ns) == ("open", NOW + 7 * S, None)
+
+
+def test_a_stream_handed_over_is_lost_by_its_new_session_only() -> None:
+    continuity = fresh(QUOTES)
+    continuity.hand_over(QUOTES, 2)
+    continuity.lost([QUOTES], "disconnect", NOW + S, 1)
+    assert continuity.take_gaps() == []
+    continuity.lost([QUOTES], "disconnect", NOW + S, 2)
+    (gap,) = continuity.take_gaps()
+    assert (gap.cause, gap.session_id) == ("disconnect", 2)
+
+
+def test_what_was_active_is_told_once_and_a_repeat_of_the_venue_counts() -> None:
+    continuity = fresh(TRADES, QUOTES, BOOKS)
+    continuity.trade(trade(5))
+    continuity.marks()
+    assert continuity.active_streams() == [TRADES]
+    assert continuity.active_streams() == []
+    continuity.alive(BOOKS)
+    continuity.saw(continuity.quotes, [quote(1)])
+    assert continuity.active_streams() == [QUOTES, BOOKS]
+    continuity.marks()
+    continuity.active_streams()
+    continuity.witness(Witness("A", 9, NOW), NOW)
+    continuity.witness(Witness("A", 9, NOW), NOW)  # heartbeats that know better than the stream: it is silent
+    continuity.marks()
+    assert continuity.active_streams() == []
+
+
+@pytest.mark.parametrize("stream", [TRADES, QUOTES])
+def test_what_still_comes_of_a_subscription_being_ended_ends_no_gap(stream: Stream) -> None:
+    """The venue hears of the end later than we say so; what it has to say between end and beginning is lost."""
+    continuity = fresh(stream, contiguous=())
+
+    def data(at_s: float) -> None:
+        if stream is TRADES:
+            continuity.trade(trade(int(at_s * 1000), at_s=at_s))
+        else:
+            continuity.quote(quote(at_s))
+
+    data(1)
+    continuity.interrupted([stream], NOW + 2 * S, 1)
+    data(3)
+    (gap,) = latest(continuity.take_gaps())
+    assert (gap.cause, gap.ended_ns) == ("disconnect", None)
+    continuity.accepted(stream, NOW + 4 * S, 1)
+    data(5)
+    (gap,) = continuity.take_gaps()
+    assert gap.ended_ns == NOW + (4 if stream is TRADES else 5) * S
+
+
+def test_ids_that_rise_by_one_prove_a_renewed_subscription_whole_by_themselves() -> None:
+    continuity = fresh(TRADES)
+    feed(continuity, 1)
+    continuity.interrupted([TRADES], NOW + 2 * S, 1)
+    continuity.trade(trade(2))
+    (gap,) = latest(continuity.take_gaps())
+    assert gap.state == "healed"

@@ -254,3 +254,62 @@ def test_a_book_message_without_a_time_is_placed_by_when_it_was_made(tmp_path: P
     assert judge_rows(path, "book", rows, []).ok
     assert judge_rows(path, "book", rows[1:], []).missing == 1
     assert judge_rows(path, "book", rows[1:], [DeclaredGap("checksum", None, None, 45, 55, 45, None)]).ok
+
+
+def delta(at_us: int, size: str = "2") -> BookItem:
+    return BookItem(0, "BTC/USD", at_us * US, at_us * US, False, [("1.5", size)], [])
+
+
+def judge_books(path: Path, rows: list[StoredRow]) -> StreamCheck:
+    truth = load_truth([path])["kraken"].streams["BTC/USD", "book"]
+    return check_rows(StreamCheck("kraken", "BTC/USD", "book"), truth, rows, [], Span())
+
+
+def test_while_two_sessions_carry_a_stream_a_message_may_be_stored_once_or_twice_and_no_oftener(tmp_path: Path) -> None:
+    after = (Opened(2, 0), Subscribed(2, 0, "book", "BTC/USD"), Sent(1, 0, [(1, 1)]), Sent(2, 0, [(1, 1)]))
+    path = write(tmp_path, [delta(5_000_000)], *after)
+    stored = StoredRow(5_000_000, 5_000_000, book_values(False, [("1.5", "2")], []))
+    assert judge_books(path, [stored]).ok
+    assert judge_books(path, [stored, stored]).ok
+    assert judge_books(path, [stored] * 3).duplicates == 1
+    assert judge_books(path, []).missing == 1
+
+
+def test_what_was_on_its_way_to_a_session_as_the_next_one_joined_is_excused_and_nothing_else(tmp_path: Path) -> None:
+    joined_us = 5_000_000
+    items = [delta(joined_us - 2_000_000), delta(joined_us - 500_000, "3"), delta(joined_us + 1, "4")]
+    after = (Opened(2, 0), Subscribed(2, joined_us * US, "book", "BTC/USD"), Sent(1, 0, [(1, 3)]))
+    check = judge_books(write(tmp_path, items, *after), [])
+    assert (check.declared, check.missing) == (1, 2)
+
+
+def test_a_change_that_a_snapshot_by_another_way_holds_already_is_excused(tmp_path: Path) -> None:
+    change = delta(5_000_000)
+    change.seq = 100
+    path = write(tmp_path, [change], Sent(1, 0, [(1, 1)]))
+    book = book_values(True, [("1.5", "2")], [])
+    truth_of_it = StoredRow(5_100_000, 5_100_000, book, (5_100_000, 100))
+    assert judge_books(path, [truth_of_it]).missing == 0
+    older = StoredRow(5_100_000, 5_100_000, book, (5_100_000, 99))
+    assert judge_books(path, [older]).missing == 1
+
+
+def test_what_has_no_time_of_the_venues_is_in_a_gap_from_the_making_of_the_last_message_before_it(
+    tmp_path: Path,
+) -> None:
+    """A recorder that is behind receives late what was made early; a cut then loses what was made before that."""
+    made_us = (1_000_000, 2_000_000, 3_000_000, 9_000_000)
+    items = [BookItem(0, "BTC/USD", None, at * US, False, [("1.5", str(at))], []) for at in made_us]
+    path = write(tmp_path, items, Sent(1, 0, [(1, 4)]))
+
+    def judged(*stored: tuple[int, int]) -> StreamCheck:
+        rows = [StoredRow(at, None, book_values(False, [("1.5", str(made))], [])) for made, at in stored]
+        truth = load_truth([path])["kraken"].streams["BTC/USD", "book"]
+        lost = DeclaredGap("disconnect", None, None, 5_000_000, 8_000_000, None, None)
+        return check_rows(StreamCheck("kraken", "BTC/USD", "book"), truth, rows, [lost], Span())
+
+    late = (made_us[0], 5_000_000), (made_us[3], 9_100_000)
+    assert (judged(*late).declared, judged(*late).missing) == (2, 0)
+    prompt = (made_us[0], 1_100_000), (made_us[1], 2_100_000), (made_us[3], 9_100_000)
+    assert judged(*prompt).declared == 1
+    assert judged((made_us[3], 9_100_000)).missing == 3

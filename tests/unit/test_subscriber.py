@@ -3,7 +3,7 @@
 import json
 
 from recorder.events import Accepted, Refused, Stream
-from recorder.subscriber import AGAIN_S, ANSWER_S, QUIET_S, Subscriber
+from recorder.subscriber import AGAIN_S, ANSWER_S, FEW, QUIET_S, Subscriber
 from recorder.venues.coinbase import Coinbase
 
 A, B, C = (Stream("trade", symbol) for symbol in ("A-USD", "B-USD", "C-USD"))
@@ -97,6 +97,23 @@ def test_a_stream_never_answered_is_asked_alone_and_then_given_up() -> None:
     assert frames == []
     assert [refusal.stream for refusal in unanswered] == [A]
     assert subscriber.settled
+
+
+def test_many_that_are_never_answered_are_asked_together_once_more_and_then_given_up() -> None:
+    """One by one, the tokens of markets that ended would keep a connection unsettled for hours."""
+    many = [Stream("trade", f"T{number}-USD") for number in range(FEW + 3)]
+    subscriber = asked(*many)
+    subscriber.take(Accepted(many[0]))
+    frames, unanswered = subscriber.tick(ANSWER_S)
+    assert (symbols(frames), unanswered) == ([[stream.symbol for stream in many[1:]]], [])
+    subscriber.take(Accepted(many[1]))
+    frames, unanswered = subscriber.tick(2 * ANSWER_S)
+    assert (frames, [refusal.stream for refusal in unanswered]) == ([], many[2:])
+    assert subscriber.settled
+    for refusal in unanswered:
+        subscriber.put_off(refusal, 2 * ANSWER_S)
+    frames, _ = subscriber.tick(2 * ANSWER_S + AGAIN_S)
+    assert symbols(frames) == [[stream.symbol for stream in many[2:]]]
 
 
 def test_a_refused_stream_is_asked_for_again_later_since_listings_change() -> None:
