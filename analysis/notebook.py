@@ -10,7 +10,7 @@ Three variables of the environment decide, so that a notebook runs unchanged on 
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import chdir, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,8 +121,12 @@ def _sources(environ: Mapping[str, str]) -> Iterator[tuple[str, Source]]:
         url = named.startswith(("postgresql://", "postgres://"))
         yield ("the database of TAPEDECK_TAPE" if url else f"the archive {named}"), open_source(named)
         return
+    # A kernel works in notebooks/; .env, tapedeck.toml and var/ are those of the project.
+    place = chdir(ROOT) if Path.cwd() == ROOT / "notebooks" else nullcontext()
     with suppress(StoreUnavailable):
-        yield "the database of the settings", open_source(None)
+        with place:
+            found = open_source(None)
+        yield "the database of the settings", found
     folder = Path(environ.get("TAPEDECK_DATA") or ROOT.parent / "shared" / "data") / "market_history"
     if (folder / FILE).is_file():
         yield "the sample data", SampleSource(folder)

@@ -56,7 +56,8 @@ plots.rows_over_time(counts)
 # ## What is missing, and why
 #
 # Each hole has a cause: `disconnect`, `restart`, `unreadable`, ... and, where no gap was declared because nobody was
-# recording at all, `unrecorded`. A hole whose trades were fetched later is healed, and hides nothing any more.
+# recording at all, `unrecorded`; while a recording goes on, so is its last minute, until its sessions report. A hole
+# whose trades were fetched later is healed, and hides nothing any more.
 
 # %%
 gaps = extent.missing(*tape.where)

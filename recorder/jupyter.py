@@ -82,9 +82,10 @@ def command(settings: Settings) -> list[str]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Its environment: the token, and folders of its own in the home, so that nobody's configuration opens it."""
-    own = settings.home / "jupyter"
+    own, url = settings.home / "jupyter", settings.database.url
     return {
         **settings.environment(),
+        **({"DATABASE_URL": url.get_secret_value()} if url is not None else {}),  # it may stand in .env, elsewhere
         "JUPYTER_TOKEN": token(settings),
         "JUPYTER_CONFIG_DIR": str(own / "config"),
         "JUPYTER_DATA_DIR": str(own / "data"),

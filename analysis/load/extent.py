@@ -1,14 +1,16 @@
 """What a tape holds: its streams, and of a range how many rows stand when and what is missing there."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.arrays import Ints
 from analysis.load import holes
 from analysis.load.frames import named, nanoseconds
-from analysis.load.rows import Where, instruments, open_source, ordered_rows
+from analysis.load.rows import Where, instruments, open_source, ordered_rows, owners
 from analysis.load.source import Instrument, Range, Reader
 from analysis.load.tables import LAYOUTS, UTC_US, Layout
 
@@ -30,7 +32,7 @@ COUNTS = pa.schema({"start": UTC_US, "channel": pa.string(), "rows": pa.int64(),
 
 
 def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Table:
-    """Every channel of every instrument of a venue in a range, by (symbol, channel).
+    """Every channel of the instruments of a venue that have a row or a declared gap in a range, by (symbol, channel).
 
     Returns:
         Columns venue, symbol, channel, rows, first and last (by the clock of the channel), gaps (holes that touch the
@@ -39,22 +41,29 @@ def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Tab
     span = Range(start, end)
     rows = []
     with open_source(source).reading() as reader:
-        for one in reader.instruments(venue):
-            for layout in LAYOUTS:
-                at = _times(reader, layout, one, span)
-                found = holes.missing(reader, [one], layout.name, span)
-                rows.append(
-                    {
-                        "venue": venue,
-                        "symbol": one.symbol,
-                        "channel": layout.name,
-                        "rows": len(at),
-                        "first": None if not len(at) else int(at[0]) // 1000,
-                        "last": None if not len(at) else int(at[-1]) // 1000,
-                        "gaps": found.num_rows,
-                        "missing_s": _missing_ns(found, span) / NS_A_SECOND,
-                    }
-                )
+        known = reader.instruments(venue)
+        times = {layout.name: _times(reader, layout, known, span) for layout in LAYOUTS}
+        declared = set(reader.gaps(known, span)["instrument_id"].to_pylist())
+        alive = declared.union(*times.values())
+        whose = [one for one in known if one.instrument_id in alive]
+        missing_ = {layout.name: holes.missing(reader, whose, layout.name, span) for layout in LAYOUTS}
+    for one in whose:
+        for layout in LAYOUTS:
+            at = times[layout.name].get(one.instrument_id, np.zeros(0, np.int64))
+            found = missing_[layout.name]
+            found = found.filter(pc.equal(found["instrument_id"], one.instrument_id))
+            rows.append(
+                {
+                    "venue": venue,
+                    "symbol": one.symbol,
+                    "channel": layout.name,
+                    "rows": len(at),
+                    "first": int(at[0]) // 1000 if len(at) else None,
+                    "last": int(at[-1]) // 1000 if len(at) else None,
+                    "gaps": found.num_rows,
+                    "missing_s": _missing_ns(found, span) / NS_A_SECOND,
+                }
+            )
     return pa.Table.from_pylist(rows, _STREAMS)
 
 
@@ -72,7 +81,8 @@ def counts(source: Where, venue: str, symbol: str, start: datetime, end: datetim
     with open_source(source).reading() as reader:
         one = instruments(reader, venue, symbol)[0]
         for layout in LAYOUTS:
-            total, _ = np.histogram(_times(reader, layout, one, span), edges)
+            at = _times(reader, layout, [one], span).get(one.instrument_id, np.zeros(0, np.int64))
+            total, _ = np.histogram(at, edges)
             gaps = holes.holes(holes.missing(reader, [one], layout.name, span))
             columns = [
                 pa.array(edges[:-1] // 1000, UTC_US),
@@ -113,18 +123,26 @@ def busiest(
         if until is None or (one is not None and venue != one[0]):
             continue
         span = Range(until - lately, until + timedelta(microseconds=1))
-        for instrument in reader.instruments(venue, None if one is None else [one[1]]):
-            times = [_times(reader, layout, instrument, span) for layout in LAYOUTS if layout.name in channels]
-            rows = sum(map(len, times))
-            if all(map(len, times)) and (best is None or rows > best[0]):
-                best = rows, instrument, max(int(found[-1]) for found in times)
+        whose = reader.instruments(venue, None if one is None else [one[1]])
+        times = [_times(reader, layout, whose, span) for layout in LAYOUTS if layout.name in channels]
+        for instrument in whose:
+            mine = [found[instrument.instrument_id] for found in times if instrument.instrument_id in found]
+            rows = sum(map(len, mine))
+            if len(mine) == len(times) and (best is None or rows > best[0]):
+                best = rows, instrument, max(int(found[-1]) for found in mine)
     return (best[1], _instant(best[2])) if best is not None else None
 
 
-def _times(reader: Reader, layout: Layout, one: Instrument, span: Range) -> Ints:
-    """(n,) instants of the rows of a range by the clock of their table, ns, ascending."""
-    tables = ordered_rows(reader, layout, [one], span, [layout.clock])
-    return np.concatenate([np.zeros(0, np.int64), *(nanoseconds(table[layout.clock]) for table in tables)])
+def _times(reader: Reader, layout: Layout, whose: Sequence[Instrument], span: Range) -> dict[int, Ints]:
+    """instrument_id -> instants of its rows in a range by the clock of their table, ns, ascending; those with rows."""
+    tables = list(ordered_rows(reader, layout, whose, span, [layout.clock])) if whose else []
+    if not tables:
+        return {}
+    owner = np.concatenate([owners(table, whose) for table in tables])
+    at = np.concatenate([nanoseconds(table[layout.clock]) for table in tables])
+    order = np.argsort(owner, kind="stable")
+    names, first = np.unique(owner[order], return_index=True)
+    return dict(zip(names.tolist(), np.split(at[order], first[1:]), strict=True))
 
 
 def _instant(ns: int) -> datetime:

@@ -170,7 +170,7 @@ def depth(found: Depth) -> Picture:
     axes = panels[0, 0]
     sides_ = (-1, found.bid_bp, found.bid, BLUE, "", "bids"), (1, found.ask_bp, found.ask, ORANGE, "///", "asks")
     for sign, away, size, colour, hatch, name in sides_:
-        axes.fill_between(sign * away, size, step="post" if sign > 0 else "pre", color=colour, alpha=0.35, hatch=hatch)
+        axes.fill_between(sign * away, size, step="post", color=colour, alpha=0.35, hatch=hatch)
         axes.plot(sign * away, size, "o", color=colour, markersize=4, label=name)
     axes.axvline(0.0, color=INK, linewidth=0.8)
     axes.set(xlabel="distance from the middle, bp", ylabel="size within, base units", ylim=(0, None))

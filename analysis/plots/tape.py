@@ -109,12 +109,23 @@ def delays(table: pa.Table) -> Picture:
         nothing(axes, "no row knows two clocks")
         return figure
     order = np.sort(np.maximum(late, 0.01))
+    axes.set_xscale("log")
     axes.step(order, np.arange(1, len(order) + 1) / len(order), color=BLUE)
     for share in (0.5, 0.99):
         at = float(np.quantile(order, share))
         axes.plot([at], [share], "o", color=RED)
-        axes.annotate(f" {share:.0%} within {at:,.3g} ms", (at, share), va="top", fontsize=9)
-    axes.set(xscale="log", xlabel="milliseconds (log)", ylabel="share of trades", ylim=(0, 1.03))
+        told = f"{at:,.0f}" if at >= 10 else f"{at:.2g}"
+        place = {"xytext": (6, -6), "textcoords": "offset points"} if share < 0.9 else {}
+        axes.annotate(
+            f"{share:.0%} within {told} ms ",
+            (at, share),
+            **place,
+            va="top",
+            ha="left" if place else "right",
+            fontsize=9,
+        )
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="milliseconds (log)", ylabel="share of trades", ylim=(0, 1.03))
     return figure
 
 

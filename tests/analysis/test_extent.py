@@ -15,6 +15,14 @@ from recorder.errors import ConfigError
 HERE = "kraken", "BTC/USD", BEGIN, END
 
 
+def test_an_instrument_that_is_only_listed_is_no_stream(stored: Stored) -> None:
+    stored.instrument("kraken", "LISTED/USD", BEGIN)
+    stored.instrument("kraken", "LOST/USD", BEGIN)
+    stored.gap("kraken", "LOST/USD", 9)
+    found = extent.streams(stored.url, "kraken", BEGIN, END).to_pylist()
+    assert {row["symbol"] for row in found} == {"BTC/USD", "ETH/USD", "LOST/USD"}
+
+
 def test_streams_tell_rows_and_what_is_missing(stored: Stored, archive: Path) -> None:
     found = extent.streams(stored.url, "kraken", BEGIN, END)
     assert found.equals(extent.streams(archive, "kraken", BEGIN, END))
@@ -71,6 +79,18 @@ def test_a_tape_without_what_a_notebook_needs_is_refused_in_one_sentence(stored:
         notebook.sample_data("resolved_markets", {"TAPEDECK_DATA": "/nowhere"})
     with pytest.raises(ConfigError, match="no archive"):
         notebook.tape(environ={"TAPEDECK_TAPE": "/nowhere"})
+
+
+def test_a_kernel_in_the_folder_of_the_notebooks_reads_the_settings_of_the_project(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / ".env").write_text(f"DATABASE_URL={stored.url}\n")
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert notebook.tape(1.0, environ={}).origin == "the database of the settings"
+    assert Path.cwd() == tmp_path / "notebooks"
 
 
 def test_sizes_are_quick_only_when_asked() -> None:
