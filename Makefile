@@ -38,6 +38,9 @@ lint: $(STAMP)  ## format, style, types, import layers
 test-analysis: $(STAMP)  ## install the analysis extra and run the tests of analysis/
 	@.ci/test-analysis
 
+notebook: $(STAMP)  ## open JupyterLab on notebooks/; installs the analysis extra when missing
+	@.ci/notebook
+
 check: lint test  ## what CI checks
 
 faults: $(STAMP)  ## the fault tests in their long form
@@ -52,4 +55,4 @@ schema: $(STAMP)  ## write sql/schema.sql anew from the migrations
 clean:  ## remove the virtual environment and caches; recorded data in var/ stays
 	@.ci/clean $(VENV)
 
-.PHONY: help setup run live stop status logs psql test test-analysis lint check faults bench schema clean
+.PHONY: help setup run live stop status logs psql test test-analysis notebook lint check faults bench schema clean

@@ -67,9 +67,13 @@ class Series:
 
     @classmethod
     def of(cls, bars: Bars, session: Ints | None = None) -> Self:
-        """A series of bars; a session is a UTC day unless the caller numbers them, as for equities."""
+        """A series of bars; a session is a UTC day unless the caller numbers them, as for equities.
+
+        Candles of others know no notional: where none is known, vwap is left to typical prices.
+        """
         days = bars.start // DAY if session is None else session
-        return cls(bars.high, bars.low, bars.close, bars.volume, bars.notional, days)
+        notional = None if np.isnan(bars.notional).all() else bars.notional
+        return cls(bars.high, bars.low, bars.close, bars.volume, notional, days)
 
     @property
     def vwap_basis(self) -> VwapBasis:

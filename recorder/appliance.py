@@ -19,6 +19,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from recorder.errors import ConfigError
 from recorder.health import read_all
+from recorder.jupyter import runtime_folder
 from recorder.settings import Settings, VenueSettings
 from recorder.shares import ALL_OF, recorder_names
 
@@ -44,6 +45,7 @@ def programs(settings: Settings) -> list[str]:
         *(name for venue, values in _recorded(settings) for name in recorder_names(venue, values.processes)),
         "writer",
         *(["discovery"] if settings.discovery.enabled and any(v.enabled for v in settings.venues.values()) else []),
+        *(["jupyter"] if settings.jupyter.enabled else []),
     ]
 
 
@@ -219,6 +221,10 @@ def orphans(home: Path) -> dict[str, int]:
     leader = _postgres_leader(home)
     if leader is not None:
         found["postgres"] = leader
+    for path in runtime_folder(home).glob("jpserver-*.json"):  # one is left behind by each server that was killed
+        number = path.stem.removeprefix("jpserver-")
+        if number.isdigit() and alive(int(number)) and str(home) in _command(int(number)):
+            found["jupyter"] = int(number)
     return found
 
 
@@ -300,6 +306,8 @@ def _ports(settings: Settings) -> list[tuple[int, str, str]]:
     if settings.simulator.enabled:
         wanted.append((settings.simulator.control_port, "the simulator", "simulator.control_port"))
         wanted += [(p, "the simulator", f"simulator.ports.{name}") for name, p in settings.simulator.ports.items()]
+    if settings.jupyter.enabled:
+        wanted.append((settings.jupyter.port, "JupyterLab", "jupyter.port"))
     return wanted
 
 

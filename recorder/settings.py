@@ -44,6 +44,7 @@ FLAT_NAMES: dict[str, tuple[str, ...]] = {
     "MONITORING_ENABLED": ("monitoring", "enabled"),
     "METRICS_REPORTING_INTERVAL": ("monitoring", "metrics_interval_s"),
     "ALERT_WEBHOOK_URL": ("monitoring", "alert_webhook_url"),
+    "JUPYTER_TOKEN": ("jupyter", "token"),
     "LOG_LEVEL": ("log", "level"),
     "DEBUG": ("log", "debug"),
 }
@@ -179,6 +180,16 @@ class SimulatorSettings(_Group):
     )
 
 
+class JupyterSettings(_Group):
+    """JupyterLab on the notebooks."""
+
+    enabled: bool = Field(False, description="Start it with the appliance; needs the analysis extra")
+    port: Port = Field(54330, description="TCP port on 127.0.0.1")
+    token: OptionalSecret = Field(
+        None, description="What a browser must show (JUPYTER_TOKEN); unset: made once, in jupyter.token of the home"
+    )
+
+
 class Settings(BaseSettings):
     """All settings; made by `load`, never changed afterwards."""
 
@@ -194,6 +205,7 @@ class Settings(BaseSettings):
     venues: dict[str, VenueSettings] = {}
     simulator: SimulatorSettings = SimulatorSettings()
     discovery: DiscoverySettings = DiscoverySettings()
+    jupyter: JupyterSettings = JupyterSettings()
 
     _file: Path = PrivateAttr(default=Path())
     _layers: "list[_Layer]" = PrivateAttr(default_factory=list)

@@ -21,15 +21,17 @@ _TOP = 12
 def figures(found: Evaluation) -> dict[str, str]:
     """Title -> SVG."""
     drawn: dict[str, str] = {
-        "Reliability: what came of forecasts": _svg(lambda axes: _reliability(axes, found), "reliability"),
+        "Reliability: what came of forecasts": _svg(lambda axes: draw_reliability(axes, found), "reliability"),
     }
     if len(found.by_horizon) > 1:
-        drawn["Log loss saved, by horizon"] = _svg(lambda axes: _skills(axes, found.by_horizon), "horizon")
+        drawn["Log loss saved, by horizon"] = _svg(lambda axes: draw_skills(axes, found.by_horizon), "horizon")
     if len(found.by_category) > 1:
-        drawn["Log loss saved, by category"] = _svg(lambda axes: _skills(axes, found.by_category), "category")
-    drawn["How far the model moves from the baseline"] = _svg(lambda axes: _moves(axes, found), "moves")
+        drawn["Log loss saved, by category"] = _svg(lambda axes: draw_skills(axes, found.by_category), "category")
+    drawn["How far the model moves from the baseline"] = _svg(lambda axes: draw_moves(axes, found), "moves")
     if found.facts.rounds:
-        drawn["What the features do (mean absolute SHAP value)"] = _svg(lambda axes: _importance(axes, found), "shap")
+        drawn["What the features do (mean absolute SHAP value)"] = _svg(
+            lambda axes: draw_importance(axes, found), "shap"
+        )
     return drawn
 
 
@@ -52,7 +54,8 @@ def _svg(draw: Callable[[Axes], None], salt: str) -> str:
     return body.replace(INK, "currentColor")
 
 
-def _reliability(axes: Axes, found: Evaluation) -> None:
+def draw_reliability(axes: Axes, found: Evaluation) -> None:
+    """What came of forecasts of about the same probability, model and baseline, with 95 % intervals."""
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, alpha=0.5)
 
     def draw(table: Reliability, colour: str, name: str) -> None:
@@ -76,7 +79,8 @@ def _reliability(axes: Axes, found: Evaluation) -> None:
     axes.legend(frameon=False, loc="upper left")
 
 
-def _skills(axes: Axes, slices: Sequence[Slice]) -> None:
+def draw_skills(axes: Axes, slices: Sequence[Slice]) -> None:
+    """Log loss saved in each slice, nats, with its interval."""
     at = np.arange(len(slices))[::-1]
     values = np.array([one.log_loss_skill.value for one in slices])
     low = np.array([one.log_loss_skill.low for one in slices])
@@ -88,14 +92,16 @@ def _skills(axes: Axes, slices: Sequence[Slice]) -> None:
     axes.set(xlabel="nats saved against the baseline (right of the line is better)")
 
 
-def _moves(axes: Axes, found: Evaluation) -> None:
+def draw_moves(axes: Axes, found: Evaluation) -> None:
+    """How many rows the model moves how far from the baseline."""
     reach = max(float(np.abs(found.spread).max()), 0.01)
     axes.hist(found.spread, bins=np.linspace(-reach, reach, 41).tolist(), color=MODEL)
     axes.set_yscale("symlog", linthresh=1)
     axes.set(xlabel="model less baseline, probability", ylabel="rows")
 
 
-def _importance(axes: Axes, found: Evaluation) -> None:
+def draw_importance(axes: Axes, found: Evaluation) -> None:
+    """The most important features by mean absolute SHAP value, log odds."""
     top = found.importance[:_TOP][::-1]
     axes.barh([one.feature for one in top], [one.shap for one in top], color=MODEL)
     axes.set(xlabel="log odds")

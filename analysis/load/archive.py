@@ -63,6 +63,16 @@ class ArchiveReader:
         self._manifests: dict[tuple[str, date], Manifest | None] = {}
         self._open: tuple[str, pq.ParquetFile] | None = None
 
+    def venues(self) -> list[str]:
+        """Venues with an exported day."""
+        return sorted(path.name.removeprefix("venue=") for path in (self._root / "manifest").glob("venue=*"))
+
+    def recorded_until(self, venue: str) -> datetime | None:
+        """As the latest exported day says; a day whose manifest does not was recorded to its end."""
+        days = exported_days(self._root, venue)
+        latest = self._manifest(venue, days[-1]) if days else None
+        return None if latest is None else latest.recorded_until or latest.end
+
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
         """Those of the latest day: a day names all that were known by its end."""
         days = exported_days(self._root, venue)

@@ -81,6 +81,11 @@ class PostgresReader:
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
+    def venues(self) -> list[str]:
+        """Venues with an instrument."""
+        names: list[str] = self._fetch("SELECT DISTINCT venue FROM instrument ORDER BY venue").column(0).to_pylist()
+        return names
+
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
         """What was recorded at a venue."""
         if symbols is None:

@@ -72,6 +72,14 @@ class Reader(Protocol):
         """Whether rows of one instrument come in the order of their layout by construction."""
         ...
 
+    def venues(self) -> list[str]:
+        """Venues of which anything is there, by name."""
+        ...
+
+    def recorded_until(self, venue: str) -> datetime | None:
+        """Receipt of the latest frame of a venue; None where that is not known."""
+        ...
+
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
         """What was recorded at a venue, by symbol; only these symbols where named."""
         ...

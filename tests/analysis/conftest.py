@@ -38,6 +38,9 @@ NEEDED = (
     "distributed",
     "jinja2",
     "matplotlib",
+    "jupytext",
+    "nbclient",
+    "ipykernel",
 )
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
