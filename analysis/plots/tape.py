@@ -99,7 +99,8 @@ def delays(table: pa.Table) -> Picture:
 
     Returns:
         One panel: share of rows, 0 to 1, that had arrived after so many milliseconds (logarithmic). The two clocks are
-        different ones: a row that seems to come before it happened is counted at the left edge.
+        different ones: a row that seems to come before it happened is counted at the left edge, and where most do there
+        is nothing to show.
     """
     figure, panels = picture(height=3.0)
     axes = panels[0, 0]
@@ -107,6 +108,11 @@ def delays(table: pa.Table) -> Picture:
     late = (nanoseconds(table["ts_recv"]) - nanoseconds(table["ts_event"])) / 1e6
     if not len(late) or not late.any():
         nothing(axes, "no row knows two clocks")
+        return figure
+    early = float((late < 0).mean())
+    if early > 0.5:
+        nothing(axes, f"{early:.0%} of trades seem to have come before they happened: the two clocks disagree")
+        axes.set_axis_off()
         return figure
     order = np.sort(np.maximum(late, 0.01))
     axes.set_xscale("log")

@@ -122,6 +122,8 @@ def test_delays_tell_the_share_that_had_arrived() -> None:
     columns = {"ts_event": pa.array(event // 1000, kind), "ts_recv": pa.array((event + late) // 1000, kind)}
     (panel,) = readable(tape_plots.delays(pa.table(columns)))
     assert [text.get_text().strip() for text in panel.texts] == ["50% within 20 ms", "99% within 400 ms"]
+    swapped = {"ts_event": columns["ts_recv"], "ts_recv": columns["ts_event"]}
+    assert "100% of trades" in tape_plots.delays(pa.table(swapped)).axes[0].texts[0].get_text()
 
 
 def test_candles_are_filled_where_the_price_fell_and_shaded_where_a_gap_was() -> None:
