@@ -88,7 +88,9 @@ def test_every_checksum_is_right_by_an_independent_book_that_keeps_the_window(sy
         venue.do("every", checksum_s=0.02)
         configure(socket, OB_CHECKSUM)
         subscribe(socket, "book", symbol, len=length)
-        messages = read_until(socket, lambda seen: len(tagged(seen[-1:], "cs")) == 1 and len(seen) > 400)
+        messages = read_until(
+            socket, lambda seen: len(seen) > 400 and len(tagged(seen[-1:], "cs")) == 1 and len(tagged(seen, "cs")) > 5
+        )
     book, right = Book(), 0
     assert isinstance(arrays(messages)[0][1][0], list)  # the snapshot is first
     for frame in arrays(messages):

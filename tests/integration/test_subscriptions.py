@@ -71,6 +71,17 @@ def no_database() -> str:
     raise ConfigError("the embedded Postgres was not started yet")
 
 
+def rows(url: str) -> int:
+    """Rows of the table."""
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM subscription")
+            return int((cursor.fetchone() or (0,))[0])
+    finally:
+        connection.close()
+
+
 def touch(url: str) -> None:
     """Tell the recorders to look, as a change does."""
     connection = psycopg2.connect(url)
@@ -107,6 +118,7 @@ def test_a_pattern_subscribed_at_run_time_is_followed_and_a_symbol_ended_by_name
     follower.catalog = catalog(listing("A-USD", 1), listing("B-USD", 2), listing("C-USD", 3))
     with follower.following(lambda: database, Wish("A-USD", TRADE)):
         assert follower.settles_at("A-USD")
+        assert wait_until(lambda: rows(database) == 1, 30.0)  # the settings have filled the table
         set_subscriptions(database, "venue", ["top:2"], CHANNELS, active=True)
         assert follower.settles_at("A-USD", "C-USD", "B-USD")
         assert set_subscriptions(database, "venue", ["C-USD"], TRADE, active=False) == 1
