@@ -175,6 +175,7 @@ def test_an_answer_that_cannot_be_kept_is_followed_all_the_same(database: str, t
     follower = Follower(tmp_path)
     with follower.following(lambda: database, Wish("A-USD", TRADE)):
         assert follower.settles_at("A-USD")
+        assert wait_until(lambda: rows(database) == 1, 30.0)
         set_subscriptions(database, "venue", ["B-USD"], TRADE, active=True)
         assert follower.settles_at("A-USD", "B-USD")
 
