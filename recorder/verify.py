@@ -16,18 +16,15 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from recorder.database import Connection, Cursor, classify
 from recorder.events import Channel
 from recorder.instruments import instrument_id
+from recorder.published import StreamTruth, VenueTruth, book_values, load_truth
 from recorder.reconcile import (
     DeclaredGap,
     Span,
     StoredRow,
     StoredTrade,
     StreamCheck,
-    StreamTruth,
-    VenueTruth,
-    book_values,
     check_rows,
     check_trades,
-    load_truth,
 )
 from recorder.venues import venue_class
 

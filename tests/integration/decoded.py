@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection
 
 from recorder.errors import DecodeError
 from recorder.events import Book, Output, Quote, Reply, Stream, Trade
-from recorder.reconcile import book_values
+from recorder.published import book_values
 from recorder.simulator.running import Running
 from recorder.simulator.truth import BookItem, QuoteItem, Sent, TradeItem, read_truth
 from recorder.venues.base import Venue, requests_of

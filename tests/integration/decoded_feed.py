@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection
 from recorder.errors import DecodeError
 from recorder.events import CHANNELS, Book, Fetch, Output, Quote, Reply, Resync, Stream, Trade
 from recorder.fetches import framed
-from recorder.reconcile import book_values
+from recorder.published import book_values
 from recorder.simulator.running import Running
 from recorder.simulator.truth import BookItem, Opened, QuoteItem, Sent, TradeItem, read_truth
 from recorder.venues import venue_class

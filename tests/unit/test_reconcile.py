@@ -6,17 +6,15 @@ from pathlib import Path
 import pytest
 
 from recorder.events import Channel
+from recorder.published import StreamTruth, book_values, load_truth
 from recorder.reconcile import (
     DeclaredGap,
     Span,
     StoredRow,
     StoredTrade,
     StreamCheck,
-    StreamTruth,
-    book_values,
     check_rows,
     check_trades,
-    load_truth,
 )
 from recorder.simulator.truth import (
     BookItem,
