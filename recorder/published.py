@@ -36,7 +36,7 @@ class Published(msgspec.Struct, gc=False):
     values: Values
     id: int = 0
     count: int = 1  # prints merged into this one
-    held: bool = False  # withheld from everybody
+    unheard: bool = False  # by anybody: withheld, or of the past that a run of the simulator begins with
     again: bool = False  # published before: it may be stored once more, it need not
     sent: int = 0  # connections it was wholly written to
     maybe: int = 0  # connections of which the log does not say
@@ -142,6 +142,8 @@ class _Run:
 
     def _item(self, line: TradeItem | QuoteItem | BookItem) -> None:
         stream, item = _understand(line)
+        if isinstance(line, TradeItem) and line.ts < self._first.t:
+            item.unheard = True  # a restarted simulator has a past nobody saw, so that its REST has pages
         self._streams.setdefault(stream, StreamTruth()).items.append(item)
         self._items[line.n] = (stream, item)
 
@@ -182,7 +184,7 @@ def _understand(line: Item) -> tuple[tuple[str, Channel], Published]:
                 values,
                 line.id,
                 line.count,
-                held=line.held is not None,
+                unheard=line.held is not None,
                 again=line.again,
             )
         case QuoteItem():

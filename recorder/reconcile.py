@@ -219,7 +219,7 @@ def check_trades(
     for place, (key, item) in enumerate(order):
         check.sent += item.sent > 0 and item.at_us <= span.until_us
         # Where ids prove nothing, nothing tells of a print the venue kept to itself; of a lost session we always know.
-        between = first < place < last and (contiguous or not item.held)
+        between = first < place < last and (contiguous or not item.unheard)
         if key in seen or item.at_us > span.until_us or not (item.sent or between):
             continue
         if declared.covers(item):

@@ -69,14 +69,11 @@ def test_the_appliance_survives_the_kill_of_every_program_and_leaves_no_process(
         rows = read_all(home)["writer"].metrics["rows"]
         return wait_until(lambda: read_all(home)["writer"].metrics["rows"] > rows, 20.0)
 
-    for name in first.keys() - {"simulator"}:
+    for name in first:
         kill(name)
     assert recording_again(), capsys.readouterr().out
     capsys.readouterr()
     assert main(["verify", "--truth", str(home / "simulator")]) == 0, capsys.readouterr().out
-    # Its market begins anew with a past nobody saw: where ids do not count, that past cannot be told from a loss.
-    kill("simulator")
-    assert recording_again(), capsys.readouterr().out
 
     pids = [process.pid for process in supervisor.processes()] + [supervisor.pid() or 0]
     assert main(["down"]) == 0

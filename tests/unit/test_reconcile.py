@@ -311,3 +311,22 @@ def test_what_has_no_time_of_the_venues_is_in_a_gap_from_the_making_of_the_last_
     prompt = (made_us[0], 1_100_000), (made_us[1], 2_100_000), (made_us[3], 9_100_000)
     assert judged(*prompt).declared == 1
     assert judged((made_us[3], 9_100_000)).missing == 3
+
+
+def test_the_past_that_a_restarted_simulator_begins_with_is_owed_only_where_ids_tell_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    log = TruthLog(path)
+    log.line(Started("kraken", 25 * US, 1, 0))
+    for item in (trade(1), trade(2), trade(3)):  # at 10, 20 and 30 us; the run began at 25
+        log.item(item)
+    log.line(Opened(1, 0))
+    log.line(Sent(1, 9, [(1, 1), (3, 3)]))
+    log.close()
+    rows = [row(1), row(3)]
+
+    def missing(*, contiguous: bool) -> int:
+        truth = load_truth([path])["kraken"].streams["BTC/USD", "trade"]
+        check = StreamCheck("kraken", "BTC/USD", "trade")
+        return check_trades(check, truth, rows, [], Span(), contiguous=contiguous).missing
+
+    assert (missing(contiguous=True), missing(contiguous=False)) == (1, 0)
