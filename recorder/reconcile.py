@@ -18,6 +18,7 @@ _EXAMPLES = 5
 _FOREVER = 1 << 62
 _SNAPSHOT_LATE_US = 5_000_000  # a snapshot by REST and the changes it holds already arrive this close together
 _ON_ITS_WAY_US = 1_000_000
+_BATCH_US = 100_000  # what a venue sends in batches bears the time of the batch, which may be that of the next one
 
 
 class DeclaredGap(msgspec.Struct, frozen=True):
@@ -138,9 +139,10 @@ def _by_making(gaps: Sequence[DeclaredGap], delivered: list[tuple[int, int]]) ->
 def _overtaken(item: Published, joined_us: Sequence[int]) -> bool:
     """Whether a message was on its way to a session as the next one took over, with a book or price that is newer.
 
-    Told after that, it would undo what the next session said. Whatever is made later, both sessions are sent.
+    Told after that, it would undo what the next session said. Whatever is made later than the batch at hand, both
+    sessions are sent.
     """
-    return any(joined - _ON_ITS_WAY_US <= item.at_us <= joined for joined in joined_us)
+    return any(joined - _ON_ITS_WAY_US <= item.at_us <= joined + _BATCH_US for joined in joined_us)
 
 
 def _first(*values: int | None) -> int:
