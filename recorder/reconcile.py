@@ -115,15 +115,12 @@ def _held(item: Published, snapshots: Sequence[tuple[int, int]]) -> bool:
     )
 
 
-def _made_us(item: Published) -> int:
-    return item.at_us
-
-
 def _by_making(gaps: Sequence[DeclaredGap], delivered: list[tuple[int, int]]) -> list[DeclaredGap]:
     """Gaps of messages without a time of the venue's, told by when they were made.
 
     A gap begins at the receipt of the last message before it. What was lost behind that message may have been made
-    before that receipt, though never before the message itself was made.
+    before that receipt, though never before the message itself was made. Only messages whose values came once tell
+    when they were made: an emptied level is told in the same words again and again.
     """
     delivered.sort()
     receipts = [receipt for receipt, _ in delivered]
@@ -243,7 +240,7 @@ def check_rows(
     owed: defaultdict[tuple[int | None, Values], list[Published]] = defaultdict(list)
     for item in truth.items:
         known = published.setdefault((item.ts_us, item.values), item)
-        if item.sent > 0 and not item.again:
+        if item.sent > 0 and not item.again and item.at_us <= span.until_us:  # its equal may be of later
             known.due += 1
             owed[item.ts_us, item.values].append(item)
         if known is not item:
@@ -252,7 +249,7 @@ def check_rows(
     rows: Counter[tuple[int | None, Values]] = Counter()
     at: dict[tuple[int | None, Values], int] = {}
     snapshots: list[tuple[int, int]] = []
-    delivered: list[tuple[int, int]] = []  # receipt and making of what has no time of the venue's
+    delivered: list[tuple[int, int]] = []  # receipt and making of what came once and has no time of the venue's
     for row in stored:
         key = (row.ts_us, row.values)
         if row.snapshot is not None:
@@ -260,10 +257,8 @@ def check_rows(
         if row.at_us < span.since_us and key not in published:
             continue  # of a run whose truth we were not given
         rows[key] += 1
-        if row.ts_us is None:
-            latest = bisect_right(owed[key], row.at_us, key=_made_us) - 1
-            if latest >= 0:
-                delivered.append((row.at_us, owed[key][latest].at_us))
+        if row.ts_us is None and len(owed[key]) == 1:
+            delivered.append((row.at_us, owed[key][0].at_us))
         at[key] = row.at_us
     declared = Declared(_by_making(gaps, delivered), by_id=False)
     absent: Counter[int | None] = Counter()  # by event time: missing with these values, perhaps stored with others

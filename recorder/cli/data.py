@@ -22,6 +22,8 @@ from recorder.store_subscription import set_subscriptions
 from recorder.venues import venue_class
 from recorder.verify import verify as check
 
+_STALL_NS = 5_000_000_000  # a machine that is short of processors leaves what came this long in its sockets
+
 Venue = Annotated[str, typer.Argument(help="Name of the venue, such as kraken.")]
 Symbols = Annotated[
     list[str],
@@ -109,7 +111,8 @@ def verify(
     """Prove what is stored: offered = inserted + duplicate + quarantined, and nothing doubled.
 
     With the simulator's truth also: stored + declared gaps = sent, nothing missing undeclared, no wrong value.
-    While the appliance runs, everything up to the moment of the call is judged, once the writer has it.
+    While the appliance runs, everything up to the moment of the call is judged, once the writer has it; what seems
+    to be missing is looked for once more five seconds later.
 
     Example: `tapedeck verify --truth var/simulator`
     """
@@ -120,6 +123,9 @@ def verify(
     connection = connect(database_url(loaded), application_name="tapedeck", role=READER)
     try:
         report = check(connection, logs, until_ns=until_ns, agent=loaded.websocket.user_agent)
+        if not report.ok and until_ns is not None and _wait_for_writer(loaded, now_ns + _STALL_NS, wait):
+            # What was sent may still wait in a socket: what is not there now either is missing.
+            report = check(connection, logs, until_ns=until_ns, agent=loaded.websocket.user_agent)
     finally:
         connection.close()
     if as_json:

@@ -313,6 +313,32 @@ def test_what_has_no_time_of_the_venues_is_in_a_gap_from_the_making_of_the_last_
     assert judged((made_us[3], 9_100_000)).missing == 3
 
 
+def test_words_said_twice_do_not_tell_when_the_last_message_before_a_gap_was_made(tmp_path: Path) -> None:
+    """Seen on a machine that stood still for two seconds: an emptied level, emptied again within what was lost."""
+    said = [(1_000_000, "7"), (1_000_001, "0"), (2_000_000, "8"), (3_000_000, "0"), (9_000_000, "9")]
+    items = [BookItem(0, "BTC/USD", None, at * US, False, [("1.5", size)], []) for at, size in said]
+    path = write(tmp_path, items, Sent(1, 0, [(1, 5)]))
+    late = [("7", 5_000_000), ("0", 5_000_000), ("9", 9_100_000)]
+    rows = [StoredRow(at, None, book_values(False, [("1.5", size)], [])) for size, at in late]
+    truth = load_truth([path])["kraken"].streams["BTC/USD", "book"]
+    lost = DeclaredGap("disconnect", None, None, 5_000_000, 8_000_000, None, None)
+    check = check_rows(StreamCheck("kraken", "BTC/USD", "book"), truth, rows, [lost], Span())
+    assert (check.declared, check.missing) == (2, 0)
+
+
+def test_a_message_later_than_the_instant_judged_is_not_owed_though_one_like_it_came_before(tmp_path: Path) -> None:
+    items = [BookItem(0, "BTC/USD", None, at * US, False, [("1.5", "0")], []) for at in (1_000, 2_000, 9_000)]
+    path = write(tmp_path, items, Sent(1, 0, [(1, 3)]))
+
+    def missing(stored: int, until_us: int) -> int:
+        truth = load_truth([path])["kraken"].streams["BTC/USD", "book"]
+        rows = [StoredRow(at, None, book_values(False, [("1.5", "0")], [])) for at in (1_100, 2_100)[:stored]]
+        check = StreamCheck("kraken", "BTC/USD", "book")
+        return check_rows(check, truth, rows, [], Span(until_us=until_us)).missing
+
+    assert (missing(2, 5_000), missing(1, 5_000), missing(2, FOREVER)) == (0, 1, 1)
+
+
 def test_the_past_that_a_restarted_simulator_begins_with_is_owed_only_where_ids_tell_of_it(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
     log = TruthLog(path)
