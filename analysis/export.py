@@ -37,7 +37,7 @@ from analysis.load.manifest import (
 )
 from analysis.load.postgres import PostgresReader, PostgresSource
 from analysis.load.source import Instrument, Range
-from analysis.load.tables import LAYOUTS, Layout
+from analysis.load.tables import LAYOUTS, WORDS, Layout
 from recorder import __version__
 from recorder.errors import ConfigError
 
@@ -162,7 +162,9 @@ def _write(
     ids = [one.instrument_id for one in whose]
     order = np.argsort(np.array(ids, np.int64))
     known, symbols = np.array(ids, np.int64)[order], pa.array([whose[place].symbol for place in order], pa.string())
-    schema = layout.schema.insert(1, pa.field("symbol", pa.string()))
+    # Words are written as text: every reader of Parquet knows what to make of it, and a file is no larger.
+    plain = [pa.field(one.name, pa.string() if one.name in WORDS else one.type) for one in layout.schema]
+    schema = pa.schema([plain[0], pa.field("symbol", pa.string()), *plain[1:]])
     rows = 0
     try:
         with pq.ParquetWriter(fresh, schema, compression="zstd", **_encodings(schema)) as writer:
@@ -173,7 +175,7 @@ def _write(
                 table = ordered(table, layout)
                 table = table.take(pa.array(np.argsort(table["instrument_id"].to_numpy(), kind="stable")))
                 symbol = symbols.take(pa.array(np.searchsorted(known, table["instrument_id"].to_numpy())))
-                writer.write_table(table.add_column(1, "symbol", symbol), _ROW_GROUP)
+                writer.write_table(table.add_column(1, "symbol", symbol).cast(schema), _ROW_GROUP)
                 rows += table.num_rows
         _sync_file(fresh)
         sha256 = digest(fresh)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.errors import ArchiveError
@@ -23,10 +23,10 @@ from analysis.load.manifest import (
     read_manifest,
 )
 from analysis.load.source import DAY, US, Instrument, Range, Unrecorded
-from analysis.load.tables import UTC_US, Layout
+from analysis.load.tables import WORDS, Layout, of_codes
 from recorder.errors import ConfigError
 
-_FEW_WORDS = ("aggressor", "kind")
+_AT_ONCE = 1 << 23  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ArchiveReader:
         self._root = root
         self._verify = verify
         self._manifests: dict[tuple[str, date], Manifest | None] = {}
-        self._open: tuple[str, pq.ParquetFile] | None = None
+        self._counted: set[str] = set()
 
     def venues(self) -> list[str]:
         """Venues with an exported day."""
@@ -109,58 +109,68 @@ class ArchiveReader:
         rows = [row for row in latest.values() if touches(row, span)]
         return gap_table(sorted(rows, key=lambda row: (row.started_at, row.gap_id)))
 
+    def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
+        """The stretches of the table; days of few rows are read together, which keeps all processors at work."""
+        stretches = span.pieces(layout.stretch)
+        if layout.stretch < DAY:
+            return stretches
+        joined: list[Range] = []
+        held = 0
+        for piece in stretches:
+            rows = sum(entry.rows for _, entry in self._files(layout, whose, piece))
+            if joined and held + rows <= _AT_ONCE:
+                joined[-1] = Range(joined[-1].start, piece.end)
+                held += rows
+            else:
+                joined.append(piece)
+                held = rows
+        return joined
+
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
-        """Rows of one day's files."""
+        """Rows of the files of some days."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
-        ids = {one.instrument_id for one in whose}
+        files = self._files(layout, whose, span)
+        if not files:
+            return schema.empty_table()
+        wanted = {one.instrument_id for one in whose}
+        there = {row.instrument_id for manifest, _ in files for row in manifest.instruments}
+        scan = pl.scan_parquet([self._root / entry.path for _, entry in files], hive_partitioning=False, glob=False)
+        clock = pl.col(layout.clock)
+        if not there <= wanted:
+            scan = scan.filter(pl.col("instrument_id").is_in(sorted(wanted)))
+        if span.start > files[0][0].start:
+            scan = scan.filter(clock >= span.start)
+        if span.end < files[-1][0].end:
+            scan = scan.filter(clock < span.end)
+        try:
+            return _table(scan.select(_expression(name) for name in columns).collect(), schema)
+        except pl.exceptions.PolarsError as error:
+            damaged = "\n".join(str(self._root / entry.path) for _, entry in files)
+            raise ArchiveError(f"one of these files is damaged, export its day again: {error}\n{damaged}") from error
+
+    def _files(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[tuple[Manifest, FileEntry]]:
+        """The files of a range that hold a row, by day."""
         found = []
-        for venue in sorted({one.venue for one in whose}):
-            manifest = self._manifest(venue, span.start.date())
-            entry = manifest.files.get(layout.name) if manifest is not None else None
-            if entry is not None and entry.rows:
-                found.append(self._part(entry, layout, ids, span, schema))
-        return pa.concat_tables(found) if found else schema.empty_table()
+        for day in _days(span):
+            for venue in sorted({one.venue for one in whose}):
+                manifest = self._manifest(venue, day)
+                entry = manifest.files.get(layout.name) if manifest is not None else None
+                if manifest is not None and entry is not None and entry.rows:
+                    self._count(entry)
+                    found.append((manifest, entry))
+        return found
 
-    def _part(self, entry: FileEntry, layout: Layout, wanted: set[int], span: Range, schema: pa.Schema) -> pa.Table:
-        file = self._file(entry, layout)
-        low, high = min(wanted), max(wanted)
-        columns = file.schema_arrow.names
-        places = {name: columns.index(name) for name in ("instrument_id", layout.clock)}
-        runs: list[tuple[bool, list[int]]] = []  # neighbouring row groups that are wanted whole, or in part
-        for number in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(number)
-            whose, when = (group.column(places[name]).statistics for name in ("instrument_id", layout.clock))
-            if whose.max < low or whose.min > high or when.max < span.start or when.min >= span.end:
-                continue
-            one = whose.min == whose.max and whose.min in wanted
-            whole = one and when.min >= span.start and when.max < span.end
-            if not runs or runs[-1][0] != whole:
-                runs.append((whole, []))
-            runs[-1][1].append(number)
-        names = list(dict.fromkeys([*schema.names, "instrument_id", layout.clock]))
-        ids = pa.array(sorted(wanted), pa.int64())
-        parts = []
-        for whole, numbers in runs:
-            table = file.read_row_groups(numbers, columns=schema.names if whole else names)
-            if not whole:
-                at = table[layout.clock]
-                inside = pc.and_(pc.greater_equal(at, _scalar(span.start)), pc.less(at, _scalar(span.end)))
-                table = table.filter(pc.and_(pc.is_in(table["instrument_id"], ids), inside))
-            parts.append(table.select(schema.names).cast(schema))
-        return pa.concat_tables(parts) if parts else schema.empty_table()
-
-    def _file(self, entry: FileEntry, layout: Layout) -> pq.ParquetFile:
-        if self._open is None or self._open[0] != entry.path:
-            # Decoding a column of few words as a dictionary and casting it is a third faster than decoding each word.
-            words = [name for name in layout.columns if name in _FEW_WORDS]
-            path = self._root / entry.path
-            file = pq.ParquetFile(path, memory_map=True, pre_buffer=False, read_dictionary=words)
-            if file.metadata.num_rows != entry.rows:
-                raise ArchiveError(
-                    f"{path} has {file.metadata.num_rows} rows, its manifest says {entry.rows}; export the day again"
-                )
-            self._open = entry.path, file
-        return self._open[1]
+    def _count(self, entry: FileEntry) -> None:
+        if entry.path in self._counted:
+            return
+        path = self._root / entry.path
+        try:
+            rows = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise ArchiveError(f"{path} is damaged ({str(error).strip()}); export the day again") from error
+        if rows != entry.rows:
+            raise ArchiveError(f"{path} has {rows} rows, its manifest says {entry.rows}; export the day again")
+        self._counted.add(entry.path)
 
     def _manifest(self, venue: str, day: date) -> Manifest | None:
         if (venue, day) not in self._manifests:
@@ -184,5 +194,16 @@ def _days(span: Range) -> list[date]:
     return [piece.start.date() for piece in span.pieces(timedelta(days=1))]
 
 
-def _scalar(at: datetime) -> pa.Scalar:
-    return pa.scalar(at, UTC_US)
+def _expression(name: str) -> pl.Expr:
+    """A column as it leaves the file; one of two words as the place of its word, before a text is made of it."""
+    column = pl.col(name)
+    return (column == WORDS[name][1].as_py()).cast(pl.Int8).alias(name) if name in WORDS else column
+
+
+def _table(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    read = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    columns = [
+        of_codes(read[name], name) if name in WORDS else read[name].cast(schema.field(name).type)
+        for name in schema.names
+    ]
+    return pa.table(columns, schema=schema)

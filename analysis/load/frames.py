@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 
 from analysis.arrays import Floats, Ints, Quotes, Trades
 from analysis.load.source import Instrument
-from analysis.load.tables import SYMBOL, Layout
+from analysis.load.tables import SYMBOL, WORDS, Layout
 
 To = Literal["arrow", "pandas", "polars"]
 
 Frame: TypeAlias = Any
 """What `to` asked for: a pyarrow.Table, a pandas.DataFrame or a polars.DataFrame."""
 
-_SIGNS = {"b": 1, "s": -1}
+_SIGNS = np.array([{"b": 1, "s": -1}[word] for word in WORDS["aggressor"].to_pylist()] + [0], np.int8)
 
 
 def framed(table: pa.Table, to: To) -> Frame:
@@ -98,8 +98,8 @@ def trades_of(table: pa.Table) -> Trades:
     """Rows of trades as columns of the core. Of one instrument."""
     if table.num_rows == 0:
         return Trades.none()
-    side = pc.fill_null(pc.index_in(table["aggressor"], pa.array(list(_SIGNS))), 2)
-    signs = np.array([*_SIGNS.values(), 0], np.int8)[side.to_numpy()]
+    side = pa.chunked_array([chunk.indices for chunk in table["aggressor"].chunks], pa.int8())
+    signs = _SIGNS[pc.fill_null(side, len(_SIGNS) - 1).to_numpy()]
     return Trades(
         ts_event=nanoseconds(table["ts_event"]),
         ts_recv=nanoseconds(table["ts_recv"]),

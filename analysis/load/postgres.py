@@ -11,7 +11,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from analysis.load.source import US, Instrument, Range, Unrecorded
-from analysis.load.tables import GAP, Layout
+from analysis.load.tables import GAP, WORDS, Layout, coded
 from recorder.database import CONNECT_TIMEOUT_S, READER, check_url, judge
 from recorder.instruments import instrument_id
 from recorder.postgres import database_url
@@ -127,13 +127,18 @@ class PostgresReader:
             " ORDER BY started_at, gap_id"
         ).cast(GAP)
 
+    def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
+        """The stretches of the table."""
+        return span.pieces(layout.stretch)
+
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """Rows of one table."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
         table = self._fetch(
             f"SELECT {', '.join(columns)} FROM {layout.name} WHERE {_of(whose)} AND {_within(layout, span)}"
         )
-        return table.replace_schema_metadata(None).cast(schema)
+        columns_of_it = [coded(table[name], name) if name in WORDS else table[name] for name in columns]
+        return pa.table(columns_of_it, names=list(columns)).cast(schema)
 
     def _bound(self, query: str, *values: str) -> pa.Table:
         with _translated():

@@ -1,4 +1,4 @@
-"""Rows of a range, stretch by stretch: read, ordered, marked where something may be missing."""
+"""Rows of a range, piece by piece: read, ordered, marked where something may be missing."""
 
 import difflib
 import sys
@@ -84,7 +84,7 @@ def stretches(
     on_gap: OnGap,
     progress: bool = False,
 ) -> Iterator[pa.Table]:
-    """The rows of a range in order, a table for each stretch that has any.
+    """The rows of a range in order, a table for each piece that has any.
 
     Raises:
         GapError: on_gap is "raise" and the range is not whole; before anything is read.
@@ -111,14 +111,14 @@ def ordered_rows(
     *,
     progress: bool = False,
 ) -> Iterator[pa.Table]:
-    """The rows of a range in order, a table for each stretch that has any: the columns, and those that order them.
+    """The rows of a range in order, a table for each piece that has any: the columns, and those that order them.
 
     instrument_id is there when several are asked for.
     """
     needed = list(dict.fromkeys(["instrument_id", *layout.order, *columns]))
     if len(whose) == 1:
         needed.remove("instrument_id")
-    for piece in _shown(span.pieces(layout.stretch), layout.name, progress):
+    for piece in _shown(reader.pieces(layout, whose, span), layout.name, progress):
         table = reader.rows(layout, whose, piece, needed)
         if table.num_rows:
             yield table if reader.in_order and len(whose) == 1 else ordered(table, layout)
@@ -134,7 +134,7 @@ def owners(table: pa.Table, whose: Sequence[Instrument]) -> Ints:
 def whole(
     parts: Iterable[pa.Table], whose: Sequence[Instrument], layout: Layout, columns: Sequence[str], on_gap: OnGap
 ) -> pa.Table:
-    """All stretches as one table."""
+    """All pieces as one table."""
     tables = list(parts)
     if tables:
         return pa.concat_tables(tables)

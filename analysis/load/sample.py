@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.load.source import US, Instrument, Range, Unrecorded
-from analysis.load.tables import GAP, TRADE, UTC_US, Layout
+from analysis.load.tables import GAP, TRADE, UTC_US, Layout, coded
 
 VENUE, SYMBOL = "sample", "XRP/ETH"
 FILE = "trades_XRP_ETH.parquet"
@@ -44,7 +44,7 @@ class SampleReader:
             "trade_id": raw["id"].cast(pa.int64()),
             "price": raw["price"],
             "size": raw["amount"],
-            "aggressor": pc.utf8_slice_codeunits(raw["side"].cast(pa.string()), 0, 1),
+            "aggressor": coded(pc.utf8_slice_codeunits(raw["side"].cast(pa.string()), 0, 1), "aggressor"),
             "venue_trade_id": pa.nulls(raw.num_rows, pa.string()),
         }
         table = pa.table(columns).cast(TRADE.schema)
@@ -75,6 +75,10 @@ class SampleReader:
     def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """None: the exchange's own candles of the day equal the bars of these trades."""
         return GAP.empty_table()
+
+    def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
+        """The stretches of the table."""
+        return span.pieces(layout.stretch)
 
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """Trades; there are no quotes and no books."""

@@ -92,8 +92,12 @@ class Reader(Protocol):
         """Rows of GAP of these instruments that may touch a range by either clock, in any state."""
         ...
 
+    def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
+        """A range in pieces, each small enough to be read at once."""
+        ...
+
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
-        """These columns of the rows in a range within one stretch, in the order in which they are stored."""
+        """These columns of the rows in one piece, in the order in which they are stored."""
         ...
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Channel = Literal["trade", "quote", "book"]
 
@@ -12,6 +13,11 @@ UTC_US = pa.timestamp("us", tz="UTC")
 """Instants as Postgres stores them."""
 
 SYMBOL = pa.dictionary(pa.int32(), pa.string())
+
+CODE = pa.dictionary(pa.int8(), pa.string())
+
+WORDS = {"aggressor": pa.array(["b", "s"]), "kind": pa.array(["s", "d"])}
+"""Columns of type CODE, and all that they say: the database checks it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ _TRADE = {
     "trade_id": pa.int64(),
     "price": pa.float64(),
     "size": pa.float64(),
-    "aggressor": pa.string(),
+    "aggressor": CODE,
     "venue_trade_id": pa.string(),
 }
 _QUOTE = {
@@ -65,7 +71,7 @@ _BOOK = {
     "ts_event": UTC_US,
     "session_id": pa.int64(),
     "frame_seq": pa.int64(),
-    "kind": pa.string(),
+    "kind": CODE,
     "sequence": pa.int64(),
     "bids": pa.list_(pa.float64()),
     "asks": pa.list_(pa.float64()),
@@ -98,3 +104,15 @@ GAP = pa.schema(
     }
 )
 """Columns of table gap."""
+
+
+def coded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of WORDS, from its text; the dictionary is the same in every table."""
+    words = WORDS[name]
+    codes = pc.index_in(column, words).cast(pa.int8())
+    return of_codes(codes, name)
+
+
+def of_codes(codes: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of WORDS, from places in its dictionary."""
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(chunk, WORDS[name]) for chunk in codes.chunks], CODE)

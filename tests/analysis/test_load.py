@@ -83,6 +83,33 @@ def test_both_doors_give_the_same_table(name: str, symbols: Any, stored: Stored,
     assert ROWS[name](archive, "kraken", symbols, BEGIN, END).num_rows > 500
 
 
+@pytest.mark.parametrize("at_once", [1, 1 << 23])
+def test_days_read_together_are_the_days_read_alone(
+    at_once: int, stored: Stored, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.load.archive._AT_ONCE", at_once)
+    first = MIDNIGHT - timedelta(days=1)
+    for span in ((first, first + timedelta(days=2)), (first, END), (BEGIN, first + timedelta(days=2)), (BEGIN, END)):
+        for symbols in ("BTC/USD", ["BTC/USD", "ETH/USD"]):
+            mine, theirs = (
+                load.trades(door, "kraken", symbols, *span, on_gap="ignore") for door in (stored.url, archive)
+            )
+            assert mine.equals(theirs), span
+    chunks = list(load.chunks(archive, "trade", "kraken", "BTC/USD", BEGIN, END))
+    assert len(chunks) == (2 if at_once == 1 else 1)
+
+
+def test_a_side_is_a_category_wherever_it_is_read(stored: Stored, archive: Path) -> None:
+    for door in (stored.url, archive):
+        sides = load.trades(door, "kraken", "BTC/USD", BEGIN, END, to="pandas")["aggressor"]
+        assert list(sides.cat.categories) == ["b", "s"]
+        assert (sides == "b").sum() == load.trades(door, "kraken", "BTC/USD", BEGIN, END)[
+            "aggressor"
+        ].to_pylist().count("b")
+        kinds = load.books(door, "kraken", "BTC/USD", BEGIN, END, to="polars")["kind"]
+        assert set(kinds.unique()) == {"s", "d"}
+
+
 def test_both_doors_give_the_same_table_with_gaps_masked(stored: Stored, tmp_path: Path) -> None:
     stored.gap("kraken", "BTC/USD", 1)
     stored.gap("kraken", "BTC/USD", 2, started_at=MIDNIGHT - timedelta(seconds=5), ended_at=None, state="open")
@@ -359,6 +386,11 @@ def test_a_file_that_is_not_what_the_manifest_says_is_not_read(archive: Path) ->
     path.write_bytes(content)
     with pytest.raises(ArchiveError, match="SHA-256 differs"):
         load.trades(load.ArchiveSource(archive, verify=True), "kraken", "BTC/USD", BEGIN, END)
+    footer = content.copy()
+    footer[-8:-4] = bytes(4)  # how long it is
+    path.write_bytes(footer)
+    with pytest.raises(ArchiveError, match=r"damaged .*; export the day again"):
+        load.trades(archive, "kraken", "BTC/USD", BEGIN, END)
     path.write_bytes(content[:-1])
     with pytest.raises(ArchiveError, match="its manifest says"):
         load.trades(archive, "kraken", "BTC/USD", BEGIN, END)
