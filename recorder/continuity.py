@@ -273,6 +273,8 @@ class Continuity:
             if state.gap is not None:
                 self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=True)
         elif trade_id > last_id:
+            if ts_ns < (state.last_ts_event_ns or 0):
+                return  # of the count before a reset, told again: a number of ours that is older than our newest
             if state.gap is None:
                 self._open(state, "sequence", trade.ts_recv_ns, state.session_id)
             self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)

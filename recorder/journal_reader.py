@@ -121,10 +121,11 @@ class JournalReader:
         taken = 0
         while taken < max_bytes:
             if not self._open(position.segment):
-                later = [number for number in segments(self.folder) if number > position.segment]
-                if not later:
+                there = [number for number in segments(self.folder) if number >= position.segment]
+                if not there:
                     return
-                position = Position(later[0], block.FILE_HEADER.size)
+                if there[0] > position.segment:  # else it began just now
+                    position = Position(there[0], block.FILE_HEADER.size)
                 continue
             # Asked before the bytes are: a segment that has a successor grows no more.
             following = Position(position.segment + 1, block.FILE_HEADER.size)

@@ -253,6 +253,30 @@ def test_a_reader_beside_the_writer_sees_every_block_once(tmp_path: Path) -> Non
     assert reader.lag_bytes(position) == 0
 
 
+def test_a_segment_that_begins_while_the_reader_looks_for_it_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    journal = Journal(tmp_path / "j", "venue", JournalSettings(reserve_mb=0, segment_minutes=1), clock)
+    reader = JournalReader(tmp_path / "j")
+    position = reader.first()
+    look = reader._open
+
+    def looks_and_is_overtaken(segment: int) -> bool:
+        found = look(segment)
+        if not segments(tmp_path / "j"):
+            write(journal, 1)
+            clock.advance(61)
+            write(journal, 2)
+        return found
+
+    monkeypatch.setattr(reader, "_open", looks_and_is_overtaken)
+    assert numbers(list(reader.read(position, 1 << 20))) == [1, 2]
+    assert len(segments(tmp_path / "j")) == 2
+    reader.close()
+    journal.close()
+
+
 def test_a_reader_that_starts_in_a_later_segment_knows_its_streams(tmp_path: Path) -> None:
     for number in (1, 2):
         journal = opened(tmp_path / "j")

@@ -122,6 +122,21 @@ def test_ids_that_begin_anew_are_a_reset_and_not_a_billion_missing() -> None:
     assert continuity.take_gaps() == []
 
 
+def test_trades_of_the_count_before_a_reset_told_again_leave_the_new_count_whole() -> None:
+    """Past trades that greet a new session hold both counts, at times the new one first."""
+    continuity = fresh(TRADES)
+    for number, ts_s in ((1_000_001, 1), (1_000_002, 2), (1, 3), (2, 4)):
+        continuity.trade(trade(number, ts_s=ts_s))
+    continuity.lost([TRADES], "disconnect", NOW, 1)
+    continuity.take_gaps()
+    for number, ts_s in ((1, 3), (2, 4), (1_000_001, 1), (1_000_002, 2)):
+        continuity.trade(trade(number, ts_s=ts_s))
+    assert continuity.take_gaps() == []
+    continuity.trade(trade(3, ts_s=5))
+    (gap,) = continuity.take_gaps()
+    assert (gap.cause, gap.state, gap.last_id, gap.first_id) == ("disconnect", "healed", 2, 3)
+
+
 def test_a_reset_while_disconnected_ends_that_gap_too() -> None:
     continuity = fresh(TRADES)
     feed(continuity, 1000)
