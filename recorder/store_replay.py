@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import psycopg2
@@ -53,7 +54,11 @@ class ReplayStore:
             raise
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the journal and of the connection."""
+        # A server that is busy notices the end of a connection late: the next replay need not wait for that. Where the
+        # connection is lost already, so is its lock.
+        with suppress(psycopg2.Error):
+            self._connection.cursor().execute("SELECT pg_advisory_unlock_all()")
         self._connection.close()
 
     def replayed(self, position: Position) -> bool:
