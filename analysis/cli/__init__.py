@@ -4,18 +4,15 @@ A command imports what it computes with when it runs, so that `--help` is quick 
 is named in one sentence.
 """
 
-import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 import recorder
 from analysis.cli import audit, bars, evaluate, export, features, report, score, train
 from analysis.cli.common import Context
-from recorder.errors import ConfigError, RecorderError, StoreUnavailable
+from recorder.cli.running import run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,31 +67,4 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0 when all is well, 1 when a check failed or the tape is incomplete, 2 when the user must change something.
     """
-    words = sys.argv[1:] if arguments is None else arguments
-    try:
-        result = app(words, prog_name="tapedeck-analysis", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except TyperException as error:
-        return _complain(error.format_message(), 2)
-    except ConfigError as error:
-        return _complain(str(error), 2)
-    except StoreUnavailable as error:
-        return _complain(f"the database cannot be reached: {error}", 2)
-    except ModuleNotFoundError as error:
-        return _complain(f"the package {error.name} is missing; run: pip install 'tapedeck[analysis]'", 2)
-    except RecorderError as error:
-        return _complain(str(error), 1)
-    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
-        sys.stderr.close()
-        return 0
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
-    except Exception as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        return _complain(f"a fault in tapedeck itself, {type(error).__name__}: {error} (--debug shows where)", 1)
-
-
-def _complain(sentence: str, code: int) -> int:
-    typer.echo(f"tapedeck-analysis: {sentence}", err=True)
-    return code
+    return run(app, "tapedeck-analysis", "tapedeck[analysis]", arguments)
