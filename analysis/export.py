@@ -32,7 +32,7 @@ from analysis.load.manifest import (
     manifest_path,
     problems,
     read_manifest,
-    sync_folder,
+    sync,
     write_durably,
 )
 from analysis.load.postgres import PostgresReader, PostgresSource
@@ -177,12 +177,12 @@ def _write(
                 symbol = symbols.take(pa.array(np.searchsorted(known, table["instrument_id"].to_numpy())))
                 writer.write_table(table.add_column(1, "symbol", symbol).cast(schema), _ROW_GROUP)
                 rows += table.num_rows
-        _sync_file(fresh)
+        sync(fresh)
         sha256 = digest(fresh)
         path = folder / f"part-{sha256[:16]}.parquet"
         size = fresh.stat().st_size
         fresh.replace(path)
-        sync_folder(folder)
+        sync(folder)
     finally:
         fresh.unlink(missing_ok=True)
     return FileEntry(path=str(path.relative_to(root)), rows=rows, bytes=size, sha256=sha256)
@@ -200,21 +200,13 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     return {"use_dictionary": [*others, *lists], "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED")}
 
 
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _make_folder(folder: Path, root: Path) -> None:
     """A folder below the root, of which every name lasts."""
     if folder.is_dir():
         return
     _make_folder(folder.parent, root) if folder != root else folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    sync(folder.parent)
 
 
 def _sweep(root: Path, manifest: Manifest) -> None:

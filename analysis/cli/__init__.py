@@ -12,7 +12,7 @@ import typer
 import recorder
 from analysis.cli import audit, bars, evaluate, export, features, report, score, train
 from analysis.cli.common import Context
-from recorder.cli.running import run
+from recorder.terminal import run
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -8,7 +8,7 @@ import typer
 import recorder
 from recorder.cli import appliance, data, decode, replay, simulate, venue
 from recorder.cli.common import Context
-from recorder.cli.running import run
+from recorder.terminal import run
 
 app = typer.Typer(
     no_args_is_help=True,
