@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 import psycopg2
@@ -24,6 +23,7 @@ _LAST_DAY_AHEAD = 60
 _PG_EPOCH_DAY = 10_957
 _US_PER_DAY = NS_PER_DAY // 1000
 _DEADLOCK_TRIES = 5
+_ENDING = "5s"  # a busy server may notice so late that a replay was killed
 
 
 class ReplayStore:
@@ -54,11 +54,7 @@ class ReplayStore:
             raise
 
     def close(self) -> None:
-        """Let go of the journal and of the connection."""
-        # A server that is busy notices the end of a connection late: the next replay need not wait for that. Where the
-        # connection is lost already, so is its lock.
-        with suppress(psycopg2.Error):
-            self._connection.cursor().execute("SELECT pg_advisory_unlock_all()")
+        """Let go of the connection."""
         self._connection.close()
 
     def replayed(self, position: Position) -> bool:
@@ -114,13 +110,15 @@ class ReplayStore:
                 if cursor.fetchone() != (True,):
                     raise ConfigError(f"the login may not correct stored rows; grant it the role {REPLAY}")
                 key = f"tapedeck.replay.{self._journal.journal_id}"
-                cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))
-                if cursor.fetchone() != (True,):
-                    raise StoreError("another replay of this journal is at work; wait until it has ended")
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (_ENDING,))
+                cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+                cursor.execute("RESET lock_timeout")
                 cursor.execute(
                     "SELECT segment, position FROM journal WHERE journal_id = %s", (self._journal.journal_id,)
                 )
                 row = cursor.fetchone()
+        except psycopg2.errors.LockNotAvailable:
+            raise StoreError("another replay of this journal is at work; wait until it has ended") from None
         except psycopg2.Error as error:
             self._fail(error)
         return None if row is None else Position(*row)
