@@ -109,7 +109,10 @@ def chunks(
     on_gap: OnGap = "raise",
     columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
-    """The same rows in the same order, some hours at a time: memory holds one stretch, whatever the range."""
+    """The same rows in the same order, a piece at a time: hours of quotes and books, a day of trades, quiet days together.
+
+    Memory holds one piece, whatever the range.
+    """
     layout = next(one for one in LAYOUTS if one.name == channel)
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)
