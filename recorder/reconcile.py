@@ -216,7 +216,8 @@ def check_trades(
     places = [place for place, (key, _) in enumerate(order) if key in seen]
     first, last = (places[0], places[-1]) if places else (len(order), -1)
     for place, (key, item) in enumerate(order):
-        check.sent += item.sent > 0 and item.at_us <= span.until_us
+        # What may have been sent before the simulator was killed, and is stored, was sent.
+        check.sent += (item.sent > 0 or (item.maybe > 0 and key in seen)) and item.at_us <= span.until_us
         # Where ids prove nothing, nothing tells of a print the venue kept to itself; of a lost session we always know.
         between = first < place < last and (contiguous or not item.unheard)
         if key in seen or item.at_us > span.until_us or not (item.sent or between):
@@ -266,7 +267,7 @@ def check_rows(
     for key, item in published.items():
         if item.at_us > span.until_us:
             continue
-        check.sent += max(item.due, min(rows[key], item.sent))
+        check.sent += max(item.due, min(rows[key], item.sent + item.maybe))
         short = item.due - rows[key]
         if short > 0:
             lost.append((item, short))

@@ -133,7 +133,12 @@ def test_ids_that_begin_anew_are_judged_by_time(tmp_path: Path) -> None:
 def test_what_a_killed_simulator_may_have_sent_need_not_be_stored_but_may(tmp_path: Path) -> None:
     path = write(tmp_path, [trade(n) for n in range(1, 6)], Sent(1, 0, [(1, 3)]))
     assert judge_trades(path, [row(n) for n in (1, 2, 3)], []).ok
-    assert judge_trades(path, [row(n) for n in (1, 2, 3, 4)], []).ok
+    check = judge_trades(path, [row(n) for n in (1, 2, 3, 4)], [])
+    assert (check.ok, check.sent, check.stored) == (True, 4, 4)
+    changes = write(tmp_path / "books", [delta(1_000), delta(2_000, "3")], Sent(1, 0, [(1, 1)]))
+    kept = [StoredRow(at, at, book_values(False, [("1.5", size)], [])) for at, size in ((1_000, "2"), (2_000, "3"))]
+    check = judge_books(changes, kept)
+    assert (check.ok, check.sent, check.stored) == (True, 2, 2)
     assert judge_trades(path, [row(n) for n in (1, 2)], []).missing == 1
 
 
