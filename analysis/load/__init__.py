@@ -109,7 +109,7 @@ def chunks(
     on_gap: OnGap = "raise",
     columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
-    """The same rows in the same order, a piece at a time: hours of quotes and books, a day of trades, quiet days together.
+    """The same rows in the same order, a piece at a time: hours of quotes and books, a day of trades, or quiet days.
 
     Memory holds one piece, whatever the range.
     """
