@@ -55,6 +55,11 @@ def trades(
         columns: Only these, beside venue and symbol; all unless given.
         progress: Show a bar, where the error output is a terminal.
 
+    Returns:
+        (n, 9): venue and symbol; ts_event and ts_recv, the venue's clock and ours, UTC, us; trade_id, a hash where the
+        venue's is a text (then in venue_trade_id); price in quote units, size in base units; aggressor, a category: b
+        the taker bought, s sold, null where the venue does not say.
+
     Raises:
         GapError: the range is not whole.
         ConfigError: no such symbol, column or source.
@@ -75,7 +80,10 @@ def quotes(
     columns: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Frame:
-    """Best bids and asks received in a range, by (ts_recv, session_id, frame_seq). Arguments as for `trades`."""
+    """Best bids and asks received in a range, by (ts_recv, session_id, frame_seq). Arguments as for `trades`.
+
+    Prices are in quote units, sizes in base units; what a venue does not tell (a size, ts_event, sequence) is null.
+    """
     return _rows(source, QUOTE, venue, symbols, start, end, on_gap, to, columns, progress)
 
 
@@ -93,7 +101,8 @@ def books(
 ) -> Frame:
     """Book messages received in a range, by (ts_recv, session_id, frame_seq). Arguments as for `trades`.
 
-    A side is a flat list of price, size, price, size, ...; `snapshots` and `tape` make books of them.
+    A side is a flat list of price, size, price, size, ...; kind is a category: s a whole book, d a change, where size 0
+    removes a level. `snapshots` and `tape` make books of them.
     """
     return _rows(source, BOOK, venue, symbols, start, end, on_gap, to, columns, progress)
 
