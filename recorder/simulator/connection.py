@@ -141,9 +141,13 @@ class Connection:
 
     def finish(self) -> None:
         """End with a TCP FIN, without a websocket close frame; what is queued is dropped."""
+        self.part()
+        self.sock.close()
+
+    def part(self) -> None:
+        """Say with a TCP FIN that nothing follows; what the client still says can be read."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-        self.sock.close()
         self.over = True
 
     def goodbye(self, code: int, reason: str = "") -> None:

@@ -8,6 +8,7 @@ import queue
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
@@ -21,6 +22,7 @@ from recorder.simulator.wire import BadRequestError, Request, Response
 HOST = "127.0.0.1"  # a fake venue is for this machine only
 _IDLE_S = 0.05
 _READ = 1 << 16
+_PARTING_S = 10.0  # what an orderly end waits for the client, in seconds of this machine whatever the venue's clock is
 
 T = TypeVar("T")
 
@@ -61,6 +63,7 @@ class Server:
         self._count = 0
         self.port = 0
         self.connections: dict[int, Connection] = {}
+        self._parting: dict[Connection, float] = {}  # ended by us and not yet by the client: until when
 
     def listen(self) -> int:
         """Take the port, and say which.
@@ -125,6 +128,8 @@ class Server:
             for connection in list(self.connections.values()):
                 connection.finish()
                 self._forget(connection, "stop")
+            for connection in self._parting:
+                connection.sock.close()
             self._app.after_writes(self._clock.wall_ns(), self._clock.monotonic_s())
             self._selector.close()
             self._listener.close()
@@ -155,7 +160,9 @@ class Server:
                 if connection.pending and connection.pace is not None:
                     wait_s = min(wait_s, max(0.001, connection.pace.next_s - now_s))
             if connection.ending and not connection.pending and not connection.over:
-                connection.finish()
+                self._part(connection)
+        for connection in [one for one, until_s in self._parting.items() if time.monotonic() > until_s]:
+            self._leave(connection)
         self._app.after_writes(self._clock.wall_ns(), now_s)
         self._sweep()
         return wait_s
@@ -179,7 +186,28 @@ class Server:
         self.connections[sock.fileno()] = connection
         self._selector.register(sock, selectors.EVENT_READ, connection)
 
+    def _part(self, connection: Connection) -> None:
+        """End in order: were a word of the client left unread, the system would reset the connection, and with that
+        take away what the client has not read yet, though the truth says that it was sent.
+        """
+        connection.part()
+        self._forget(connection, "server")
+        self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+        self._parting[connection] = time.monotonic() + _PARTING_S
+
+    def _leave(self, connection: Connection) -> None:
+        del self._parting[connection]
+        self._selector.unregister(connection.sock)
+        connection.sock.close()
+
     def _read(self, connection: Connection) -> None:
+        if connection in self._parting:
+            try:
+                if not connection.sock.recv(_READ):
+                    self._leave(connection)
+            except OSError:
+                self._leave(connection)
+            return
         if connection.over:
             return
         if connection.half_open:

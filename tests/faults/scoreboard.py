@@ -94,7 +94,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "C12": Experiment(
         "clock steps",
         (
-            "tests/unit/test_continuity.py::test_a_clock_stepped_back_cannot_end_a_gap_before_it_began",
+            "tests/unit/test_continuity_sessions.py::test_a_clock_stepped_back_cannot_end_a_gap_before_it_began",
             "tests/unit/test_damage.py::test_a_clock_that_stepped_back_leaves_no_gap_that_ends_before_it_begins",
         ),
         "a whole appliance whose clock steps, suspend and resume",

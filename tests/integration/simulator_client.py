@@ -2,6 +2,8 @@
 
 import json
 import time
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,11 +26,33 @@ class FastClock(SystemClock):
         return time.monotonic() * 10
 
 
+class HurriedClock(SystemClock):
+    """Durations run a hundred times as fast: a minute without a pong is 0.6 s."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() * 100
+
+
 @contextmanager
 def client(url: str) -> Iterator[ClientConnection]:
     """A client that takes frames of any size and sends no pings of its own."""
     with connect(url, max_size=None, ping_interval=None, close_timeout=1, compression=None) as socket:
         yield socket
+
+
+def ask(url: str) -> tuple[int, bytes]:
+    """Status and body of a REST request."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def get(url: str) -> Any:
+    """The JSON of a REST answer; another status than 2xx raises `HTTPError`."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
 
 
 def parse(text: str | bytes) -> Message:

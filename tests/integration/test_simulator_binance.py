@@ -14,27 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from decoded_feed import Tap, Truth, ask, compare, misbehave
-from simulator_client import Message, client, read_until
+from decoded import Decoding, Truth, compare, finish, misbehave, streams
+from simulator_client import HurriedClock, Message, ask, client, read_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from recorder.clock import SystemClock
-from recorder.events import CHANNELS, Book, Ending, Fetch, Resync, Stream, Trade
+from recorder.events import Book, Ending, Fetch, Resync, Stream, Trade
 from recorder.simulator.running import Running, running
+from recorder.venues.binance import Binance
 
 EIGHT = re.compile(r"\d+\.\d{8}")
 # Key orders of spot_btcusdt_20240808 and its REST snapshot, read 2026-11-21.
 TRADE = ["e", "E", "s", "t", "p", "q", "T", "m", "M"]
 TICKER = ["u", "s", "b", "B", "a", "A"]
 DEPTH = ["e", "E", "s", "U", "u", "b", "a"]
-
-
-class HastyClock(SystemClock):
-    """Durations run a hundred times as fast: 60 s without a pong are 0.6 s."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic() * 100
 
 
 @contextmanager
@@ -181,7 +174,7 @@ def mute(venue: Running) -> list[tuple[int, bytes]]:
 
 
 def test_whoever_answers_the_pings_of_the_server_stays_and_whoever_does_not_is_put_out(tmp_path: Path) -> None:
-    with binance(tmp_path, rate=1, clock=HastyClock()) as (venue, socket):
+    with binance(tmp_path, rate=1, clock=HurriedClock()) as (venue, socket):
         frames = mute(venue)
         assert request(socket, "LIST_SUBSCRIPTIONS")["result"] == []
     assert [opcode for opcode, _ in frames] == [9, 8]
@@ -333,61 +326,57 @@ def test_more_weight_than_a_minute_has_is_refused_until_the_next(tmp_path: Path)
 # ---- our decoder
 
 
-def everything(venue: Running) -> list[Stream]:
-    return [Stream(channel, symbol) for symbol in venue.venue.symbols for channel in CHANNELS]
+def begun(venue: Running, socket: ClientConnection) -> Decoding:
+    """A connection that carries everything, its books begun."""
+    found = Decoding(socket, Binance(), venue.rest_url)
+    found.subscribe(streams(*venue.venue.symbols))
+    return found.until(lambda one: sum(book.snapshot for book in one.of(Book)) == len(venue.venue.symbols))
 
 
 @pytest.mark.parametrize("late", [0, 40])
 def test_our_decoder_makes_of_the_socket_exactly_what_the_truth_says(late: int, tmp_path: Path) -> None:
     with binance(tmp_path) as (venue, socket):
-        tap = Tap(venue, socket)
-        tap.late = late
+        found = Decoding(socket, Binance(), venue.rest_url)
+        found.late = late
         venue.do("old_snapshot", times=1, symbol="ETHUSDT")
-        tap.subscribe(*everything(venue))
-        tap.until(lambda tap: len(tap.of(Trade)) > 300 and len(tap.of(Book)) > 60)
-        venue.do("close", how="frame")
-        tap.drain()
-    figures = compare(tap, Truth(tmp_path / "truth.jsonl"))
+        found.subscribe(streams(*venue.venue.symbols))
+        found.until(lambda one: len(one.of(Trade)) > 300 and len(one.of(Book)) > 60)
+        finish(venue, found)
+    figures = compare(found, Truth(tmp_path / "truth.jsonl", connection=1))
     assert figures["joined"] == len(venue.venue.symbols)
-    assert len(tap.of(Fetch)) == len(venue.venue.symbols) + 1
+    assert len(found.of(Fetch)) == len(venue.venue.symbols) + 1
     assert min(figures.values()) > 0
 
 
 def test_a_hole_in_the_update_ids_is_a_new_snapshot_of_that_symbol_alone(tmp_path: Path) -> None:
     with binance(tmp_path) as (venue, socket):
-        tap = Tap(venue, socket)
-        tap.subscribe(*everything(venue))
-        tap.until(lambda tap: sum(book.snapshot for book in tap.of(Book)) == len(venue.venue.symbols))
-        before = len(tap.of(Resync))
+        found = begun(venue, socket)
+        before = len(found.of(Resync))
         venue.do("skip", channel="book", symbol="BTCUSDT")
-        tap.until(lambda tap: len(tap.of(Resync)) > before)
-        tap.more(100)
-        venue.do("close", how="frame")
-        tap.drain()
-    compare(tap, Truth(tmp_path / "truth.jsonl"))
-    assert [(one.symbol, one.cause) for one in tap.of(Resync)[before:]] == [("BTCUSDT", "sequence")]
+        found.until(lambda one: len(one.of(Resync)) > before)
+        found.more(100)
+        finish(venue, found)
+    compare(found, Truth(tmp_path / "truth.jsonl", connection=1))
+    assert [(one.symbol, one.cause) for one in found.of(Resync)[before:]] == [("BTCUSDT", "sequence")]
 
 
 def test_an_announced_end_is_told_as_such(tmp_path: Path) -> None:
     with binance(tmp_path) as (venue, socket):
-        tap = Tap(venue, socket)
-        tap.subscribe(Stream("trade", "BTCUSDT"))
-        tap.more()
+        found = Decoding(socket, Binance(), venue.rest_url)
+        found.subscribe([Stream("trade", "BTCUSDT")])
+        found.more()
         venue.do("session_end", lead_s=0.2)
-        tap.until(lambda tap: bool(tap.of(Ending)))
-        tap.drain()
-    assert compare(tap, Truth(tmp_path / "truth.jsonl"))["trade"] > 0
+        found.until(lambda one: bool(one.of(Ending)))
+        found.to_the_end()
+    assert compare(found, Truth(tmp_path / "truth.jsonl", connection=1))["trade"] > 0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_every_misdeed_our_decoder_has_what_the_truth_says(seed: int, tmp_path: Path) -> None:
     with binance(tmp_path, rate=1500, seed=seed) as (venue, socket):
-        tap = Tap(venue, socket)
-        tap.subscribe(*everything(venue))
-        tap.until(lambda tap: sum(book.snapshot for book in tap.of(Book)) == len(venue.venue.symbols))
-        misbehave(venue, tap, "BTCUSDT", random.Random(seed))
-        venue.do("close", how="frame")
-        tap.drain()
-    figures = compare(tap, Truth(tmp_path / "truth.jsonl"))
+        found = begun(venue, socket)
+        misbehave(venue, found, "BTCUSDT", random.Random(seed))
+        finish(venue, found)
+    figures = compare(found, Truth(tmp_path / "truth.jsonl", connection=1))
     assert min(figures.values()) > 0
-    assert len(tap.refused) >= 3
+    assert len(found.unreadable) >= 3

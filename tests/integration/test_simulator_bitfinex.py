@@ -22,19 +22,10 @@ from bitfinex_client import (
     subscribe,
     tagged,
 )
-from decoded_feed import ask
-from simulator_client import FastClock, client
+from simulator_client import FastClock, HurriedClock, ask, client
 from websockets.exceptions import ConnectionClosedError
 
-from recorder.clock import SystemClock
 from recorder.simulator.running import running
-
-
-class MinuteClock(SystemClock):
-    """Durations run a hundred times as fast."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic() * 100
 
 
 def test_info_comes_first_then_flags_and_subscriptions_are_confirmed_with_a_number() -> None:
@@ -203,7 +194,7 @@ def test_pings_are_answered_with_their_cid() -> None:
 
 
 def test_whoever_subscribes_to_nothing_is_cut_off_after_a_minute() -> None:
-    slow = running("bitfinex", rate=1, clock=MinuteClock())
+    slow = running("bitfinex", rate=1, clock=HurriedClock())
     with slow as venue, client(venue.url) as idle, client(venue.url) as busy:
         subscribe(busy, "trades")
         idle.recv(timeout=5)

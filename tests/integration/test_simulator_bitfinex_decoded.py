@@ -1,40 +1,18 @@
 """What our decoder makes of the simulated Bitfinex, and of what it does wrong, beside its truth log."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from decoded import Decoding, Truth, decoding, rows_of, trades_of
+from decoded import Truth, decoding, finish, live, rows_of, streams, trades_of
 from simulator_client import FastClock
 
-from recorder.events import CHANNELS, Accepted, Alive, Book, Ending, Lost, Quote, Refused, Resync, Stream, Trade
-from recorder.simulator.running import Running, running
+from recorder.events import Accepted, Alive, Book, Ending, Lost, Quote, Refused, Resync, Stream
+from recorder.simulator.running import running
 from recorder.simulator.truth import BookItem, TradeItem
 from recorder.venues.bitfinex import Bitfinex
 
 FIRST, SECOND = "tBTCUSD", "tBTTUSD"
-STREAMS = [Stream(channel, symbol) for symbol in (FIRST, SECOND, "tAVAX:USD") for channel in CHANNELS]
-
-
-def live(one: Decoding) -> bool:
-    """Whether every stream has data."""
-    return len({(type(row), row.symbol) for row in one.outputs if isinstance(row, Trade | Quote | Book)}) == 9
-
-
-def more(count: int = 400) -> Callable[[Decoding], bool]:
-    """Enough once so many frames came from now on."""
-    frames: list[int] = []
-
-    def enough(one: Decoding) -> bool:
-        frames[:] = frames or [one.frames]
-        return one.frames >= frames[0] + count
-
-    return enough
-
-
-def finish(venue: Running, found: Decoding) -> None:
-    venue.do("close", how="frame")
-    found.to_the_end()
+STREAMS = streams(FIRST, SECOND, "tAVAX:USD")
 
 
 @pytest.mark.parametrize("length", [1, 25, 100, 250])
@@ -43,14 +21,14 @@ def test_the_decoder_finds_exactly_the_truth(length: int, tmp_path: Path) -> Non
     with running("bitfinex", truth=path, seed=length, rate=150, clock=FastClock()) as venue:
         venue.do("every", checksum_s=0.05, ticker_s=5.0, heartbeat_s=5.0)
         with decoding(venue, Bitfinex(book_depth=length), STREAMS) as found:
-            found.until(live).until(more(3000))
+            found.until(live).more(3000)
             finish(venue, found)
     truth = Truth(path)
     assert found.unreadable == found.of(Lost) == found.of(Resync) == []
     assert set(found.of(Accepted)) == {Accepted(stream) for stream in STREAMS}
-    assert trades_of(found) == truth.trades()
-    assert rows_of(found) == truth.rows()
-    assert len(trades_of(found)) > 100
+    assert trades_of(found.outputs) == trades_of(truth.sent)
+    assert rows_of(found.outputs) == rows_of(truth.sent)
+    assert len(trades_of(found.outputs)) > 100
     assert sum(audit.checksums_passed for audit in found.session.audits.values()) > 10
     assert not any(audit.checksums_failed for audit in found.session.audits.values())
 
@@ -62,17 +40,16 @@ def test_two_connections_get_the_same_books_and_trades_under_numbers_of_their_ow
         decoding(venue, Bitfinex(), STREAMS) as one,
         decoding(venue, Bitfinex(), STREAMS) as other,
     ):
-        one.until(live).until(more(1000))
+        one.until(live).more(1000)
         other.until(live)
-        finish(venue, one)
-        other.to_the_end()
+        finish(venue, one, other)
     truth = Truth(path)
-    assert {**trades_of(one), **trades_of(other)} == truth.trades()
-    mine, its, sent = rows_of(one), rows_of(other), truth.rows()
+    assert {**trades_of(one.outputs), **trades_of(other.outputs)} == trades_of(truth.sent)
+    mine, its, sent = rows_of(one.outputs), rows_of(other.outputs), rows_of(truth.sent)
     for symbol in (FIRST, SECOND):
         both = sorted(map(repr, mine[symbol, "book"] + its[symbol, "book"]))
         assert both == sorted(map(repr, sent[symbol, "book"]))
-        assert {row[1] for row in mine[symbol, "quote"]} != {None}
+        assert {row.sequence for row in one.of(Quote, symbol)} != {None}
 
 
 def test_times_are_in_the_rows_of_whoever_asked_for_them(tmp_path: Path) -> None:
@@ -82,9 +59,9 @@ def test_times_are_in_the_rows_of_whoever_asked_for_them(tmp_path: Path) -> None
         found.until(lambda one: bool(one.of(Alive)) and one.frames == 2)
         found.subscribe(STREAMS)  # its own conf takes the times away again
         found.socket.send('{"event":"conf","flags":229376}')
-        found.until(live).until(more())
+        found.until(live).more(400)
         finish(venue, found)
-    assert rows_of(found) == Truth(path).rows()
+    assert rows_of(found.outputs) == rows_of(Truth(path).sent)
     assert all(row.ts_event_ns for row in found.of(Book)[-100:])
 
 
@@ -109,8 +86,8 @@ def test_whatever_is_left_out_is_noticed_at_the_next_frame(misdeed: Misdeed, tmp
         found.until(lambda one: bool(one.of(Lost)) and not venue.venue.mischief.rules)
         finish(venue, found)
     truth = Truth(path)
-    assert trades_of(found) == truth.trades()
-    assert rows_of(found) == truth.rows()
+    assert trades_of(found.outputs) == trades_of(truth.sent)
+    assert rows_of(found.outputs) == rows_of(truth.sent)
     assert found.of(Lost)
     assert bool(truth.held) == (misdeed[0] != "sequence_hole")
     assert len(found.unreadable) == (1 if misdeed[0] == "junk" else 0)
@@ -133,11 +110,11 @@ def test_what_is_told_twice_or_out_of_order_loses_nothing(misdeed: Misdeed, tmp_
     with running("bitfinex", truth=path, seed=5, rate=800) as venue, decoding(venue, Bitfinex(), STREAMS) as found:
         found.until(live)
         venue.do(misdeed[0], **misdeed[1])
-        found.until(lambda one: not venue.venue.mischief.rules).until(more())
+        found.until(lambda one: not venue.venue.mischief.rules).more(400)
         finish(venue, found)
     truth = Truth(path)
     assert found.of(Lost) == found.of(Resync) == []
-    assert trades_of(found) == truth.trades()
+    assert trades_of(found.outputs) == trades_of(truth.sent)
     due = [item for item in truth.sent if isinstance(item, BookItem) and not item.again]
     assert len(found.of(Book)) == len(due)  # the same frame twice is one row
     first = [item for item in truth.sent if isinstance(item, TradeItem) and not item.again]
@@ -149,12 +126,12 @@ def test_a_wrong_checksum_asks_for_that_book_alone() -> None:
         venue.do("every", checksum_s=0.05)
         found.until(live)
         venue.do("checksum", times=1, symbol=FIRST)
-        found.until(lambda one: bool(one.of(Resync))).until(more())
+        found.until(lambda one: bool(one.of(Resync))).more(400)
         assert [(one.symbol, one.cause) for one in found.of(Resync)] == [(FIRST, "checksum")]
         found.unsubscribe([Stream("book", FIRST)])
         found.subscribe([Stream("book", FIRST)])
         books = len(found.of(Book, FIRST))
-        found.until(lambda one: any(row.snapshot for row in one.of(Book, FIRST)[books:])).until(more())
+        found.until(lambda one: any(row.snapshot for row in one.of(Book, FIRST)[books:])).more(400)
     audit = found.session.audits[FIRST]
     assert (audit.checksums_failed, found.of(Lost)) == (1, [])
     assert found.session.audits[SECOND].checksums_failed == 0
@@ -166,22 +143,22 @@ def test_a_frozen_book_is_silent_and_its_next_checksum_tells(tmp_path: Path) -> 
         venue.do("every", checksum_s=0.05)
         found.until(live)
         venue.do("freeze", symbol=FIRST, channel="book")
-        frozen = len(found.until(more(600)).of(Book, FIRST))
-        assert len(found.until(more(200)).of(Book, FIRST)) == frozen
+        frozen = len(found.more(600).of(Book, FIRST))
+        assert len(found.more(200).of(Book, FIRST)) == frozen
         venue.do("heal")
         found.until(lambda one: bool(one.of(Resync)))
         finish(venue, found)
     assert [(one.symbol, one.cause) for one in found.of(Resync)] == [(FIRST, "checksum")]
     truth = Truth(path)
     assert {(item.s, item.held) for item in truth.held} == {(FIRST, "freeze")}
-    assert rows_of(found) == truth.rows()
+    assert rows_of(found.outputs) == rows_of(truth.sent)
 
 
 def test_a_refused_stream_is_named_and_one_answered_late_is_accepted() -> None:
     with running("bitfinex", rate=100, clock=FastClock()) as venue, decoding(venue, Bitfinex()) as found:
         venue.do("refuse", channel="quote", symbol=FIRST, times=1, reason="not now")
         venue.do("late_answer", channel="book", symbol=FIRST)
-        found.subscribe([Stream(channel, FIRST) for channel in CHANNELS])
+        found.subscribe(streams(FIRST))
         found.until(lambda one: len(one.of(Accepted)) == 2 and len(one.of(Book)) > 5)
     assert found.of(Refused) == [Refused(Stream("quote", FIRST), "10300: not now")]
     assert found.unreadable == []
@@ -202,5 +179,5 @@ def test_maintenance_is_a_loss_and_then_the_end_and_a_restart_is_an_end(tmp_path
     assert len(found.of(Lost)) == 2
     assert [one.reason.split(":")[0] for one in found.of(Ending) + again.of(Ending)] == ["info 20061", "info 20051"]
     assert again.of(Lost) == []
-    assert trades_of(again) != {}
+    assert trades_of(again.outputs) != {}
     assert len(trades) > 100

@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from decoded import Decoding, Truth, decoding, rows_of, trades_of
-from simulator_client import LIMIT_S, client
+from decoded import Decoding, Truth, decoding, finish, rows_of, streams, trades_of
+from simulator_client import LIMIT_S, HurriedClock, Message, client, get
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from recorder.clock import SystemClock
 from recorder.events import CHANNELS, Accepted, Alive, Book, Lost, Quote, Refused, Stream, Trade
-from recorder.simulator.running import Running, running
+from recorder.simulator.running import running
 from recorder.simulator.truth import TradeItem, read_truth
 from recorder.venues.coinbase_advanced import CoinbaseAdvanced
-
-Message = dict[str, Any]
 
 PRODUCTS = ("BTC-EUR", "LTC-USD")
 
@@ -35,13 +32,6 @@ KEYS = {
     ],
 }  # fmt: skip
 ROWS = {"market_trades": "trades", "l2_data": "updates", "ticker": "tickers"}
-
-
-class HurriedClock(SystemClock):
-    """Durations run a hundred times as fast."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic() * 100
 
 
 def subscribe(socket: ClientConnection, channel: str, *products: str, kind: str = "subscribe") -> None:
@@ -64,15 +54,6 @@ def of(messages: list[Message], channel: str) -> list[Message]:
 
 def rows(messages: list[Message], channel: str) -> list[Message]:
     return [row for one in of(messages, channel) for event in one["events"] for row in event[ROWS[channel]]]
-
-
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
-
-
-def streams(*products: str) -> list[Stream]:
-    return [Stream(channel, product) for product in products for channel in CHANNELS]
 
 
 def test_one_number_counts_every_message_of_a_connection_and_snapshots_come_before_the_answer() -> None:
@@ -281,15 +262,10 @@ def test_rest_tells_trades_newest_first_between_seconds_and_pages_products() -> 
 # ---- the decoder and the truth
 
 
-def finished(venue: Running, found: Decoding) -> Decoding:
-    venue.do("close", how="frame")
-    return found.to_the_end()
-
-
 def same(found: Decoding, path: Path) -> None:
     truth = Truth(path)
-    assert trades_of(found) == truth.trades()
-    assert rows_of(found) == truth.rows()
+    assert trades_of(found.outputs) == trades_of(truth.sent)
+    assert rows_of(found.outputs) == rows_of(truth.sent)
 
 
 WRONGS: list[tuple[str, dict[str, Any], bool]] = [
@@ -322,7 +298,7 @@ def test_our_decoder_finds_exactly_the_truth_and_a_broken_sequence(
         venue.do(action, **arguments)
         quotes = len(found.of(Quote))
         found.until(lambda one: len(one.of(Quote)) > quotes + 40)
-        finished(venue, found)
+        finish(venue, found)
     same(found, path)
     assert bool(found.of(Lost)) == lost
     assert len(found.unreadable) == (action == "junk")
@@ -348,10 +324,10 @@ def test_a_snapshot_of_five_megabytes_arrives_as_the_truth_tells(tmp_path: Path)
             size = len(socket.recv(timeout=LIMIT_S))
         with decoding(venue, CoinbaseAdvanced(), [Stream("book", "BTC-EUR")]) as found:
             found.until(lambda one: len(one.of(Book)) > 5)
-            finished(venue, found)
+            finish(venue, found)
     assert 4_500_000 < size < 6_000_000
-    (symbol, channel), stored = rows_of(found).popitem()
-    assert stored == Truth(path).rows()[symbol, channel][-len(stored) :]
+    (symbol, channel), stored = rows_of(found.outputs).popitem()
+    assert stored == rows_of(Truth(path).sent)[symbol, channel][-len(stored) :]
     assert len(found.of(Book)[0].bids) + len(found.of(Book)[0].asks) > 45_000
 
 
@@ -366,13 +342,12 @@ def test_two_connections_have_numbers_of_their_own_and_the_truth_knows_both(tmp_
         late = Decoding(socket, CoinbaseAdvanced())
         late.subscribe(streams("BTC-EUR"))
         late.until(lambda one: len(one.of(Quote)) > 40)
-        venue.do("close", how="frame")
-        early.to_the_end()
-        late.to_the_end()
+        finish(venue, early, late)
     assert early.of(Lost) == late.of(Lost) == []
-    sent = Truth(path).rows()
+    truth = Truth(path)
+    first, second, sent = (rows_of(rows) for rows in (early.outputs, late.outputs, truth.sent))
     for channel in ("quote", "book"):
-        found = Counter(rows_of(early)["BTC-EUR", channel]) + Counter(rows_of(late)["BTC-EUR", channel])
+        found = Counter(first["BTC-EUR", channel]) + Counter(second["BTC-EUR", channel])
         assert found == Counter(sent["BTC-EUR", channel])
-    assert set(trades_of(late)) | set(trades_of(early)) == set(Truth(path).trades())
+    assert set(trades_of(late.outputs)) | set(trades_of(early.outputs)) == set(trades_of(truth.sent))
     assert len(early.of(Trade)) > len(late.of(Trade)) > 0

@@ -9,22 +9,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from decoded_feed import ask
-from simulator_client import LIMIT_S, FastClock, client
+from simulator_client import LIMIT_S, FastClock, HurriedClock, ask, client
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from recorder.clock import SystemClock
 from recorder.simulator.running import running
 
 INVALID = {"message": "Invalid request", "code": 1}
-
-
-class MinuteClock(SystemClock):
-    """Durations run a hundred times as fast."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic() * 100
 
 
 def subscribe(socket: ClientConnection, channel: str, symbol: str = "HASH-USD", uuid: str = "") -> str:
@@ -210,7 +201,7 @@ def test_a_book_that_is_not_of_crypto_is_met_with_silence_and_the_51st_stream_wi
 
 
 def test_whoever_sends_no_protocol_ping_is_put_out_after_half_a_minute() -> None:
-    slow = running("figure", rate=1e-9, clock=MinuteClock())
+    slow = running("figure", rate=1e-9, clock=HurriedClock())
     with slow as venue, client(venue.url) as silent, client(venue.url) as alive:
         subscribe(silent, "TRADES")
         began = time.monotonic()

@@ -6,24 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from decoded import Decoding, Truth, decoding, rows_of, trades_of
+from decoded import Decoding, Truth, decoding, finish, live, rows_of, streams, trades_of
 from simulator_client import FastClock
 
-from recorder.events import CHANNELS, Accepted, Alive, Book, Quote, Refused, Stream, Trade
+from recorder.events import Accepted, Alive, Book, Refused, Stream, Trade
 from recorder.simulator.running import Running, running
 from recorder.simulator.truth import BookItem
 from recorder.venues.figure import Figure
 
 FIRST = "HASH-USD"
-STREAMS = [Stream(channel, symbol) for symbol in (FIRST, "BTC-USD-2S", "USDC-USD") for channel in CHANNELS]
+STREAMS = streams(FIRST, "BTC-USD-2S", "USDC-USD")
 Misdeed = tuple[str, dict[str, str | float | bool | None]]
-
-
-def live(one: Decoding) -> bool:
-    """Whether every stream has data."""
-    return len({(type(row), row.symbol) for row in one.outputs if isinstance(row, Trade | Quote | Book)}) == len(
-        STREAMS
-    )
 
 
 @contextmanager
@@ -42,8 +35,7 @@ def alive(venue: Running, found: Decoding) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        venue.do("close", how="frame")
-        found.to_the_end()
+        finish(venue, found)
 
 
 @pytest.mark.parametrize("seed", [3, 4])
@@ -58,9 +50,9 @@ def test_the_decoder_finds_exactly_the_truth(seed: int, tmp_path: Path) -> None:
     truth = Truth(path)
     assert found.unreadable == []
     assert set(found.of(Accepted)) == {Accepted(stream) for stream in STREAMS}
-    assert trades_of(found) == truth.trades()
-    assert rows_of(found) == truth.rows()
-    assert len(trades_of(found)) > 100
+    assert trades_of(found.outputs) == trades_of(truth.sent)
+    assert rows_of(found.outputs) == rows_of(truth.sent)
+    assert len(trades_of(found.outputs)) > 100
     assert {trade.aggressor for trade in found.of(Trade)} == {None}
     assert any(not book.bids or not book.asks for book in found.of(Book))
 
@@ -75,7 +67,7 @@ def test_a_book_said_again_is_no_row_and_no_item_but_proves_that_its_stream_live
         found.until(lambda one: len(one.of(Book)) > 3)
         venue.do("rate", per_s=1e-9)
         found.until(lambda one: len(one.of(Alive)) > 3)
-    assert rows_of(found) == Truth(path).rows()
+    assert rows_of(found.outputs) == rows_of(Truth(path).sent)
     assert {one.stream for one in found.of(Alive)} == {Stream("book", FIRST)}
 
 
@@ -90,7 +82,7 @@ def test_an_id_ended_and_asked_for_again_brings_a_row_even_if_nothing_changed(tm
         found.unsubscribe([Stream("book", FIRST)])
         found.subscribe([Stream("book", FIRST)])
         found.until(lambda one: len(one.of(Book)) == 2)
-    assert rows_of(found) == Truth(path).rows()
+    assert rows_of(found.outputs) == rows_of(Truth(path).sent)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +114,11 @@ def test_after_each_misdeed_the_decoder_has_what_was_sent(misdeed: Misdeed, tmp_
         found.until(live)
         venue.do(misdeed[0], **misdeed[1])
         found.until(lambda one: not venue.venue.mischief.rules)
-        frames = found.frames
-        found.until(lambda one: one.frames > frames + 200)
+        found.more(201)
     truth = Truth(path)
-    assert trades_of(found) == truth.trades()
+    assert trades_of(found.outputs) == trades_of(truth.sent)
     if misdeed != ("repeat", {"times": 3, "symbol": FIRST, "channel": "book"}):
-        assert rows_of(found) == truth.rows()
+        assert rows_of(found.outputs) == rows_of(truth.sent)
     else:  # the same book twice is one row
         due = [item for item in truth.sent if isinstance(item, BookItem) and not item.again]
         assert len(found.of(Book)) == len(due) < len([item for item in truth.sent if isinstance(item, BookItem)])
@@ -145,14 +136,13 @@ def test_a_frozen_book_comes_whole_with_its_next_frame(tmp_path: Path) -> None:
         found.until(live)
         venue.do("freeze", symbol=FIRST, channel="book")
         frozen = len(found.of(Book, FIRST))
-        frames = found.frames
-        found.until(lambda one: one.frames > frames + 150)
+        found.more(151)
         assert len(found.of(Book, FIRST)) <= frozen + 1
         venue.do("heal")
         found.until(lambda one: len(one.of(Book, FIRST)) > frozen + 3)
     truth = Truth(path)
     assert {(item.s, item.held) for item in truth.held} == {(FIRST, "freeze")}
-    assert rows_of(found) == truth.rows()
+    assert rows_of(found.outputs) == rows_of(truth.sent)
 
 
 def test_a_refusal_names_no_stream_and_the_list_shows_who_was_accepted() -> None:

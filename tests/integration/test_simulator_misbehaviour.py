@@ -87,6 +87,30 @@ def test_an_abrupt_close_ends_the_connection_without_a_close_frame(how: str) -> 
     assert ended.value.rcvd is None
 
 
+def test_a_close_frame_takes_back_nothing_that_was_sent_though_the_client_still_speaks(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    with running("kraken", truth=path, rate=2000, seed=2) as venue, client(venue.url) as socket:
+        subscribe_trades(venue, socket)
+        messages = read_until(socket, lambda seen: bool(ids_of(seen)))
+        before = venue.venue.sent_messages
+        wait_for(lambda: venue.venue.sent_messages > before + 100)  # the client reads some messages ahead, not so many
+        venue.do("oversized", megabytes=0.5)
+        wait_for(lambda: venue.server.call(lambda: not venue.venue.clients[1].pending))
+
+        def end() -> None:
+            """In the thread of the venue, which reads no more of this connection before it closes."""
+            kraken_subscribe(socket, "ticker")
+            venue.do("close", how="frame")
+
+        venue.server.call(end)
+        frames = drain(socket)
+        messages += [parse(frame) for frame in frames if len(frame) < 500_000]
+    lines = list(read_truth(path))
+    trades = {line.n: line.id for line in lines if isinstance(line, TradeItem)}
+    assert [trades[number] for number in sent_numbers(lines) if number in trades] == ids_of(messages)
+    assert max(len(frame) for frame in frames) >= 500_000
+
+
 def test_a_half_open_connection_is_silent_even_to_pings_but_stays_open(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
     with running("coinbase", truth=path, rate=200) as venue, client(venue.url) as socket:

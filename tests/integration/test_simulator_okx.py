@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from decoded_feed import Tap, Truth, ask, compare, misbehave
-from simulator_client import FastClock, Message, client, read_until
+from decoded import Decoding, Truth, compare, finish, misbehave, streams
+from simulator_client import FastClock, Message, ask, client, read_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from recorder.events import CHANNELS, Alive, Book, Ending, Refused, Resync, Stream, Trade
 from recorder.simulator.running import Running, running
+from recorder.venues.okx import Okx
 
 PLAIN = re.compile(r"0|[1-9]\d*|(0|[1-9]\d*)\.\d*[1-9]")  # no zeros at the end, no point without decimals
 NOPE = "Wrong URL or channel:books,instId:NO-PE doesn't exist. Please use the correct URL, channel and parameters "
@@ -375,109 +376,98 @@ def test_rest_errors_have_a_code_and_the_status_200(path: str, code: str, tmp_pa
 # ---- our decoder
 
 
-def everything(venue: Running) -> list[Stream]:
-    return [Stream(channel, symbol) for symbol in venue.venue.symbols for channel in CHANNELS]
+def begun(venue: Running, socket: ClientConnection) -> Decoding:
+    """A connection that carries everything, its books begun."""
+    found = Decoding(socket, Okx(), venue.rest_url)
+    found.subscribe(streams(*venue.venue.symbols))
+    return found.until(lambda one: sum(book.snapshot for book in one.of(Book)) == len(venue.venue.symbols))
 
 
-def begun(venue: Running, socket: ClientConnection) -> Tap:
-    """A tap that carries everything, its books begun."""
-    tap = Tap(venue, socket)
-    tap.subscribe(*everything(venue))
-    tap.until(lambda tap: sum(book.snapshot for book in tap.of(Book)) == len(venue.venue.symbols))
-    return tap
-
-
-def finish(venue: Running, tap: Tap) -> None:
-    """Let the venue close, and decode all that it sent before."""
-    venue.do("close", how="frame")
-    tap.drain()
-
-
-def agrees(tap: Tap, tmp_path: Path) -> dict[str, int]:
+def agrees(found: Decoding, tmp_path: Path) -> dict[str, int]:
     """What `compare` says; the venue must be at its end, for its log to be whole."""
-    return compare(tap, Truth(tmp_path / "truth.jsonl"))
+    return compare(found, Truth(tmp_path / "truth.jsonl", connection=1))
 
 
 def test_our_decoder_makes_of_the_socket_exactly_what_the_truth_says(tmp_path: Path) -> None:
     with okx(tmp_path) as (venue, socket):
-        tap = begun(venue, socket)
-        tap.until(lambda tap: len(tap.of(Trade)) > 300 and len(tap.of(Book)) > 60)
-        finish(venue, tap)
-    figures = agrees(tap, tmp_path)
+        found = begun(venue, socket)
+        found.until(lambda one: len(one.of(Trade)) > 300 and len(one.of(Book)) > 60)
+        finish(venue, found)
+    figures = agrees(found, tmp_path)
     assert min(figures[channel] for channel in CHANNELS) > 0
-    assert tap.of(Resync) == []
-    assert {one.count for one in tap.of(Trade)} == {1, 2, 3, 5}
+    assert found.of(Resync) == []
+    assert {one.count for one in found.of(Trade)} == {1, 2, 3, 5}
 
 
 def test_our_decoder_takes_tickers_for_quotes_too(tmp_path: Path) -> None:
     with okx(tmp_path) as (venue, socket):
-        tap = Tap(venue, socket)
+        found = Decoding(socket, Okx(), venue.rest_url)
         request(socket, "subscribe", ("tickers", "BTC-USDT"))
-        tap.more(15)
-        finish(venue, tap)
-    assert agrees(tap, tmp_path)["quote"] > 10
+        found.more(15)
+        finish(venue, found)
+    assert agrees(found, tmp_path)["quote"] > 10
 
 
 def test_a_hole_in_the_chain_is_a_new_book_of_that_symbol_alone(tmp_path: Path) -> None:
     with okx(tmp_path) as (venue, socket):
-        tap = begun(venue, socket)
+        found = begun(venue, socket)
         venue.do("skip", channel="book", symbol="BTC-USDT")
-        tap.until(lambda tap: sum(book.snapshot for book in tap.of(Book)) > len(venue.venue.symbols))
-        tap.more(100)
-        finish(venue, tap)
-    agrees(tap, tmp_path)
-    assert {(one.symbol, one.cause) for one in tap.of(Resync)} == {("BTC-USDT", "sequence")}
+        found.until(lambda one: sum(book.snapshot for book in one.of(Book)) > len(venue.venue.symbols))
+        found.more(100)
+        finish(venue, found)
+    agrees(found, tmp_path)
+    assert {(one.symbol, one.cause) for one in found.of(Resync)} == {("BTC-USDT", "sequence")}
 
 
 def test_maintenance_keepalives_and_the_notice_break_nothing(tmp_path: Path) -> None:
     with okx(tmp_path, rate=400) as (venue, socket):
         venue.do("keepalive", every_s=0.25)
-        tap = begun(venue, socket)
+        found = begun(venue, socket)
         venue.do("maintenance")
-        tap.until(lambda tap: sum(book.sequence < 100_000 for book in tap.of(Book)) > 10)
+        found.until(lambda one: sum(book.sequence < 100_000 for book in one.of(Book)) > 10)
         venue.do("rate", per_s=1e-9)
-        tap.until(lambda tap: len({one.stream for one in tap.of(Alive) if one.stream}) == len(venue.venue.symbols))
+        found.until(lambda one: len({one.stream for one in one.of(Alive) if one.stream}) == len(venue.venue.symbols))
         venue.do("rate", per_s=400)
         venue.do("upgrade", lead_s=0.3)
-        tap.until(lambda tap: bool(tap.of(Ending)))
-        tap.drain()
-    agrees(tap, tmp_path)
-    assert tap.of(Resync) == []
+        found.until(lambda one: bool(one.of(Ending)))
+        found.to_the_end()
+    agrees(found, tmp_path)
+    assert found.of(Resync) == []
 
 
 def test_checksums_that_return_bring_a_new_book_and_are_then_verified(tmp_path: Path) -> None:
     with okx(tmp_path) as (venue, socket):
-        tap = begun(venue, socket)
+        found = begun(venue, socket)
         venue.do("checksum_returns")
-        tap.until(lambda tap: sum(audit.checksums_passed for audit in tap.session.audits.values()) > 40)
-        assert sum(audit.checksums_failed for audit in tap.session.audits.values()) == 0
-        assert {one.cause for one in tap.of(Resync)} == {"checksum"}
+        found.until(lambda one: sum(audit.checksums_passed for audit in one.session.audits.values()) > 40)
+        assert sum(audit.checksums_failed for audit in found.session.audits.values()) == 0
+        assert {one.cause for one in found.of(Resync)} == {"checksum"}
         venue.do("heal")
         venue.do("checksum_returns", right=False)
-        tap.until(lambda tap: sum(audit.checksums_failed for audit in tap.session.audits.values()) > 3)
+        found.until(lambda one: sum(audit.checksums_failed for audit in one.session.audits.values()) > 3)
         venue.do("heal")
-        tap.more(50)
-        finish(venue, tap)
-    agrees(tap, tmp_path)
+        found.more(50)
+        finish(venue, found)
+    agrees(found, tmp_path)
 
 
 def test_a_refused_stream_is_named_to_us(tmp_path: Path) -> None:
     with okx(tmp_path) as (venue, socket):
         venue.do("refuse", channel="book", symbol="ETH-USDT")
-        tap = Tap(venue, socket)
-        tap.subscribe(*everything(venue))
-        tap.until(lambda tap: bool(tap.of(Refused)))
-        finish(venue, tap)
-    agrees(tap, tmp_path)
-    assert [one.stream for one in tap.of(Refused)] == [Stream("book", "ETH-USDT")]
+        found = Decoding(socket, Okx(), venue.rest_url)
+        found.subscribe(streams(*venue.venue.symbols))
+        found.until(lambda one: bool(one.of(Refused)))
+        finish(venue, found)
+    agrees(found, tmp_path)
+    assert [one.stream for one in found.of(Refused)] == [Stream("book", "ETH-USDT")]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_every_misdeed_our_decoder_has_what_the_truth_says(seed: int, tmp_path: Path) -> None:
     with okx(tmp_path, rate=1500, seed=seed) as (venue, socket):
-        tap = begun(venue, socket)
-        misbehave(venue, tap, "BTC-USDT", random.Random(seed))
-        finish(venue, tap)
-    figures = agrees(tap, tmp_path)
+        found = begun(venue, socket)
+        misbehave(venue, found, "BTC-USDT", random.Random(seed))
+        finish(venue, found)
+    figures = agrees(found, tmp_path)
     assert min(figures[channel] for channel in CHANNELS) > 0
-    assert len(tap.refused) >= 3
+    assert len(found.unreadable) >= 3

@@ -1,4 +1,4 @@
-"""The simulated Polymarket speaks as the captured one does, and our decoder makes of it what its truth log says."""
+"""The simulated Polymarket speaks as the captured one does."""
 
 import json
 import time
@@ -7,28 +7,22 @@ import urllib.request
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from decoded import Decoding, Truth, decoding, rows_of, trades_of
-from simulator_client import LIMIT_S, client
+from simulator_client import LIMIT_S, HurriedClock, Message, client, get
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from recorder.clock import SystemClock
-from recorder.events import CHANNELS, Accepted, Book, Quote, Resync, Stream, Trade
 from recorder.simulator.market import Spec
 from recorder.simulator.polymarket import demo_tokens
 from recorder.simulator.polymarket_market import condition_id, token_id
-from recorder.simulator.running import Running, running
-from recorder.simulator.truth import BookItem, Sent, TradeItem, read_truth
+from recorder.simulator.running import running
+from recorder.simulator.truth import TradeItem, read_truth
 from recorder.venues.polymarket import Polymarket
 
 TOKENS = demo_tokens()
 YES, NO = TOKENS[:2]
 CLOSED = token_id("nvda-above-240-on-january-30-2027", "Yes")
-
-Message = dict[str, Any]
 
 # As captured 2024 to 2025, in their order.
 KEYS = {
@@ -48,13 +42,6 @@ KEYS = {
         "game_start_time", "order_price_min_tick_size", "group_item_title",
     ],
 }  # fmt: skip
-
-
-class HurriedClock(SystemClock):
-    """Durations run a hundred times as fast."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic() * 100
 
 
 def subscribe(socket: ClientConnection, *tokens: str, first: bool = True, news: bool = True) -> None:
@@ -101,15 +88,6 @@ def closed(socket: ClientConnection, wait_s: float) -> bool:
     except TimeoutError:
         return False
     return False
-
-
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
-
-
-def streams(*tokens: str) -> list[Stream]:
-    return [Stream(channel, token) for token in tokens for channel in CHANNELS]
 
 
 class TokenBook:
@@ -410,122 +388,3 @@ def test_books_prices_and_trades_by_rest_equal_those_of_the_websocket() -> None:
     )
     assert not seen - known
     assert all(0 < one["p"] < 1 for one in history)
-
-
-# ---- the decoder and the truth
-
-
-def finished(venue: Running, found: Decoding) -> Decoding:
-    venue.do("close", how="frame")
-    return found.to_the_end()
-
-
-def same(found: Decoding, path: Path) -> None:
-    """Assert that all was found that had to be, and nothing that was not sent."""
-    truth = Truth(path)
-    assert trades_of(found) == truth.trades()
-    sent, rows = truth.rows(), rows_of(found)
-    truth.sent = [one for one in truth.sent if not one.again]
-    due = truth.rows()
-    assert rows.keys() == due.keys()
-    for stream, values in rows.items():
-        assert not Counter(due[stream]) - Counter(values)
-        assert not Counter(values) - Counter(sent[stream])
-
-
-@pytest.mark.parametrize("shape", ["price_changes", "changes", "single"])
-def test_our_decoder_finds_exactly_the_truth_in_every_shape_of_changes(shape: str, tmp_path: Path) -> None:
-    path = tmp_path / "truth.jsonl"
-    with running("polymarket", truth=path, rate=1500, seed=8) as venue:
-        venue.do("shape", shape=shape)
-        with decoding(venue, Polymarket(), streams(*TOKENS[:5])) as found:
-            found.until(lambda one: len(one.of(Trade)) > 150 and len(one.of(Quote)) > 100)
-            finished(venue, found)
-    same(found, path)
-    assert len(found.of(Accepted)) == 15
-    assert found.unreadable == []
-    assert all(not one.checksums_failed and not one.crossed for one in found.session.audits.values())
-
-
-WRONGS: list[tuple[str, dict[str, Any]]] = [
-    *(("skip", {"times": 3, "channel": channel}) for channel in CHANNELS),
-    *(("repeat", {"times": 3, "channel": channel}) for channel in CHANNELS),
-    *(("freeze", {"symbol": YES, "channel": channel}) for channel in CHANNELS),
-    *(("junk", {"kind": "truncated", "instead": True, "channel": channel}) for channel in CHANNELS),
-    ("reorder", {"times": 3}),
-    ("status", {}),
-    ("republish", {"count": 5, "now": True}),
-    ("tick_size", {"symbol": YES}),
-    ("resolve", {"symbol": TOKENS[2]}),
-]
-
-
-@pytest.mark.parametrize(("action", "arguments"), WRONGS)
-def test_our_decoder_finds_exactly_the_truth_after_each_misbehaviour(
-    action: str, arguments: dict[str, Any], tmp_path: Path
-) -> None:
-    path = tmp_path / "truth.jsonl"
-    with (
-        running("polymarket", truth=path, rate=1000, seed=9) as venue,
-        decoding(venue, Polymarket(), streams(YES, NO, TOKENS[2])) as found,
-    ):
-        found.until(lambda one: len(one.of(Trade)) > 20)
-        venue.do(action, **arguments)
-        found.subscribe(streams(TOKENS[3]))
-        found.until(lambda one: len(one.of(Trade)) > 60)
-        finished(venue, found)
-    same(found, path)
-    assert len(found.unreadable) == (action == "junk")
-
-
-def test_a_token_without_its_first_book_has_changes_and_gets_a_book_when_asked_for_anew() -> None:
-    with running("polymarket", rate=800, seed=9) as venue:
-        venue.do("bookless", symbol=NO)
-        with decoding(venue, Polymarket(), streams(YES, NO)) as found:
-            found.until(lambda one: len(one.of(Resync)) > 0)
-            assert [(one.symbol, one.cause) for one in found.of(Resync)] == [(NO, "no_snapshot")]
-            assert [one.snapshot for one in found.of(Book, NO)] == [False]
-            found.unsubscribe(streams(NO))
-            found.subscribe(streams(NO))
-            found.until(lambda one: any(book.snapshot for book in one.of(Book, NO)))
-
-
-def test_the_truth_of_a_connection_is_what_was_asked_there_and_counted_there(tmp_path: Path) -> None:
-    path = tmp_path / "truth.jsonl"
-    with (
-        running("polymarket", truth=path, rate=600, seed=10) as venue,
-        decoding(venue, Polymarket(), streams(YES)) as early,
-        client(venue.url) as socket,
-    ):
-        early.until(lambda one: len(one.of(Trade)) > 30)
-        late = Decoding(socket, Polymarket())
-        late.subscribe(streams(YES, NO))
-        late.until(lambda one: len(one.of(Trade)) > 5)
-        # To the one that saw them these are equal prints once more; the other sees them for the first time.
-        venue.do("republish", count=20, symbol=YES, now=True)
-        late.until(lambda one: len(one.of(Trade)) > 40)
-        venue.do("close", how="frame")
-        early.to_the_end()
-        late.to_the_end()
-    lines = list(read_truth(path))
-    items = {line.n: line for line in lines if isinstance(line, TradeItem | BookItem)}
-    for number, found in ((1, early), (2, late)):
-        sent = [
-            items[n]
-            for line in lines
-            if isinstance(line, Sent) and line.c == number
-            for first, last in line.n
-            for n in range(first, last + 1)
-            if n in items
-        ]
-        prints = [one.id for one in sent if isinstance(one, TradeItem)]
-        assert [one.trade_id for one in found.of(Trade)] == prints
-        assert len(set(prints)) == len(prints)
-        books = Counter(one.s for one in sent if isinstance(one, BookItem))
-        stored = Counter(one.symbol for one in found.of(Book))
-        assert books[YES] == stored[YES] > 0
-        assert (NO in stored) == (number == 2)
-        assert [one for one in sent if isinstance(one, BookItem) and one.s == NO and not one.again] == [] or number == 2
-    deltas = [one for one in items.values() if isinstance(one, BookItem) and one.s == YES and not one.snap]
-    due = [(one.ts, one.bids, one.asks) for one in deltas if not one.again]
-    assert len(deltas) > len(due) == len({str(one) for one in due})  # what both got has to be stored once
