@@ -380,3 +380,14 @@ def test_after_every_misdeed_our_decoder_has_what_the_truth_says(seed: int, tmp_
     figures = compare(found, Truth(tmp_path / "truth.jsonl", connection=1))
     assert min(figures.values()) > 0
     assert len(found.unreadable) >= 3
+
+
+def test_pongs_that_fragments_ask_for_count_against_nobody(tmp_path: Path) -> None:
+    with binance(tmp_path, rate=1500) as (venue, socket):
+        found = begun(venue, socket)
+        venue.do("fragment", largest=40)
+        found.until(lambda _: venue.venue.clients[1].controls > 100).more()
+        beat_s = venue.venue._beat_s
+        found.until(lambda _: venue.venue._beat_s > beat_s).more()  # when it looks at what clients sent
+        finish(venue, found)
+    assert found.unreadable == []
