@@ -50,6 +50,7 @@ class StreamTruth(msgspec.Struct):
 
     items: list[Published] = []
     resets: int = 0
+    begun_us: int | None = None  # when anybody was first sent it
     joined_us: list[int] = []  # when a second session began to carry it, to take over from the first
 
 
@@ -138,6 +139,7 @@ class _Run:
             known = truth.streams.setdefault(stream, StreamTruth())
             known.items += [item for item in found.items if item.at_us >= truth.origin_us]
             known.resets += found.resets
+            known.begun_us = found.begun_us if known.begun_us is None else known.begun_us
             known.joined_us += found.joined_us
 
     def _item(self, line: TradeItem | QuoteItem | BookItem) -> None:
@@ -161,9 +163,12 @@ class _Run:
 
     def _begin(self, line: Subscribed) -> None:
         stream = (line.s, line.ch)
-        if line.ch in CHANNELS and any(stream in carried for c, carried in self._open.items() if c != line.c):
+        if line.ch in CHANNELS:
             truth = self._streams.setdefault((line.s, line.ch), StreamTruth())
-            truth.joined_us.append(line.t // 1000)
+            if truth.begun_us is None:
+                truth.begun_us = line.t // 1000
+            if any(stream in carried for c, carried in self._open.items() if c != line.c):
+                truth.joined_us.append(line.t // 1000)
         self._open[line.c].add(stream)
 
     def _in_flight(self) -> None:

@@ -218,8 +218,10 @@ def check_trades(
     for place, (key, item) in enumerate(order):
         # What may have been sent before the simulator was killed, and is stored, was sent.
         check.sent += (item.sent > 0 or (item.maybe > 0 and key in seen)) and item.at_us <= span.until_us
-        # Where ids prove nothing, nothing tells of a print the venue kept to itself; of a lost session we always know.
-        between = first < place < last and (contiguous or not item.unheard)
+        # Where ids prove nothing, nothing tells of a print the venue kept to itself, or of one between past trades that
+        # it told later; of a lost session we always know.
+        owed = contiguous or (not item.unheard and truth.begun_us is not None and item.at_us >= truth.begun_us)
+        between = first < place < last and owed
         if key in seen or item.at_us > span.until_us or not (item.sent or between):
             continue
         if declared.covers(item):

@@ -202,10 +202,10 @@ class BinanceSession:
         if not symbol:
             raise DecodeError(f"an answer to a request that is not ours: {m.rest[:200]}")
         book = self._books.get(symbol)
-        if book is None:
-            if m.status != 200:
-                return (Fetch(symbol, m.rest),)
-            snapshot: _Snapshot = _decode_snapshot(m.body)
+        if book is None and m.status != 200:
+            return (Fetch(symbol, m.rest),)
+        snapshot: _Snapshot | None = _decode_snapshot(m.body) if m.status == 200 else None
+        if snapshot is not None and (book is None or snapshot.lastUpdateId > book.last_id):
             last_id = snapshot.lastUpdateId
             newer = [delta for delta in self._waiting.get(symbol, ()) if delta.u > last_id]
             if newer and last_id + 1 < newer[0].U:
@@ -217,7 +217,8 @@ class BinanceSession:
             self._books[symbol] = book
             time_ns = _clock(newer[-1].E, ts_recv_ns) if newer else None
         else:
-            time_ns = None  # the link asked: our book is proved up to its last delta, and newer than the answer
+            time_ns = None  # the link asked: our book is proved up to its last delta, and no older than the answer
+        assert book is not None
         bids, asks = book.bids, book.asks
         # The row holds the deltas joined to it, so that it replaces all rows before it, like any snapshot.
         return (

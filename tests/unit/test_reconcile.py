@@ -344,6 +344,30 @@ def test_a_message_later_than_the_instant_judged_is_not_owed_though_one_like_it_
     assert (missing(2, 5_000), missing(1, 5_000), missing(2, FOREVER)) == (0, 1, 1)
 
 
+def test_past_trades_told_later_do_not_make_what_lies_between_them_owed(tmp_path: Path) -> None:
+    """Trades at 10, 20 and 30 us; a session from 25 on is told the first again, and the third live."""
+    path = tmp_path / "truth.jsonl"
+    log = TruthLog(path)
+    log.line(Started("polymarket", 0, 1, 0))
+    for item in (trade(1), trade(2)):
+        log.item(item)
+    log.line(Opened(1, 24 * US))
+    log.line(Subscribed(1, 25 * US, "trade", "BTC/USD"))
+    for item in (trade(3), trade(1)):
+        log.item(item)
+    log.line(Sent(1, 40 * US, [(3, 4)]))
+    log.close()
+
+    def missing(*, contiguous: bool, begun_us: int = 25) -> int:
+        truth = load_truth([path])["polymarket"].streams["BTC/USD", "trade"]
+        assert truth.begun_us == 25
+        truth.begun_us = begun_us
+        check = StreamCheck("polymarket", "BTC/USD", "trade")
+        return check_trades(check, truth, [row(1), row(3)], [], Span(), contiguous=contiguous).missing
+
+    assert (missing(contiguous=False), missing(contiguous=False, begun_us=15), missing(contiguous=True)) == (0, 1, 1)
+
+
 def test_the_past_that_a_restarted_simulator_begins_with_is_owed_only_where_ids_tell_of_it(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
     log = TruthLog(path)

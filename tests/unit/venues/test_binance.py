@@ -240,11 +240,19 @@ def test_a_snapshot_that_cannot_be_read_changes_nothing() -> None:
 def test_an_answer_for_a_book_that_stands_repeats_it_whole() -> None:
     """The link asks when a row may be missing from the tape, though none was missing here."""
     made = joined()
-    for asked in (answer(103), answer(120), rest(PATH, 0, "null")):
+    for asked in (answer(103), answer(105), rest(PATH, 0, "null")):
         assert made.decode(asked, NOW_NS) == (
             Book("AUSDT", None, NOW_NS, True, 105, [(10.0, 3.0)], [(11.0, 2.0)]),
         )  # fmt: skip
     assert made.decode(delta(106, 106), NOW_NS) == (row(106, [], []),)
+
+
+def test_an_answer_newer_than_the_deltas_that_came_is_the_book_from_then_on() -> None:
+    made = joined()
+    newer = answer(120, (("10", "4"),))
+    assert made.decode(newer, NOW_NS) == (Book("AUSDT", None, NOW_NS, True, 120, [(10.0, 4.0)], [(11.0, 2.0)]),)
+    assert made.decode(delta(106, 118), NOW_NS) == ()
+    assert made.decode(delta(119, 121), NOW_NS) == (row(121, [], []),)
 
 
 def test_an_answer_to_another_question_is_refused() -> None:
