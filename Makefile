@@ -1,14 +1,14 @@
-# Every command a person types. A recipe is one line; what is longer lives in .ci/ or bin/.
+# Every command a person types. A recipe is one line; longer ones live in .ci/ or bin/.
 VENV := .venv
 RUN  := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: $(STAMP)  ## make .venv and install everything the recorder needs (no-op when fresh)
+setup: $(STAMP)  ## create .venv and install everything the recorder needs (no-op when fresh)
 
-$(STAMP): setup.cfg pyproject.toml .ci/constraints.txt .ci/setup
+$(STAMP): setup.cfg pyproject.toml .ci/requirements.txt .ci/setup .ci/command
 	@.ci/setup $(VENV) $(EXTRAS)
 
 run: $(STAMP)  ## record the simulated venues into an embedded Postgres; needs no network
@@ -17,10 +17,10 @@ run: $(STAMP)  ## record the simulated venues into an embedded Postgres; needs n
 live: $(STAMP)  ## the same appliance on the real venues
 	@$(RUN)/tapedeck --config live up
 
-stop: $(STAMP)  ## stop the appliance, cleanly and all of it
+stop: $(STAMP)  ## stop every program of the appliance in order
 	@$(RUN)/tapedeck down
 
-status: $(STAMP)  ## what each program does now; exit code 0 only when healthy
+status: $(STAMP)  ## show every program, its data and its lag; exit code 0 only when healthy
 	@$(RUN)/tapedeck status
 
 logs: $(STAMP)  ## follow the logs of all programs
@@ -29,10 +29,19 @@ logs: $(STAMP)  ## follow the logs of all programs
 psql: $(STAMP)  ## open a psql prompt in the recording database
 	@$(RUN)/tapedeck psql
 
-test: $(STAMP)  ## every test in its short form
+doctor: $(STAMP)  ## check ports, disk, clock, rights, network, locks and versions
+	@$(RUN)/tapedeck doctor
+
+smoke: $(STAMP)  ## start, check health and rows, verify, stop: half a minute, in a folder of its own
+	@.ci/smoke
+
+test: $(STAMP)  ## run every test in its short form
 	@.ci/test
 
-lint: $(STAMP)  ## format, style, types, import layers
+test-integration: $(STAMP)  ## run the tests with real processes, sockets and databases (5 to 10 minutes)
+	@.ci/test tests/integration tests/faults
+
+lint: $(STAMP)  ## check format, style, types and import layers
 	@.ci/lint
 
 test-analysis: $(STAMP)  ## install the analysis extra and run the tests of analysis/
@@ -41,18 +50,35 @@ test-analysis: $(STAMP)  ## install the analysis extra and run the tests of anal
 notebook: $(STAMP)  ## open JupyterLab on notebooks/; installs the analysis extra when missing
 	@.ci/notebook
 
-check: lint test  ## what CI checks
+check: lint test  ## lint and test
 
-faults: $(STAMP)  ## the fault tests in their long form
+faults: $(STAMP)  ## run the fault tests in their long form
 	@.ci/faults
 
-bench: $(STAMP)  ## measure the hot path; prints a table
-	@.ci/bench
+bench: $(STAMP)  ## measure everything against its limits; JSON=FILE keeps the results
+	@.ci/bench $(if $(JSON),--json $(JSON))
 
-schema: $(STAMP)  ## write sql/schema.sql anew from the migrations
+bench-quick: $(STAMP)  ## a short form of bench, for before and after a change
+	@.ci/bench --quick $(if $(JSON),--json $(JSON))
+
+schema: $(STAMP)  ## write sql/schema.sql from the migrations
 	@$(RUN)/python bin/migrate --dump
+
+docs: $(STAMP)  ## write the pages of docs/ that are generated from the schema and the commands
+	@$(RUN)/python docs/generate.py
+
+exchanges: $(STAMP)  ## write the trading hours of exchanges from exchange_calendars; installs the analysis extra
+	@.ci/test-analysis --install
+	@$(RUN)/python -W ignore .ci/exchange_sessions.py
+
+pins:  ## choose the newest packages and write their versions and hashes to .ci/requirements*.txt
+	@.ci/pins $(VENV)
+
+coverage: $(STAMP)  ## run the tests in their short form and write htmlcov/index.html
+	@.ci/test --cov --cov-report=html --cov-report=term:skip-covered
 
 clean:  ## remove the virtual environment and caches; recorded data in var/ stays
 	@.ci/clean $(VENV)
 
-.PHONY: help setup run live stop status logs psql test test-analysis notebook lint check faults bench schema clean
+.PHONY: help setup run live stop status logs psql doctor smoke test test-integration test-analysis notebook lint check \
+	faults bench bench-quick schema docs exchanges pins coverage clean

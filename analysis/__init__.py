@@ -1,5 +1,6 @@
-"""From the tape to bars, indicators, features, labels and splits: pure functions of arrays.
+"""From recorded data to bars, indicators, features, labels, models and reports.
 
-Three modules open files and databases: `load` reads the tape, `export` writes it to an archive, `published` keeps
-tables of features. `cli` is for a terminal. Everything else takes arrays.
+`load` reads recorded rows, `export` writes them to an archive, and `feature_tables` keeps computed features as files.
+`arrays`, `bars`, `event_bars`, `indicators`, `features`, `prediction_markets`, `labels`, `splits` and `audit` are pure
+functions of arrays. `models` and `evaluation` train and evaluate, `plots` draws, `cli` is the command line.
 """

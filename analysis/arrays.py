@@ -1,4 +1,4 @@
-"""Columns of events: what the tape holds, as aligned arrays.
+"""Columns of events as aligned arrays.
 
 Times are int64 nanoseconds since 1970, UTC. Prices are float64 in quote units per base unit, sizes in base units.
 All columns of one value have the same length, which is its `len`.
@@ -21,11 +21,11 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 FOREVER = np.iinfo(np.int64).max
-"""The end of a gap that is still going on."""
+"""End of a gap that has not ended."""
 
 
 class Columns:
-    """Base of the values below: aligned columns, taken and joined together."""
+    """Base class of the values below: aligned columns that can be selected and concatenated."""
 
     __slots__ = ()
 
@@ -34,12 +34,12 @@ class Columns:
         return len(first)
 
     def take(self, index: Index) -> Self:
-        """The rows of a slice, a mask or an array of positions."""
+        """Return the rows of a slice, a mask or an array of positions."""
         names = (field.name for field in fields(self))  # type: ignore[arg-type]
         return type(self)(**{name: getattr(self, name)[index] for name in names})
 
     def then(self, *others: Self) -> Self:
-        """These rows, then those of `others`."""
+        """Return these rows followed by those of `others`."""
         names = (field.name for field in fields(self))  # type: ignore[arg-type]
         parts = (self, *others)
         return type(self)(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
@@ -47,30 +47,30 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Received(Columns):
-    """Rows that carry both clocks."""
+    """Rows with both clocks."""
 
-    ts_event: Ints  # venue's clock, ns; the loader puts ts_recv where the venue gives none
-    ts_recv: Ints  # ours, ns
+    ts_event: Ints  # venue's clock, ns; the loader substitutes ts_recv when the venue sends none
+    ts_recv: Ints  # our clock, ns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trades(Received):
-    """Prints of one instrument."""
+    """Trades of one instrument."""
 
     trade_id: Ints
     price: Floats
     size: Floats
-    side: Signs  # of the taker: 1 buy, -1 sell, 0 where the venue does not say
+    side: Signs  # of the taker: 1 buy, -1 sell, 0 unknown
 
     @classmethod
-    def none(cls) -> Self:
-        """No trades."""
+    def empty(cls) -> Self:
+        """Return no trades."""
         return cls(_ints(), _ints(), _ints(), _floats(), _floats(), np.zeros(0, np.int8))
 
     def ordered(self) -> Self:
-        """The same trades by (ts_event, trade_id): one order, whatever the order of arrival.
+        """Return the same trades by (ts_event, trade_id), independent of their order of arrival.
 
-        Trades that are in order already come back uncopied.
+        Trades already in order are not copied.
         """
         ts = self.ts_event
         if len(ts) < 2:
@@ -83,17 +83,17 @@ class Trades(Received):
         return self.take(np.lexsort((self.trade_id, ts)))
 
     def distinct(self) -> Self:
-        """Ordered, and each (ts_event, trade_id) once: the first that came."""
+        """Return ordered trades in which each (ts_event, trade_id) occurs once: the first that arrived."""
         rows = self.ordered()
         if len(rows) < 2:
             return rows
-        twin = (rows.ts_event[1:] == rows.ts_event[:-1]) & (rows.trade_id[1:] == rows.trade_id[:-1])
-        return rows.take(np.concatenate([[True], ~twin])) if twin.any() else rows
+        repeated = (rows.ts_event[1:] == rows.ts_event[:-1]) & (rows.trade_id[1:] == rows.trade_id[:-1])
+        return rows.take(np.concatenate([[True], ~repeated])) if repeated.any() else rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quotes(Received):
-    """Best bid and ask after each change; NaN where a side is empty."""
+    """Best bid and ask after each change; NaN for an empty side."""
 
     bid: Floats
     bid_size: Floats
@@ -101,19 +101,19 @@ class Quotes(Received):
     ask_size: Floats
 
     @classmethod
-    def none(cls) -> Self:
-        """No quotes."""
+    def empty(cls) -> Self:
+        """Return no quotes."""
         return cls(_ints(), _ints(), _floats(), _floats(), _floats(), _floats())
 
     @property
     def mid(self) -> Floats:
-        """(n,) middle of bid and ask; NaN where a side is empty or the book is crossed."""
-        return np.where(self.ask > self.bid, (self.ask + self.bid) / 2, np.nan)
+        """Return (n,) the middle of bid and ask; NaN where a side is empty (NaN or 0) or the book is crossed."""
+        return np.where((self.ask > self.bid) & (self.bid > 0), (self.ask + self.bid) / 2, np.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Depths(Received):
-    """The top levels of the book after each change, best first; NaN where a level is missing."""
+    """Top levels of the book after each change, best first; NaN for a missing level."""
 
     bid: Floats  # (n, levels) prices
     bid_size: Floats
@@ -121,26 +121,26 @@ class Depths(Received):
     ask_size: Floats
 
     @classmethod
-    def none(cls, levels: int = 10) -> Self:
-        """No book."""
+    def empty(cls, levels: int = 10) -> Self:
+        """Return no books."""
         empty = np.zeros((0, levels))
         return cls(_ints(), _ints(), empty, empty, empty, empty)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gaps(Columns):
-    """Spans of receipt time in which the stream was not recorded, half-open; `end` is FOREVER while one lasts."""
+    """Half-open spans of time in which the stream was not recorded; `end` is FOREVER while a gap lasts."""
 
     start: Ints
     end: Ints
 
     @classmethod
-    def none(cls) -> Self:
-        """Nothing missing."""
+    def empty(cls) -> Self:
+        """Return no gaps."""
         return cls(_ints(), _ints())
 
     def merged(self) -> Self:
-        """The same spans without overlaps, in order."""
+        """Return the same spans sorted and without overlaps."""
         if not len(self):
             return self
         order = np.argsort(self.start, kind="stable")
@@ -150,7 +150,7 @@ class Gaps(Columns):
         return type(self)(start[first], end[last])
 
     def missing(self, start: Ints, end: Ints) -> Ints:
-        """(n,) nanoseconds of each span [start, end) that lie in a gap."""
+        """Return (n,) the nanoseconds of each span [start, end) that lie in a gap."""
         gaps = self.merged()
         if not len(gaps):
             return np.zeros(len(start), np.int64)
@@ -164,9 +164,9 @@ class Gaps(Columns):
         return before(end) - before(start)
 
     def share(self, start: Ints, end: Ints) -> Floats:
-        """(n,) share of each span that lies in a gap, 0 to 1."""
-        share: Floats = self.missing(start, end) / np.maximum(end - start, 1)
-        return share
+        """Return (n,) the fraction of each span that lies in a gap, 0 to 1."""
+        fraction: Floats = self.missing(start, end) / np.maximum(end - start, 1)
+        return fraction
 
 
 def _ints() -> Ints:

@@ -1,4 +1,4 @@
-"""Proof that features know only the past: cut the tape at t, compute again, and compare to the bit."""
+"""Audit that features know only the past: truncate the tape at t, compute again, and compare to the bit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Column = Floats | Sequence[Value]
 
 
 class Cuttable(Protocol):
-    """A tape that can be had as it was."""
+    """A tape that can be truncated at an instant."""
 
     def until(self, t: int) -> Self:
-        """Nothing received after t."""
+        """Return the tape without anything received after t."""
         ...
 
 
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Cuttable)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A feature that is not what it should be."""
+    """A feature value that differs from the expected one."""
 
     feature: str
     t: int  # decision time, ns
@@ -35,36 +35,40 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found, and what it could not tell."""
+    """Result of an audit."""
 
     findings: tuple[Finding, ...]
     checked: int  # values compared
     features: tuple[str, ...]
-    always_null: tuple[str, ...]  # features that were unknown at every audited time: nothing is proven of them
+    always_null: tuple[str, ...]  # features unknown at every audited time, so nothing is proven about them
 
     @property
     def passed(self) -> bool:
-        """No finding."""
+        """Return whether there is no finding."""
         return not self.findings
 
 
 def truncation(tape: T, times: Ints, compute: Callable[[T, int], Mapping[str, Value]]) -> Audit:
-    """Whether each feature at t is unchanged, to the bit, when all that was received after t is removed.
+    """Compare each feature at t, to the bit, with the same feature after everything received after t is removed.
 
     Args:
-        tape: Reaching beyond the times.
+        tape: A tape that reaches beyond the times.
         times: (n,) decision times to audit, ns.
-        compute: The features of a tape at one time.
+        compute: Returns the features of a tape at one time.
     """
-    whole = [compute(tape, t) for t in times.tolist()]
+    full = [compute(tape, t) for t in times.tolist()]
     cut = (compute(tape.until(t), t) for t in times.tolist())
-    return _compare(times, whole, cut, same)
+    return _compare(times, full, cut, same)
 
 
 def recomputation(
     times: Ints, published: Mapping[str, Column], recomputed: Mapping[str, Column], tolerance: float = 1e-9
 ) -> Audit:
-    """Whether features computed again equal what was published: null masks exactly, values to a relative tolerance."""
+    """Compare published features with recomputed ones: null masks exactly, values to a relative tolerance.
+
+    Raises:
+        ValueError: A feature is in only one of the two tables.
+    """
     missing = sorted(set(published) ^ set(recomputed))
     if missing:
         raise ValueError(f"only in one of the two tables: {', '.join(missing)}")
@@ -83,7 +87,7 @@ def recomputation(
 
 
 def same(a: Value, b: Value) -> bool:
-    """Equal to the bit, or both null."""
+    """Return whether two values are equal to the bit, or both null."""
     if isinstance(a, str) or isinstance(b, str):
         return a == b
     return a == b or bool(np.isnan(a) and np.isnan(b))

@@ -1,21 +1,23 @@
 """Time bars from trades, their roll-up to longer timeframes, and the regular grid.
 
-Trades count in the order (ts_event, trade_id), whatever the order of arrival; a bar holds the trades of [start, end).
-Nothing is forward-filled: a minute without a trade has no bar, until `on_grid` is asked for one.
+Trades are taken in the order (ts_event, trade_id), independent of their arrival; a bar holds the trades of
+[start, end). Nothing is forward-filled: a minute without a trade has no bar; only `on_grid` adds one.
 
-Candles that a venue publishes are these bars where it makes them so too: to the bit for XRP/ETH of 2019-10-11, of which
-we have trades and candles of one exchange. Elsewhere they differ for one of these reasons, each measured on real files
-in tests/analysis/test_candles.py:
+Candles that a venue publishes equal these bars when the venue builds them the same way: to the bit for XRP/ETH of
+2019-10-11, where trades and candles of one exchange are at hand. Other candles differ for one of these reasons, each
+measured on real files in the tests of candles:
 
-- The open is the close before and not the first trade: every candle of Bybit and Kraken perpetuals and of GBP/USD. The
-  high or the low can be that price too. Elsewhere fewer than six opens in ten are the close before.
-- An interval without a trade has no row, as here. So has one that was not recorded, and a file does not tell which.
-- Candles of bid and of ask have no volume and are made apart: the bid's open is above the ask's in 1 minute of 87.
-- A stock's day is a session, not a UTC day, and its prices before a split were divided afterwards.
+- The open is the previous close instead of the first trade: every candle of Bybit and Kraken perpetuals and of
+  GBP/USD. The high or the low can be that price too. Elsewhere fewer than six opens in ten equal the previous close.
+- An interval without a trade has no row, as here. An unrecorded interval has none either, and a file does not
+  distinguish the two.
+- Candles of bid and of ask have no volume and are built separately: the bid's open is above the ask's in 1 minute of
+  87.
+- The day of a stock is a session, not a UTC day, and its prices before a split were divided afterwards.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -30,7 +32,7 @@ TIMEFRAMES: Mapping[str, int] = {
     "4h": 4 * HOUR,
     "1d": DAY,
 }
-"""Name of a timeframe -> its width in ns. All but 1m are rolled up from 1m."""
+"""Name of a timeframe -> its width in ns. All except 1m are rolled up from 1m."""
 
 _BLOCK = 65_536  # trades
 
@@ -49,28 +51,28 @@ class Bars(Columns):
     notional: Floats  # quote units, sum of price * size
     vwap: Floats  # notional / volume
     trade_count: Ints
-    buy_volume: Floats  # base units where the taker bought
+    buy_volume: Floats  # base units bought by takers
     sell_volume: Floats
     signed_notional: Floats  # quote units, bought minus sold by takers
-    coverage: Floats  # share of the span that was recorded, 0 to 1; NaN where the gaps are not known
+    coverage: Floats  # fraction of the span outside gaps, 0 to 1; NaN when the gaps are unknown
 
     @classmethod
-    def none(cls) -> Self:
-        """No bars."""
+    def empty(cls) -> Self:
+        """Return no bars."""
         i, f = np.zeros(0, np.int64), np.zeros(0)
         return cls(i, i, f, f, f, f, f, f, f, i, f, f, f, f)
 
 
 def time_bars(trades: Trades, width_ns: int, gaps: Gaps | None = None) -> Bars:
-    """Bars of equal spans of the venue's clock, aligned to 1970.
+    """Return bars of equal spans of the venue's clock, aligned to 1970.
 
     Args:
-        trades: Of one instrument, in any order, each once.
+        trades: Trades of one instrument, in any order, each once.
         width_ns: Span of a bar.
-        gaps: What was not recorded; None leaves `coverage` NaN.
+        gaps: Unrecorded spans; None leaves `coverage` NaN.
 
     Returns:
-        One bar per span that holds a trade.
+        One bar for each span that holds a trade.
     """
     trades = trades.ordered()
     first, span = _spans(trades.ts_event, width_ns)
@@ -79,12 +81,15 @@ def time_bars(trades: Trades, width_ns: int, gaps: Gaps | None = None) -> Bars:
 
 
 def roll_up(bars: Bars, width_ns: int, gaps: Gaps | None = None) -> Bars:
-    """Longer bars from shorter ones: first open, highest high, lowest low, last close, sums.
+    """Combine bars into longer ones: first open, highest high, lowest low, last close, sums.
 
     Args:
-        bars: Oldest first, of a width that divides `width_ns`.
+        bars: Bars of a width that divides `width_ns`, oldest first.
         width_ns: Span of the longer bars.
         gaps: As in `time_bars`.
+
+    Raises:
+        ValueError: The width of a bar does not divide `width_ns`.
     """
     if len(bars) and (width_ns % (bars.end - bars.start)).any():
         raise ValueError(f"bars of this width do not add up to {width_ns} ns")
@@ -114,11 +119,11 @@ def roll_up(bars: Bars, width_ns: int, gaps: Gaps | None = None) -> Bars:
 def on_grid(
     bars: Bars, start_ns: int, end_ns: int, width_ns: int, gaps: Gaps, fill: Literal["flat", "none"] = "flat"
 ) -> Bars:
-    """One row per span of [start_ns, end_ns), so that neighbours in the array are neighbours in time.
+    """Return one row for each span of [start_ns, end_ns), so that neighbours in the array are neighbours in time.
 
-    A quiet span, recorded throughout, has volume 0 and, with fill "flat", the previous close as its four prices; with
-    "none" its prices are NaN. A span without a trade that was not recorded throughout is NaN in every measured
-    column: we do not know. No price is carried across it.
+    A span without a trade that was recorded completely has volume 0 and, with fill "flat", the previous close as its
+    four prices; with "none" its prices are NaN. A span without a trade that was not recorded completely is NaN in every
+    measured column, and no price is carried across it.
     """
     start = np.arange(start_ns // width_ns * width_ns, end_ns, width_ns, dtype=np.int64)
     inside = (bars.start >= start_ns) & (bars.start < end_ns)
@@ -167,21 +172,21 @@ def on_grid(
 
 
 class BarStream:
-    """Time bars while the trades arrive, in any order and any batches; equal to `time_bars` of all of them.
+    """Build time bars from trades in any order and any batches; the result equals `time_bars` of all trades.
 
-    It keeps the trades of recent bars and makes a touched bar anew from all of its trades, so a late or repeated
-    trade changes exactly its own bar. A trade older than what it keeps is not added: its bar is named in `dirty`,
-    for the caller to make again from the store.
+    The stream keeps the trades of recent bars and recomputes a changed bar from all of its trades, so a late or
+    repeated trade changes exactly its own bar. A trade older than the kept ones is not added; its bar is named in
+    `dirty`, and the caller recomputes that bar from the store.
     """
 
     def __init__(self, width_ns: int) -> None:
         self._width = width_ns
         self._trades: dict[int, Trades] = {}
         self._kept_from: int | None = None
-        self.dirty: set[int] = set()  # starts (ns) of bars whose trades we no longer hold
+        self.dirty: set[int] = set()  # starts (ns) of bars whose trades were dropped
 
     def add(self, trades: Trades, gaps: Gaps | None = None) -> Bars:
-        """Take trades in; the bars they touched, as they are now."""
+        """Add trades and return the bars that they changed."""
         trades = trades.ordered()
         first, span = _spans(trades.ts_event, self._width)
         touched: list[Trades] = []
@@ -198,24 +203,24 @@ class BarStream:
             touched.append(part)
             starts.append(key)
         if not touched:
-            return Bars.none()
+            return Bars.empty()
         sizes = np.array([len(part) for part in touched])
         start_ns = np.array(starts, np.int64)
         rows = touched[0].then(*touched[1:])
         return reduce(rows, np.cumsum(sizes) - sizes, start_ns, start_ns + self._width, gaps)
 
-    def forget(self, before_ns: int) -> None:
+    def drop_before(self, before_ns: int) -> None:
         """Drop the trades of bars that start earlier."""
         self._kept_from = max(before_ns, self._kept_from or before_ns)
         self._trades = {start: kept for start, kept in self._trades.items() if start >= self._kept_from}
 
 
 def _spans(ts: Ints, width_ns: int) -> tuple[Ints, Ints]:
-    """Position of the first row of each non-empty span, and the number of that span. `ts` is ascending."""
+    """Return the position of the first row of each non-empty span, and the number of that span; `ts` is ascending."""
     if not len(ts):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     low, high = int(ts[0]) // width_ns, int(ts[-1]) // width_ns
-    if (high - low) * 8 < len(ts):  # few spans: cutting by bisection spares a division per row
+    if (high - low) * 8 < len(ts):  # with few spans, bisection avoids a division per row
         numbers = np.arange(low, high + 1, dtype=np.int64)
         first = np.searchsorted(ts, numbers * width_ns)
         filled = np.append(first[1:], len(ts)) > first
@@ -226,17 +231,18 @@ def _spans(ts: Ints, width_ns: int) -> tuple[Ints, Ints]:
 
 
 def reduce(trades: Trades, first: Ints, start: Ints, end: Ints, gaps: Gaps | None) -> Bars:
-    """Bars of consecutive rows: bar k holds the rows from first[k] up to first[k+1].
+    """Return bars of consecutive rows: bar k holds the rows from first[k] up to first[k+1].
 
-    `reduceat` adds a run by its length alone, so a bar is the same to the bit wherever its trades stand.
+    The order in which `reduceat` adds depends only on the length of a run, so a bar is the same to the bit wherever its
+    trades lie in the array.
     """
     if not len(first):
-        return Bars.none()
+        return Bars.empty()
     n = len(first)
     high, low, volume, notional, buy, sell, signed = np.empty((7, n))
     after = np.append(first[1:], len(trades))
     k = 0
-    while k < n:  # a block of bars at a time: what is computed per trade then stays in the cache
+    while k < n:  # working block by block keeps the intermediate arrays in the cache
         upto = max(k + 1, int(np.searchsorted(after, first[k] + _BLOCK, side="right")))
         rows = slice(int(first[k]), int(after[upto - 1]))
         price, size, side = trades.price[rows], trades.size[rows], trades.side[rows]
@@ -276,8 +282,3 @@ def _coverage(start: Ints, end: Ints, gaps: Gaps | None) -> Floats:
     if gaps is None:
         return np.full(len(start), np.nan)
     return 1.0 - gaps.share(start, end)
-
-
-def with_coverage(bars: Bars, gaps: Gaps) -> Bars:
-    """The same bars against another set of gaps, for instance after some were healed."""
-    return replace(bars, coverage=_coverage(bars.start, bars.end, gaps))

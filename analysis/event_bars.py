@@ -1,8 +1,8 @@
-"""Tick, volume and dollar bars: a bar ends when enough has been traded, not when time has passed.
+"""Tick, volume and dollar bars: a bar ends when enough was traded, not when time has passed.
 
-A bar takes trades in the order (ts_event, trade_id) and ends with the trade that brings its own count, size or notional
-to the threshold; a trade is never divided, and nothing carries over into the next bar, so a series can be continued
-from the end of any bar.
+A bar takes trades in the order (ts_event, trade_id) and ends with the trade that brings its count, size or notional
+to the threshold. A trade is never divided and nothing carries over into the next bar, so a series can continue from
+the end of any bar.
 """
 
 from typing import Literal
@@ -15,17 +15,17 @@ from analysis.bars import Bars, reduce
 Kind = Literal["tick", "volume", "dollar"]
 
 SLACK = 1e-9
-"""Relative: ten sizes of 0.1 do add up to a threshold of 1."""
+"""Relative tolerance, so that ten sizes of 0.1 reach a threshold of 1."""
 
 
 def event_bars(trades: Trades, kind: Kind, threshold: float, gaps: Gaps | None = None) -> Bars:
-    """The complete bars of `trades`; what is left after the last of them makes no bar yet.
+    """Return the complete bars of `trades`; trades after the last complete bar are left out.
 
     Args:
-        trades: Of one instrument, in any order.
-        kind: What is counted: trades, base units or quote units.
-        threshold: How much makes a bar, positive.
-        gaps: What was not recorded; None leaves `coverage` NaN.
+        trades: Trades of one instrument, in any order.
+        kind: Whether trades, base units or quote units are counted.
+        threshold: Amount that completes a bar, positive.
+        gaps: Unrecorded spans; None leaves `coverage` NaN.
 
     Returns:
         Bars whose `start` is the time of their first trade and whose `end` is one ns after that of their last.
@@ -35,20 +35,20 @@ def event_bars(trades: Trades, kind: Kind, threshold: float, gaps: Gaps | None =
 
 
 class EventBarStream:
-    """The bars of `event_bars` while trades arrive in order; equal to it to the bit."""
+    """Build the bars of `event_bars` while trades arrive in order; the result is equal to the bit."""
 
     def __init__(self, kind: Kind, threshold: float) -> None:
         self._kind: Kind = kind
         self._threshold = threshold
-        self._open = Trades.none()
+        self._open = Trades.empty()
         self._closed: tuple[int, int] | None = None
 
     def add(self, trades: Trades, gaps: Gaps | None = None) -> Bars:
-        """Take trades in; the bars they completed.
+        """Add trades and return the bars that they completed.
 
         Raises:
-            ValueError: A trade belongs before the end of a bar already made. It would move every later bar, so the
-                series has to be made again from the store.
+            ValueError: A trade is older than the end of a complete bar. It would change every later bar, so the series
+            must be rebuilt from the store.
         """
         trades = trades.ordered()
         if len(trades) and self._closed and (int(trades.ts_event[0]), int(trades.trade_id[0])) <= self._closed:
@@ -75,9 +75,9 @@ def _cut(rows: Trades, kind: Kind, threshold: float, gaps: Gaps | None) -> tuple
 
 
 def _ends(amounts: Floats, threshold: float) -> Ints:
-    """Position after the last row of each complete bar.
+    """Return the position after the last row of each complete bar.
 
-    One step per bar: amounts are added from the bar's own first row, so that where a series was begun does not matter.
+    Amounts are summed from the first row of each bar, so the result does not depend on where the series begins.
     """
     ends: list[int] = []
     at, guess = 0, 64

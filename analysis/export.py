@@ -1,7 +1,7 @@
-"""Whole days of the tape to a Parquet archive: at once or not at all, and only what is not there yet.
+"""Export whole days of a recording to a Parquet archive: each day completely or not at all, and only when needed.
 
-A day that is in the archive is written anew when the database knows more of it: rows that came late, gaps that were
-healed. What a replay corrected without changing a count is written anew on request.
+A day in the archive is written again when the database has more of it: late rows, healed gaps. A replay that corrects
+rows without changing their number is exported on request only.
 """
 
 import fcntl
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,26 +37,32 @@ from analysis.load.manifest import (
     write_durably,
 )
 from analysis.load.postgres import PostgresReader, PostgresSource
-from analysis.load.source import Instrument, Range
+from analysis.load.source import DAY, Instrument, Range
 from analysis.load.tables import LAYOUTS, WORDS, Layout
 from recorder import __version__
 from recorder.errors import ConfigError
 
+Step = Callable[[str, int], None]
+"""Called with a description and the number of steps done."""
+
 SETTLED = timedelta(minutes=10)
-"""A day is over this long after midnight: the writer has what was on its way."""
+"""A day counts as over this long after midnight, when the writer has loaded the last rows."""
+
+STEPS_PER_DAY = sum(DAY // layout.stretch for layout in LAYOUTS)
+"""Progress steps that the export of one day of a venue reports."""
 
 _ROW_GROUP = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What became of a day."""
+    """Result of a day."""
 
     venue: str
     day: date
     outcome: Literal["written", "unchanged"]
     rows: dict[str, int]  # by table
-    gaps: int  # not healed
+    gaps: int  # gaps that are not healed
 
 
 def export(
@@ -68,36 +75,41 @@ def export(
     open_day: bool = False,
     again: bool = False,
     done: Callable[[Exported], None] = lambda _: None,
+    step: Step = lambda _what, _steps: None,
 ) -> list[Exported]:
-    """Write days of a venue.
+    """Write days of a venue to an archive.
 
     Args:
         source: The database.
-        root: Folder of the archive; made where it is missing.
-        venue: Its name.
+        root: Folder of the archive; created when missing.
+        venue: Name of the venue.
         days: UTC days.
         now: The instant that decides whether a day is over.
-        open_day: Take a day that is not over, too; it is written anew once more is known.
-        again: Write also what is there and seems unchanged.
+        open_day: Export a day that is not over, too; a later export writes it again.
+        again: Write days again that seem unchanged.
         done: Called after each day.
+        step: Called as work proceeds, STEPS_PER_DAY steps in all for each day.
 
     Raises:
-        ConfigError: a day is not over; nothing of the venue was recorded; another export is at work in this folder.
-        StoreUnavailable: the database cannot be reached now; what was written stays, and the same call goes on.
+        ConfigError: A day is not over, nothing of the venue was recorded, or another export uses this folder.
+        StoreUnavailable: The database cannot be reached now. Written days stay, and the same call continues.
     """
     early = [day for day in days if day_range(day).end + SETTLED > now]
     if early and not open_day:
-        raise ConfigError(f"{early[0]} is not over (or only just); export it tomorrow, or say --open-day")
+        over = day_range(early[0]).end + SETTLED
+        raise ConfigError(
+            f"{early[0]} is not over: export it after {over:%Y-%m-%d %H:%M} UTC, or add --open-day to export it now"
+        )
     finished = []
-    with _alone(root):
+    with _exclusive(root):
         for day in days:
             with source.reading() as reader:
-                finished.append(_day(reader, root, venue, day, now, again))
+                finished.append(_day(reader, root, venue, day, now, again, step))
             done(finished[-1])
     return finished
 
 
-def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetime, again: bool) -> Exported:
+def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetime, again: bool, step: Step) -> Exported:
     span = day_range(day)
     known = reader.instruments(venue)
     if not known:
@@ -118,15 +130,22 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
         exported_at=now,
         files=old.files if old is not None else {},
         instruments=[
-            InstrumentRow(instrument_id=one.instrument_id, symbol=one.symbol, first_seen=one.first_seen)
+            InstrumentRow(
+                instrument_id=one.instrument_id, symbol=one.symbol, first_seen=one.first_seen, canonical=one.canonical
+            )
             for one in whose
         ],
         gaps=gaps,
     )
-    stale = [layout for layout in LAYOUTS if again or not _holds(reader, root, old, layout, whose, span)]
+    stale = [layout for layout in LAYOUTS if again or not _is_current(reader, root, old, layout, whose, span)]
+    what = f"{venue} {day}"
+    step(what, sum(DAY // layout.stretch for layout in LAYOUTS if layout not in stale))
     same = old is not None and not stale and _same(old, head)
     if not same:
-        fresh: dict[str, FileEntry] = {layout.name: _write(reader, root, venue, day, layout, whose) for layout in stale}
+        fresh: dict[str, FileEntry] = {
+            layout.name: _write(reader, root, venue, day, layout, whose, partial(step, f"{what} {layout.name}"))
+            for layout in stale
+        }
         head = msgspec.structs.replace(head, files={**head.files, **fresh})
         path = manifest_path(root, venue, day)
         _make_folder(path.parent, root)
@@ -136,33 +155,39 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
     return Exported(venue, day, "unchanged" if same else "written", rows, sum(row.state != "healed" for row in gaps))
 
 
-def _holds(
+def _is_current(
     reader: PostgresReader, root: Path, old: Manifest | None, layout: Layout, whose: Sequence[Instrument], span: Range
 ) -> bool:
-    """Whether the archive has a good file of a table with as many rows as the database."""
+    """Return whether the archive has a good file of a table with as many rows as the database."""
     if old is None or problems(root, old, hashes=False):
         return False
     return layout.name in old.files and old.files[layout.name].rows == reader.count(layout, whose, span)
 
 
 def _same(old: Manifest, new: Manifest) -> bool:
-    def told(one: Manifest) -> Manifest:
+    def content(one: Manifest) -> Manifest:
         return msgspec.structs.replace(one, exported_at=new.exported_at, tapedeck=new.tapedeck, files={})
 
-    return told(old) == told(new)
+    return content(old) == content(new)
 
 
 def _write(
-    reader: PostgresReader, root: Path, venue: str, day: date, layout: Layout, whose: Sequence[Instrument]
+    reader: PostgresReader,
+    root: Path,
+    venue: str,
+    day: date,
+    layout: Layout,
+    whose: Sequence[Instrument],
+    step: Callable[[int], None],
 ) -> FileEntry:
-    """One file: stretch after stretch in time, within a stretch by instrument, so that a reader can skip most of it."""
+    """Write one file, ordered by stretch of time and then by instrument, so that a reader can skip most of it."""
     folder = data_folder(root, layout.name, venue, day)
     _make_folder(folder, root)
     fresh = folder / ".part.new"
     ids = [one.instrument_id for one in whose]
     order = np.argsort(np.array(ids, np.int64))
     known, symbols = np.array(ids, np.int64)[order], pa.array([whose[place].symbol for place in order], pa.string())
-    # Words are written as text: every reader of Parquet knows what to make of it, and a file is no larger.
+    # Coded columns are written as text: every reader of Parquet understands it, and the file is no larger.
     plain = [pa.field(one.name, pa.string() if one.name in WORDS else one.type) for one in layout.schema]
     schema = pa.schema([plain[0], pa.field("symbol", pa.string()), *plain[1:]])
     rows = 0
@@ -170,6 +195,7 @@ def _write(
         with pq.ParquetWriter(fresh, schema, compression="zstd", **_encodings(schema)) as writer:
             for piece in day_range(day).pieces(layout.stretch):
                 table = reader.rows(layout, whose, piece, layout.schema.names)
+                step(1)
                 if not table.num_rows:
                     continue
                 table = ordered(table, layout)
@@ -189,7 +215,7 @@ def _write(
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """Differences for what counts up, a dictionary for what repeats: half the size of the defaults, and read faster."""
+    """Return encodings that halve the size and read faster: deltas for rising columns, otherwise dictionaries."""
     rising = [
         field.name
         for field in schema
@@ -201,7 +227,7 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _make_folder(folder: Path, root: Path) -> None:
-    """A folder below the root, of which every name lasts."""
+    """Create a folder below the root, with every name on the way flushed to disk."""
     if folder.is_dir():
         return
     _make_folder(folder.parent, root) if folder != root else folder.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +236,7 @@ def _make_folder(folder: Path, root: Path) -> None:
 
 
 def _sweep(root: Path, manifest: Manifest) -> None:
-    """Remove the files of a day that its manifest does not name any more."""
+    """Remove files of a day that its manifest does not name."""
     named = {root / entry.path for entry in manifest.files.values()}
     for layout in LAYOUTS:
         for path in data_folder(root, layout.name, manifest.venue, manifest.date).glob("part-*.parquet"):
@@ -219,22 +245,22 @@ def _sweep(root: Path, manifest: Manifest) -> None:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _exclusive(root: Path) -> Iterator[None]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise ConfigError(f"{root} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"cannot write to {root}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f"another export is writing to {root}; wait for it, or take another folder") from None
+            raise ConfigError(f"another export is writing to {root}; wait for it, or choose another folder") from None
         yield
     finally:
         os.close(descriptor)
 
 
 def days_of(start: datetime, end: datetime) -> list[date]:
-    """The UTC days from the one of `start` up to the one that holds the instant before `end`."""
+    """Return the UTC days of [start, end), from the day of `start` to the day that holds the last instant."""
     return [piece.start.astimezone(UTC).date() for piece in Range(start, end).pieces(timedelta(days=1))]

@@ -1,11 +1,11 @@
-"""The 13 indicators, 24 columns, computed by TA-Lib; `indicators` for a whole series, `IndicatorStream` bar by bar.
+"""The 13 indicators in 24 columns, computed by TA-Lib: `indicators` for a series, `IndicatorStream` bar by bar.
 
-Every parameter is passed to TA-Lib explicitly, its unstable period stays 0, and it never sees a NaN: one NaN would make
-six of them null for the rest of the series, and RSI and OBV wrong without a sign of it. So a series is cut at every
-row that has a NaN and at every reset the caller names, and each part is a series of its own: it warms up anew.
+Every parameter is passed to TA-Lib explicitly, and its unstable period stays 0. TA-Lib never receives a NaN, because
+one NaN makes six indicators null for the rest of the series and silently corrupts RSI and OBV. A series is therefore
+split at every row with a NaN and at every reset that the caller names; each part warms up again.
 
-A value belongs to its bar's close time. Null is NaN. A constant price gives RSI, STOCH, ADX, ATR and MFI of 0 and bands
-equal to the price, which are finite values by TA-Lib's definition, not nulls.
+A value belongs to the close time of its bar. Null is NaN. A constant price gives RSI, STOCH, ADX, ATR and MFI of 0 and
+bands equal to the price; TA-Lib defines these as finite values, not nulls.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from analysis.bars import Bars
 _SMA = MA_Type.SMA
 
 WINDOW = 1_000
-"""Bars the stream computes on: every recursive indicator agrees with its full history to 1e-13 by then."""
+"""Bars kept by the stream: with so many, every recursive indicator agrees with its full history to 1e-13."""
 
 COLUMNS: tuple[str, ...] = (
     "rsi_14",
@@ -56,20 +56,20 @@ VwapBasis = Literal["trades", "typical"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """What the indicators read: aligned (n,) columns of one (venue, symbol, timeframe), oldest first."""
+    """Input of the indicators: aligned (n,) columns of one (venue, symbol, timeframe), oldest first."""
 
     high: Floats
     low: Floats
     close: Floats
     volume: Floats
-    notional: Floats | None  # quote units, from trades; None leaves vwap to typical prices
-    session: Ints  # a number that changes with each session; vwap starts anew
+    notional: Floats | None  # quote units, from trades; with None, vwap uses typical prices
+    session: Ints  # a number for each session; vwap restarts when it changes
 
     @classmethod
     def of(cls, bars: Bars, session: Ints | None = None) -> Self:
-        """A series of bars; a session is a UTC day unless the caller numbers them, as for equities.
+        """Return the series of bars; a session is a UTC day unless the caller numbers sessions, as for equities.
 
-        Candles of others know no notional: where none is known, vwap is left to typical prices.
+        Candles published by a venue have no notional; vwap then uses typical prices.
         """
         days = bars.start // DAY if session is None else session
         notional = None if np.isnan(bars.notional).all() else bars.notional
@@ -77,37 +77,37 @@ class Series:
 
     @property
     def vwap_basis(self) -> VwapBasis:
-        """What vwap was computed from."""
+        """Return what vwap is computed from."""
         return "typical" if self.notional is None else "trades"
 
 
 def indicators(series: Series, resets: Bools | None = None) -> dict[str, Floats]:
-    """All columns of a series.
+    """Return all columns of a series.
 
     Args:
         series: (n,) columns; a row with a NaN has null indicators and ends the part before it.
-        resets: (n,) True where a row does not follow from the row before, see `resets_at_gaps`.
+        resets: (n,) True where a row does not continue the previous one, see `resets_at_gaps`.
 
     Returns:
         Name of each of COLUMNS -> (n,) float64, NaN until the indicator's first value.
     """
     n = len(series.close)
     parts = _parts(series, resets)
-    if parts == [(0, n)]:  # the usual case: TA-Lib's arrays are the answer, and copying them costs half as much again
-        return _whole(_rows(series, 0, n))
+    if parts == [(0, n)]:  # the common case returns TA-Lib's arrays; a copy would add half of the cost
+        return _all_columns(_rows(series, 0, n))
     out = {name: np.full(n, np.nan) for name in COLUMNS}
     for begin, end in parts:
-        for name, values in _whole(_rows(series, begin, end)).items():
+        for name, values in _all_columns(_rows(series, begin, end)).items():
             out[name][begin:end] = values
     return out
 
 
-def _whole(part: Series) -> dict[str, Floats]:
+def _all_columns(part: Series) -> dict[str, Floats]:
     return {**_computed(part), "obv": talib.OBV(part.close, part.volume), "vwap": _vwap(part)}
 
 
 def resets_at_gaps(bars: Bars, gaps: Gaps) -> Bools:
-    """(n,) True where recording was interrupted between the start of the bar before and the start of this one."""
+    """Return (n,) True where recording was interrupted between the starts of the previous bar and of this one."""
     resets = np.zeros(len(bars), np.bool_)
     resets[1:] = gaps.missing(bars.start[:-1], bars.start[1:]) > 0
     return resets
@@ -115,7 +115,7 @@ def resets_at_gaps(bars: Bars, gaps: Gaps) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a stream needs to go on after a restart."""
+    """State of a stream that a restart needs."""
 
     rows: tuple[tuple[float, float, float, float], ...]  # high, low, close, volume of up to WINDOW bars
     obv: float
@@ -125,9 +125,9 @@ class State:
 
 
 class IndicatorStream:
-    """The same columns for one new bar at a time, in constant memory.
+    """Compute the same columns for one new bar at a time, in constant memory.
 
-    Recursive indicators are computed on the last WINDOW bars; OBV and vwap, which remember everything, are carried.
+    Recursive indicators are computed on the last WINDOW bars; OBV and vwap depend on all bars and are carried on.
     """
 
     def __init__(self, state: State | None = None, *, from_trades: bool = True) -> None:
@@ -145,13 +145,13 @@ class IndicatorStream:
 
     @property
     def state(self) -> State:
-        """Everything the next bar depends on."""
+        """Return everything that the next bar depends on."""
         window = self._rows[:, self._begin : self._end].T
         rows = tuple((float(h), float(low), float(c), float(v)) for h, low, c, v in window)
         return State(rows, self._obv, self._session, self._notional, self._volume)
 
     def reset(self) -> None:
-        """Begin a series of its own, as after a gap."""
+        """Begin a new series, as after a gap."""
         self._begin = self._end = 0
         self._obv = 0.0
         self._session = None
@@ -160,7 +160,7 @@ class IndicatorStream:
     def add(
         self, high: float, low: float, close: float, volume: float, session: int, notional: float | None = None
     ) -> dict[str, float]:
-        """Take a closed bar in; its columns. A bar with a NaN is a reset and has none."""
+        """Add a closed bar and return its columns; a bar with a NaN resets the stream and has null columns."""
         if self._from_trades and notional is None:
             raise ValueError("vwap from trades needs the bar's notional")
         cash = (high + low + close) / 3 * volume if notional is None else notional
@@ -198,7 +198,7 @@ class IndicatorStream:
 
 
 def _computed(part: Series) -> Mapping[str, Floats]:
-    """The columns that TA-Lib can compute on a window of the series."""
+    """Return the columns that TA-Lib can compute on a window of the series."""
     high, low, close, volume = part.high, part.low, part.close, part.volume
     macd, signal, hist = talib.MACD(close, fastperiod=12, slowperiod=26, signalperiod=9)
     upper, middle, lower = talib.BBANDS(close, timeperiod=20, nbdevup=2.0, nbdevdn=2.0, matype=_SMA)
@@ -239,7 +239,7 @@ def _computed(part: Series) -> Mapping[str, Floats]:
 
 
 def _vwap(part: Series) -> Floats:
-    """Sum of notional over sum of volume, from the session's first bar of this part to each bar."""
+    """Return the sum of notional over the sum of volume, from the first bar of the session in this part to each bar."""
     notional = (part.high + part.low + part.close) / 3 * part.volume if part.notional is None else part.notional
     out = np.full(len(notional), np.nan)
     first = np.concatenate([[0], np.flatnonzero(part.session[1:] != part.session[:-1]) + 1])
@@ -250,7 +250,7 @@ def _vwap(part: Series) -> Floats:
 
 
 def _parts(series: Series, resets: Bools | None) -> list[tuple[int, int]]:
-    """Begin and end of each run of rows without a NaN or a reset inside."""
+    """Return begin and end of each run of rows without a NaN or a reset inside."""
     columns = [series.high, series.low, series.close, series.volume]
     if series.notional is not None:
         columns.append(series.notional)

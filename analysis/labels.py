@@ -1,6 +1,6 @@
-"""What a model shall predict: always from after the decision time, always with the time at which it was known.
+"""Labels that a model predicts: computed from after the decision time, with the time at which they became known.
 
-The span of a label, from decision to end, is what purged splits are made of.
+Purged splits use the span of a label, from its decision to its end.
 """
 
 from dataclasses import dataclass
@@ -13,50 +13,50 @@ from analysis.arrays import Bools, Floats, Gaps, Index, Ints, Quotes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """Answers to decision times."""
+    """Labels of decision times."""
 
     start: Ints  # (n,) decision time, ns
-    end: Ints  # (n,) when the answer was known, ns
-    value: Floats  # (n,) NaN where it never was
+    end: Ints  # (n,) when the label became known, ns
+    value: Floats  # (n,) NaN where it never became known
 
     def __len__(self) -> int:
         return len(self.start)
 
     def take(self, index: Index) -> Self:
-        """Some of them."""
+        """Return some of the labels."""
         return type(self)(self.start[index], self.end[index], self.value[index])
 
     def known(self) -> Bools:
-        """(n,) where there is an answer."""
+        """Return (n,) True where the label is known."""
         return ~np.isnan(self.value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """A price that can be traded at, as a step function of the venue's clock."""
+    """A tradable price as a step function of the venue's clock."""
 
     at: Ints  # ns, ascending
-    price: Floats  # positive; NaN while there is none
-    until: int  # ns, how far it was recorded
+    price: Floats  # positive; NaN while there is no price
+    until: int  # ns, end of the recording
     gaps: Gaps
 
     @classmethod
     def of(cls, quotes: Quotes, until: int, gaps: Gaps) -> Self:
-        """Middle of the quotes. A label may use late rows: it is made long after."""
+        """Return the middle of the quotes; a label may use late rows because it is computed long after."""
         order = np.argsort(quotes.ts_event, kind="stable")
         return cls(quotes.ts_event[order], quotes.mid[order], until, gaps)
 
     def value(self, at: Ints) -> Floats:
-        """(n,) price that stood at each instant; NaN in a gap, before the first and after what was recorded."""
+        """Return (n,) the price at each instant; NaN in a gap, before the first price and after the recording."""
         last = np.searchsorted(self.at, at, side="right") - 1
         prices = np.append(self.price, np.nan)[last]
         since = np.append(self.at, 0)[last]
-        unseen = self.gaps.missing(since, at + 1) > 0  # a change may have been missed
+        unseen = self.gaps.missing(since, at + 1) > 0  # a price change may be missing
         return np.where((last >= 0) & (at <= self.until) & ~unseen, prices, np.nan)
 
 
 def forward_return(path: Path, times: Ints, horizon_ns: int, delay_ns: int) -> Labels:
-    """Log return over a horizon that begins when an order could have been executed.
+    """Return the log return over a horizon that begins when an order could have been executed.
 
     Formula: ln(m(T + delay + horizon) / m(T + delay)), in 1.
 
@@ -64,14 +64,14 @@ def forward_return(path: Path, times: Ints, horizon_ns: int, delay_ns: int) -> L
         path: Middle price.
         times: (n,) decision times, ns.
         horizon_ns: How long the position is held.
-        delay_ns: From decision to execution; at least the measured delay of delivery.
+        delay_ns: Time from decision to execution; at least the measured delay of delivery.
     """
     begin, end = times + delay_ns, times + delay_ns + horizon_ns
     return Labels(times, end, np.log(path.value(end) / path.value(begin)))
 
 
 def direction(path: Path, times: Ints, horizon_ns: int, delay_ns: int, dead_bp: float = 0.0) -> Labels:
-    """1 where the return of `forward_return` is above a dead zone, 0 where below its negative, null inside."""
+    """Return 1 where `forward_return` is above a dead zone, 0 where it is below the negative zone, null inside."""
     labels = forward_return(path, times, horizon_ns, delay_ns)
     move = 1e4 * labels.value
     value = np.where(move > dead_bp, 1.0, np.where(move < -dead_bp, 0.0, np.nan))
@@ -79,19 +79,19 @@ def direction(path: Path, times: Ints, horizon_ns: int, delay_ns: int, dead_bp: 
 
 
 def triple_barrier(path: Path, times: Ints, horizon_ns: int, delay_ns: int, up_bp: Floats, down_bp: Floats) -> Labels:
-    """Which barrier the price touches first after execution: 1 the upper, -1 the lower, 0 none within the horizon.
+    """Return the barrier that the price touches first after execution: 1 upper, -1 lower, 0 none in the horizon.
 
     Args:
         path: Middle price.
         times: (n,) decision times, ns.
-        horizon_ns: The barrier in time.
-        delay_ns: From decision to execution.
+        horizon_ns: Time barrier.
+        delay_ns: Time from decision to execution.
         up_bp: (n,) distance of the upper barrier in basis points of log price, known at the decision, positive.
-        down_bp: (n,) that of the lower one.
+        down_bp: (n,) distance of the lower barrier, likewise.
 
     Returns:
-        Labels that end at the touch, or with the horizon. Null where execution has no price, or where a gap, an empty
-        book or the end of the recording comes before an answer.
+        Labels that end at the touch, or with the horizon. Null where there is no price at execution, or where a gap, an
+        empty book or the end of the recording comes before a touch.
 
     Source: Lopez de Prado (2018), chapter 3.
     """
@@ -122,11 +122,11 @@ def triple_barrier(path: Path, times: Ints, horizon_ns: int, delay_ns: int, up_b
 
 
 def market_outcome(times: Ints, payout: Floats, resolved: Ints) -> Labels:
-    """1 or 0: what outcome 0 of a market paid. Null unless it was resolved after the decision, to exactly 1 or 0.
+    """Return the payout of outcome 0 of a market, 1 or 0; null unless it resolved so after the decision.
 
     Args:
         times: (n,) snapshot times, ns.
-        payout: (n,) what a share paid; NaN while unresolved. Split payouts (0.5) and settled prices (0.9995) are null.
+        payout: (n,) payout of one share; NaN while unresolved. Other payouts, such as 0.5 or 0.9995, are null.
         resolved: (n,) time of resolution, ns.
     """
     exact = ((payout == 0.0) | (payout == 1.0)) & (resolved > times)

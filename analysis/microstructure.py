@@ -1,7 +1,7 @@
-"""Trade against book: who took, what it cost, and where the price went afterwards. Pure functions of arrays.
+"""Trades against the book: who was the taker, what it cost, and where the price went afterwards.
 
-Everything is measured in the order of receipt, which is the order in which a recorder saw trades and books of two
-streams. A quote or book is "before" a trade when it was received earlier.
+All functions are pure functions of arrays and use the order of receipt, in which a recorder saw the trades and books
+of two streams. A quote or book is "before" a trade when it was received earlier.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from analysis.arrays import Bools, Depths, Floats, Ints, Quotes, Signs, Trades
 
 
 def side_by_quote(trades: Trades, quotes: Quotes) -> Signs:
-    """(n,) the taker's side by the quote rule: 1 above the middle that stood, -1 below, 0 at it or without one.
+    """Return (n,) the taker's side by the quote rule: 1 above the previous middle, -1 below, 0 otherwise.
 
     Source: Lee and Ready (1991), without the tick test for trades at the middle.
     """
@@ -22,13 +22,13 @@ def side_by_quote(trades: Trades, quotes: Quotes) -> Signs:
 
 
 def side_by_book(trades: Trades, books: Depths) -> Signs:
-    """(n,) the taker's side by the book that came next: 1 where the asks lost size at the trade's price, -1 the bids.
+    """Return (n,) the taker's side by the next book: 1 where the asks lost size at the trade's price, -1 the bids.
 
-    Venues that do not tell the side, such as Figure Markets, leave this as the only way to guess it. 0 where neither
-    side or both lost size there: the book may have been refilled, or moved, between the two looks.
+    This is the only estimate for venues that do not report the side, such as Figure Markets. The side is 0 where
+    neither side or both lost size: the book may have been refilled, or may have moved, between the two messages.
 
     Args:
-        trades: (n,)
+        trades: (n,) trades.
         books: Top levels after each change, in the order of receipt.
     """
     after = np.searchsorted(books.ts_recv, trades.ts_recv, side="left")
@@ -45,53 +45,43 @@ def side_by_book(trades: Trades, books: Depths) -> Signs:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often a rule finds the side that the venue tells."""
+    """Frequency with which a rule finds the side that the venue reports."""
 
     rule: str
-    told: int  # trades of which the venue tells the side
-    decided: int  # of these, where the rule says anything
-    right: int  # of these, where it says the same
-
-    @property
-    def share_right(self) -> float:
-        """Of the decided; NaN where there are none."""
-        return self.right / self.decided if self.decided else float("nan")
-
-    @property
-    def share_decided(self) -> float:
-        """Of those told; NaN where there are none."""
-        return self.decided / self.told if self.told else float("nan")
+    reported: int  # trades with a side reported by the venue
+    decided: int  # of these, where the rule gives a side
+    right: int  # of these, where it gives the reported side
 
 
 def agreement(rule: str, found: Signs, truth: Signs) -> Agreement:
-    """A rule against the venue's word, on the trades of which the venue tells the side."""
-    told = truth != 0
-    decided = told & (found != 0)
-    return Agreement(rule, int(told.sum()), int(decided.sum()), int((decided & (found == truth)).sum()))
+    """Compare a rule with the reported sides, on the trades that have one."""
+    reported = truth != 0
+    decided = reported & (found != 0)
+    return Agreement(rule, int(reported.sum()), int(decided.sum()), int((decided & (found == truth)).sum()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """A mean with its standard error at each of some points."""
+    """A mean with its standard error at each of several points."""
 
     at: Floats  # (k,)
-    mean: Floats  # (k,) NaN where there are fewer than two values
+    mean: Floats  # (k,) NaN with fewer than two values
     error: Floats  # (k,)
     count: Ints  # (k,)
 
 
 def impact(trades: Trades, quotes: Quotes, after_s: Floats) -> Curve:
-    """How far the middle moves towards the taker, on average over trades, in basis points.
+    """Return how far the middle moves towards the taker, on average over trades, in basis points.
 
     Formula: side * 1e4 * ln(m(t + h) / m(t-)), t by receipt
 
     Args:
-        trades: Those without a side are left out.
-        quotes: In the order of receipt.
-        after_s: (k,) h, seconds; trades without a quote that late are left out at that point.
+        trades: Trades; those without a side are left out.
+        quotes: Quotes in the order of receipt.
+        after_s: (k,) h, seconds; a trade without a quote that late is left out at that point.
 
     Returns:
-        at is h. The error takes trades as independent, which those of one burst are not: it is a lower bound.
+        A curve over h. Its error assumes independent trades; trades of one burst are not, so it is a lower bound.
     """
     known = trades.take(trades.side != 0)
     mid = quotes.mid
@@ -107,13 +97,13 @@ def impact(trades: Trades, quotes: Quotes, after_s: Floats) -> Curve:
 
 
 def imbalance(quotes: Quotes) -> Floats:
-    """(n,) (bid size - ask size) / (bid size + ask size) at the best prices, -1 to 1; NaN where a side is empty."""
+    """Return (n,) (bid size - ask size) / (bid size + ask size) at the best prices, -1 to 1; NaN for an empty side."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return (quotes.bid_size - quotes.ask_size) / (quotes.bid_size + quotes.ask_size)
 
 
 def next_move(quotes: Quotes, horizon_s: float) -> Floats:
-    """(n,) basis points by which the middle has moved a while after each quote; NaN beyond the last quote."""
+    """Return (n,) the move of the middle in bp within `horizon_s` after each quote; NaN beyond the last quote."""
     then = quotes.ts_recv + int(horizon_s * 1e9)
     last = int(quotes.ts_recv[-1]) if len(quotes) else 0
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -122,15 +112,15 @@ def next_move(quotes: Quotes, horizon_s: float) -> Floats:
 
 
 def binned(x: Floats, y: Floats, edges: Floats) -> Curve:
-    """Mean of y where x lies between two neighbouring edges; the last edge belongs to the last bin.
+    """Return the mean of y in bins of x; the last edge belongs to the last bin.
 
     Args:
-        x: (n,)
-        y: (n,)
+        x: (n,) values that choose the bin.
+        y: (n,) values to average.
         edges: (k + 1,) ascending.
 
     Returns:
-        at (k,) is the mean of x inside.
+        A curve of k points; `at` is the mean of x in the bin.
     """
     good = np.isfinite(x) & np.isfinite(y)
     place = np.clip(np.searchsorted(edges, x[good], side="right") - 1, -1, len(edges) - 2)
@@ -141,14 +131,14 @@ def binned(x: Floats, y: Floats, edges: Floats) -> Curve:
 
 
 def spread_bp(quotes: Quotes) -> Floats:
-    """(n,) 1e4 (ask - bid) / middle; NaN where a side is empty or the book is crossed."""
+    """Return (n,) 1e4 (ask - bid) / middle; NaN where a side is empty or the book is crossed."""
     with np.errstate(invalid="ignore"):
         return np.asarray(1e4 * (quotes.ask - quotes.bid) / quotes.mid, np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Depth:
-    """What stands up to each level of a book, on average."""
+    """Average cumulative size up to each level of a book."""
 
     bid_bp: Floats  # (levels,) distance from the middle, basis points
     bid: Floats  # (levels,) base units up to it
@@ -157,7 +147,7 @@ class Depth:
 
 
 def depth(books: Depths) -> Depth:
-    """Distance and size by level, averaged over books with two sides; a level that most of them lack is left out."""
+    """Return distance and size by level, averaged over books with two sides, without levels that most books lack."""
     good = books.take(books.ask[:, 0] > books.bid[:, 0])
     mid = (good.bid[:, :1] + good.ask[:, :1]) / 2
     out: list[Floats] = []
@@ -182,18 +172,18 @@ def _curve(at: Floats, samples: list[Floats]) -> Curve:
 
 
 def _before(at: Ints, when: Ints, values: Floats, *, inclusive: bool = False) -> Floats:
-    """(m,) the last value received before each instant; NaN where there is none."""
+    """Return (m,) the last value received before each instant; NaN when there is none."""
     place = np.searchsorted(at, when, side="right" if inclusive else "left") - 1
     return np.asarray(np.where(place >= 0, np.append(values, np.nan)[place], np.nan), np.float64)
 
 
 def _size_at(price: Floats, size: Floats, wanted: Floats) -> Floats:
-    """(m,) size that stands at a price; 0 where none does.
+    """Return (m,) the size at a price; 0 when there is none.
 
     Args:
-        price: (m, levels)
-        size: (m, levels)
-        wanted: (m,)
+        price: (m, levels) prices.
+        size: (m, levels) sizes.
+        wanted: (m,) price to find.
     """
     same: Bools = price == wanted[:, None]
     return np.asarray(np.where(same, size, 0.0).sum(axis=1), np.float64)

@@ -1,7 +1,7 @@
-"""Train and test rows that share nothing: neither time nor event.
+"""Splits into training and test rows that share neither time nor event.
 
 A label spans the time from its decision to its end. Training rows whose span touches that of a test row are purged,
-and so are those that begin within an embargo after it; all rows of an event are on one side.
+as are those that begin within an embargo after it. All rows of an event are on one side.
 """
 
 from collections.abc import Iterator
@@ -14,29 +14,29 @@ from analysis.arrays import Bools, Gaps, Ints
 
 
 class LeakError(ValueError):
-    """A split whose training rows know something of its test rows."""
+    """Training rows hold information about test rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """What a split needs to know of each row."""
+    """Times and events of rows, which a split needs."""
 
     start: Ints  # (n,) decision time, ns
     end: Ints  # (n,) end of the label, ns
-    event: Ints | None = None  # (n,) a number for each event: its markets and both their tokens share it
+    event: Ints | None = None  # (n,) number of the event, common to its markets and both of their tokens
 
     def __post_init__(self) -> None:
         if (self.end < self.start).any():
             raise ValueError("a label ends before its decision")
 
     def take(self, rows: Ints) -> "Spans":
-        """Some of the rows."""
+        """Return some of the rows."""
         return Spans(self.start[rows], self.end[rows], None if self.event is None else self.event[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Positions of rows."""
+    """Positions of training and test rows."""
 
     train: Ints
     test: Ints
@@ -45,17 +45,20 @@ class Split:
 def walk_forward(
     spans: Spans, folds: int, embargo_ns: int = 0, least_train: int = 1, longest_train_ns: int | None = None
 ) -> Iterator[Split]:
-    """Train on what was known, test on what came next, and move on.
+    """Yield splits that train on what was known, test on what came next, and move on.
 
-    The rows are cut by decision time into folds + 1 parts with the same number of distinct times; each part but the
-    first is tested once. A row trains a fold if its label ended before the part's first decision, less the embargo.
+    The rows are divided by decision time into folds + 1 parts with the same number of distinct times; each part except
+    the first is tested once. A row trains a fold if its label ended before the part's first decision, less the embargo.
 
     Args:
-        spans: Rows, in any order.
+        spans: Rows in any order.
         folds: Number of test parts.
         embargo_ns: How long before the first test decision a training label must have ended.
         least_train: Folds with fewer training rows are left out.
-        longest_train_ns: How far back training reaches; all the way unless given.
+        longest_train_ns: How far back training reaches; without it, to the first row.
+
+    Raises:
+        ValueError: There are fewer decision times than parts.
     """
     times = np.unique(spans.start)
     size = len(times) // (folds + 1)
@@ -73,26 +76,26 @@ def walk_forward(
             yield Split(np.flatnonzero(train), np.flatnonzero(test))
 
 
-def time_ordered(spans: Spans, share: float, embargo_ns: int = 0) -> Split:
-    """The last rows by decision time are the test; what was known before the first of them trains.
+def time_ordered(spans: Spans, test_fraction: float, embargo_ns: int = 0) -> Split:
+    """Test the last rows by decision time and train on what was known before the first of them.
 
     Args:
-        spans: Rows, in any order.
-        share: Of the rows that shall be tested, above 0 and below 1; rows decided at one instant stay together.
+        spans: Rows in any order.
+        test_fraction: Fraction of the rows to test, above 0 and below 1; rows decided at one instant stay together.
         embargo_ns: How long before the first test decision a training label must have ended.
     """
-    if not 0 < share < 1 or not len(spans.start):
-        raise ValueError("a test part takes a share of the rows between 0 and 1")
-    cut = int(np.sort(spans.start)[int(len(spans.start) * (1 - share))])
+    if not 0 < test_fraction < 1 or not len(spans.start):
+        raise ValueError("test_fraction must lie between 0 and 1, and there must be rows")
+    cut = int(np.sort(spans.start)[int(len(spans.start) * (1 - test_fraction))])
     test = spans.start >= cut
     train = (spans.end < cut - embargo_ns) & ~_same_event(spans, test)
     return Split(np.flatnonzero(train), np.flatnonzero(test))
 
 
 def combinatorial(spans: Spans, folds: int, test_folds: int, embargo_ns: int = 0) -> Iterator[Split]:
-    """Every choice of `test_folds` out of `folds` parts as test, the rest as purged training.
+    """Yield a split for every choice of `test_folds` out of `folds` parts as test, the rest as purged training.
 
-    Parts are cut by time: rows by decision, events whole and by their end.
+    Parts are divided by time: single rows by decision, events undivided and by their end.
 
     Source: Lopez de Prado (2018), chapter 12.
     """
@@ -106,17 +109,16 @@ def combinatorial(spans: Spans, folds: int, test_folds: int, embargo_ns: int = 0
 
 
 def purged(spans: Spans, train: Bools, test: Bools, embargo_ns: int = 0) -> Bools:
-    """(n,) the training rows whose label touches no test label, nor begins within an embargo after one, nor shares
-    its event.
+    """Return (n,) the training rows whose label touches no test label, its embargo or its event.
 
     Args:
         spans: Rows.
         train: (n,) True for the rows proposed for training.
         test: (n,) True for the test rows.
-        embargo_ns: After each test label's end.
+        embargo_ns: Time after the end of each test label in which no training label may begin.
     """
-    taken = Gaps(spans.start[test], spans.end[test] + embargo_ns + 1)
-    touched = taken.missing(spans.start, spans.end + 1) > 0
+    tested = Gaps(spans.start[test], spans.end[test] + embargo_ns + 1)
+    touched = tested.missing(spans.start, spans.end + 1) > 0
     return train & ~test & ~touched & ~_same_event(spans, test)
 
 
@@ -124,7 +126,7 @@ def require_purged(spans: Spans, split: Split, embargo_ns: int = 0) -> None:
     """Refuse a split that leaks.
 
     Raises:
-        LeakError: It says how many training rows overlap the test in time or share its events.
+        LeakError: Training rows overlap the test in time or share its events; the message gives their number.
     """
     n = len(spans.start)
     train, test = np.zeros(n, np.bool_), np.zeros(n, np.bool_)

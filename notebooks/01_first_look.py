@@ -14,20 +14,19 @@
 # ---
 
 # %% [markdown]
-# # 01 · A first look at the tape
+# # 01 · A first look at the recording
 #
-# Before any number is computed from a recording, one question comes first: *is it all there?* A quiet hour and an
-# hour in which nobody was looking give the same empty rows. Tapedeck tells them apart, because every hole is a row of
-# the table `gap`.
+# Before computing anything from a recording, check that it is complete. An hour without trades and an hour without a
+# recorder give the same empty rows. Tapedeck distinguishes them, because every missing range is a row of the table
+# `gap`.
 #
-# What this notebook reads is decided by the environment, as in all of them: `TAPEDECK_TAPE` names an archive or a
-# database; without it the database of the appliance is read (`make run` fills one), and where there is none, a day of
-# real XRP/ETH trades from the sample data in `TAPEDECK_DATA`. `TAPEDECK_QUICK=1` takes less of everything.
+# The environment decides what this and every other notebook reads: `TAPEDECK_TAPE` names an archive or a database.
+# Without it, the database of the appliance is read (`make run` fills one), and when there is none, a day of real
+# XRP/ETH trades from the sample data in `TAPEDECK_DATA`. `TAPEDECK_QUICK=1` uses less data.
 
 # %%
 from analysis import load, notebook
 from analysis.load import extent
-from analysis.load.holes import nanoseconds
 from analysis.plots import tape as plots
 
 tape = notebook.tape(hours=notebook.sized(24, 2))
@@ -36,54 +35,53 @@ print(tape)
 # %% [markdown]
 # ## Streams
 #
-# A stream is a channel of an instrument. `first` and `last` are by the clock of the channel: the venue's for trades,
-# ours for quotes and books. `missing_s` counts the seconds of the range in which something may be missing.
+# A stream is a channel of an instrument. `first` and `last` use the clock of the channel: the venue's for trades, the
+# recorder's for quotes and books. `missing_s` counts the seconds of the range in which rows may be missing.
 
 # %%
-extent.streams(tape.source, tape.venue, tape.start, tape.end).to_pandas()
+extent.streams(tape.venue, tape.start, tape.end, source=tape.source).to_pandas()
 
 # %% [markdown]
 # ## Rows over time
 #
-# A stream that thins out is not yet a fault, and one that does not may still have holes: a shaded step is one in
-# which a gap was declared, or which nobody recorded. Only an unshaded empty step means that nothing happened.
+# A thinning stream is not necessarily a fault, and a busy one may still have missing ranges. A step is shaded when a
+# gap was declared in it, or when nothing was recorded. Only an unshaded empty step means that nothing happened.
 
 # %%
-counts = extent.counts(*tape.where, every=(tape.end - tape.start) / notebook.sized(96, 48))
+counts = extent.counts(*tape.where, every=(tape.end - tape.start) / notebook.sized(96, 48), source=tape.source)
 plots.rows_over_time(counts)
 
 # %% [markdown]
-# ## What is missing, and why
+# ## Missing ranges and their causes
 #
-# Each hole has a cause: `disconnect`, `restart`, `unreadable`, ... and, where no gap was declared because nobody was
-# recording at all, `unrecorded`; while a recording goes on, so is its last minute, until its sessions report. A hole
-# whose trades were fetched later is healed, and hides nothing any more.
+# Each missing range has a cause, such as `disconnect`, `restart` or `unreadable`. The cause is `unrecorded` when no
+# recorder was running, so that no gap was declared. While a recording runs, its last minute is also `unrecorded`
+# until its sessions report. A gap whose trades were fetched later is healed and is not listed.
 
 # %%
-gaps = extent.missing(*tape.where)
+gaps = extent.missing(*tape.where, source=tape.source)
 gaps.select(["channel", "cause", "state", "started_at", "ended_at", "reason"]).to_pandas().head(10)
 
 # %%
-plots.missing(gaps, nanoseconds(tape.start), nanoseconds(tape.end))
+plots.missing(gaps, tape.start_ns, tape.end_ns)
 
 # %% [markdown]
-# ## Reading it honestly
+# ## Handling gaps
 #
-# `load` refuses a range that is not whole unless told otherwise. `on_gap="mask"` takes it and marks the rows beside a
-# hole, so that they can be left out of whatever is computed next; anything that trains a model should keep the
-# default, `"raise"`.
+# `load` refuses a range with gaps unless `on_gap` is set. `on_gap="mask"` returns it and marks the rows beside a gap,
+# so that later computations can leave them out. Code that trains a model should keep the default, `"raise"`.
 
 # %%
-trades = load.trades(*tape.where, on_gap="mask")
-marked = trades["in_gap"].to_pandas()
-print(f"{len(trades):,} trades, {marked.sum():,} of them beside a hole")
+trades = load.trades(*tape.where, source=tape.source, on_gap="mask")
+in_gap = trades["in_gap"].to_pandas()
+print(f"{len(trades):,} trades, {in_gap.sum():,} of them beside a gap")
 trades.select(["ts_event", "price", "size", "aggressor", "in_gap"]).to_pandas().head()
 
 # %% [markdown]
-# ## How late is the tape?
+# ## Delivery delay
 #
-# A feature may use a row only from the moment it was *received*. This is what that costs. The sample data know one
-# clock only, and say so.
+# A feature may use a row only after it was *received*. The figure shows how long that takes. The sample data have one
+# clock only, so no delay can be measured there.
 
 # %%
 plots.delays(trades)

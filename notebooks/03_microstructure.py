@@ -14,12 +14,15 @@
 # ---
 
 # %% [markdown]
-# # 03 · Microstructure: trade against book
+# # 03 · Microstructure: trades against the book
 #
-# Between two trades the book tells who wants what. Here best prices, sizes and trades are put side by side, in the
-# order in which they were *received*: that is what a strategy would have seen. This notebook needs a tape with
-# trades, quotes and books: the appliance's database, or `TAPEDECK_TAPE`. The sample data hold none, and then it says
-# so. `TAPEDECK_QUICK=1` takes less.
+# Between two trades the book shows supply and demand. This notebook puts best prices, sizes and trades side by side,
+# in the order in which they were *received*, because a strategy would have seen them in that order. It needs a
+# recording with trades, quotes and books: the appliance's database, or `TAPEDECK_TAPE`. The sample data hold no books,
+# and the notebook then says so. `TAPEDECK_QUICK=1` uses less data.
+#
+# The notebook takes the instrument with the most rows in its scarcest channel, so that trades, quotes and books are
+# all frequent enough to compare.
 
 # %%
 from datetime import timedelta
@@ -31,15 +34,15 @@ from analysis.plots import microstructure as plots
 
 tape = notebook.tape(hours=notebook.sized(1.0, 0.2), needs=("trade", "quote", "book"))
 print(tape)
-held = load.tape(*tape.where, warmup=timedelta(0), book_warmup=timedelta(0))
-trades, quotes, books = held.trades.rows, held.quotes.rows, held.depths.rows
+recorded = load.tape(*tape.where, source=tape.source, warmup=timedelta(0), book_warmup=timedelta(0))
+trades, quotes, books = recorded.trades.rows, recorded.quotes.rows, recorded.depths.rows
 print(f"{len(trades):,} trades, {len(quotes):,} quotes, {len(books):,} books")
 
 # %% [markdown]
 # ## One minute
 #
-# A taker who buys lifts the ask, one who sells hits the bid; triangles show which. Below, the imbalance: 1 when all
-# of the size at the best prices is bid, -1 when all of it is offered.
+# A buying taker lifts the ask, a selling taker hits the bid; triangles show the side. The imbalance below is 1 when
+# all of the size at the best prices is bid, and -1 when all of it is offered.
 
 # %%
 first = int(quotes.ts_recv[len(quotes) // 2])
@@ -50,19 +53,19 @@ plots.prices(quotes.take(minute), trades.take(prints))
 # %% [markdown]
 # ## The spread
 #
-# What a round trip at the best prices costs. Quotes come in bursts, so a mean over *rows* overstates the busy
-# moments: on the right each value counts for as long as it stood.
+# The spread is the cost of a round trip at the best prices. Quotes arrive in bursts, so a mean over *rows* overstates
+# busy moments. The right panel weights each value by how long it was valid. No quote is carried across a gap.
 
 # %%
-plots.spreads(quotes)
+plots.spreads(quotes, recorded.gaps)
 
 # %% [markdown]
-# ## Does the book know?
+# ## Does the book predict the price?
 #
-# On the left: where the middle stands five seconds after a given imbalance. On most venues the line rises: the side
-# with more size tends to win. On the right: how far the middle moves towards the taker after a trade. What remains
-# after many seconds is what the trade has told the market; what comes back was the price of immediacy. Bands are two
-# standard errors, and too narrow, because trades of one burst are not independent.
+# The left panel shows how far the middle moves within five seconds after a given imbalance. On most venues the line
+# rises: the price tends to move away from the larger side. The right panel shows how far the middle moves towards the
+# taker after a trade. The part that remains after many seconds is information; the part that reverts was the price of
+# immediacy. Bands are two standard errors, and they are too narrow, because trades of one burst are not independent.
 
 # %%
 after_s = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
@@ -80,14 +83,14 @@ plots.responses(
 # %% [markdown]
 # ## Who was the taker?
 #
-# Some venues do not say; Figure Markets is one. Its first recorder guessed: whichever side of the *next* book had
-# lost size at the trade's price must have been hit. Tapedeck stores null rather than a guess, but where a venue does
-# tell the side, the guess can be put to the test, next to the classic rule that compares the price with the middle.
-# What a rule leaves undecided matters as much as what it gets wrong: a book that is refilled at once hides the trade.
+# Some venues do not report the side of a trade; Figure Markets is one of them. A simple estimate compares the *next*
+# book with the previous one: the side that lost size at the trade's price was hit. Tapedeck stores null instead of an
+# estimate, but where a venue reports the side, the estimate can be tested, together with the classic rule that
+# compares the price with the middle. The undecided fraction matters as much as the errors: a book that is refilled at
+# once hides the trade.
 #
-# And where a venue sends quotes and trades on streams of their own, a quote can overtake the trade that moved it:
-# then the middle that stood at the receipt of the trade is already the new one, and the classic rule is no better
-# than a coin.
+# Where a venue sends quotes and trades on separate streams, a quote can overtake the trade that moved it. The middle
+# at the receipt of the trade is then already the new one, and the classic rule is no better than chance.
 
 # %%
 plots.sides(
@@ -100,7 +103,8 @@ plots.sides(
 # %% [markdown]
 # ## Depth
 #
-# How much stands up to each of the ten best levels and how far away these are, averaged over the books received.
+# The figure shows the cumulative size of the ten best levels and their distance from the middle, averaged over the
+# received books.
 
 # %%
 plots.depth(microstructure.depth(books))

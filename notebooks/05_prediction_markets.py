@@ -14,11 +14,11 @@
 # ---
 
 # %% [markdown]
-# # 05 · A model of prediction markets, and an honest judgement
+# # 05 · A model of prediction markets and its evaluation
 #
-# The price of a prediction market *is* a forecast, and a good one. A model is worth its while only if it knows better
-# on the same rows. This notebook trains on markets that have been resolved ("Will the price of Bitcoin be between A
-# and B on that day?"), from the sample data in `TAPEDECK_DATA`; `TAPEDECK_QUICK=1` tries fewer parameters.
+# The price of a prediction market *is* a forecast, and a good one. A model is useful only if it forecasts better on
+# the same rows. This notebook trains on resolved markets ("Will the price of Bitcoin be between A and B on that
+# day?"), from the sample data in `TAPEDECK_DATA`; `TAPEDECK_QUICK=1` tries fewer parameters.
 
 # %%
 from analysis import datasets, notebook, splits
@@ -33,18 +33,18 @@ print(data_sheet(rows)[:900])
 # %% [markdown]
 # ## The forecast to beat
 #
-# The closer the end, the more the market knows. An hour before the end the price has already separated most of what
-# came true from what did not; little is left to add.
+# The closer the end, the more the market knows. An hour before the end, the price already separates most of the
+# outcomes, and little is left to improve.
 
 # %%
 plots.prices_by_outcome(rows)
 
 # %% [markdown]
-# ## A split that leaks nothing
+# ## A split without leaks
 #
-# The latest rows are held out. The nine bands of a day are decided by one price, so a day lies on one side
-# altogether; a training row whose label is known only after the test part has begun is purged. `train` refuses a
-# split that does not keep to this.
+# The latest rows are held out. One price decides all nine bands of a day, so a day belongs to one side of the split.
+# A training row whose label becomes known only after the test part has begun is purged. `train` refuses a split that
+# violates these rules.
 
 # %%
 found = splits.time_ordered(rows.spans, 0.3)
@@ -52,10 +52,10 @@ splits.require_purged(rows.spans, found)
 plots.split(rows, found)
 
 # %% [markdown]
-# ## Columns nobody knew
+# ## Columns that were unknown at the time
 #
-# Some columns of the files would make any model look brilliant: the final volume, the true closing time. They are
-# refused by name, with the reason.
+# Some columns of the files would make any model look brilliant, such as the final volume or the true closing time.
+# They are refused by name, with the reason.
 
 # %%
 dict(datasets.UNUSABLE["btc_range"])
@@ -63,38 +63,39 @@ dict(datasets.UNUSABLE["btc_range"])
 # %% [markdown]
 # ## Training
 #
-# Trees start from the market's price and learn a correction of its log odds. Of the correction only so much is used
-# as purged out-of-fold forecasts have earned, and none where the gain could be chance.
+# Trees start from the market's price and learn a correction of its log odds. The correction is multiplied by a
+# shrinkage factor that is fitted on purged out-of-fold forecasts, and it is dropped when its gain could be chance.
 
 # %%
 trained = train(rows, found, budget=Budget(notebook.sized(20, 2), 120.0), seed=1)
-facts = trained.model.facts
-print(f"{facts.rounds} trees are used; their gain had z = {facts.trees.z:.2f}, and needed {facts.trees.needed:.2f}")
+metadata = trained.model.metadata
+test = metadata.trees_test
+print(f"{metadata.rounds} trees are used; their gain had z = {test.z:.2f}, and {test.required_z:.2f} was required")
 
 # %% [markdown]
-# ## The judgement
+# ## Evaluation
 #
-# Skill is log loss saved against the market on the same rows, with a bootstrap over *days*, not rows. It is claimed
-# only where the whole interval lies above zero. Where it does not, the report says "no skill shown".
+# Skill is the log loss saved against the market on the same rows, with a bootstrap over *days*, not rows. It is
+# claimed only when the whole interval lies above zero; otherwise the report states "no skill shown".
 
 # %%
-judged = evaluate(trained.model, rows.take(found.test), seed=1)
-print(judged.verdict)
-plots.evaluation(judged)
+evaluation = evaluate(trained.model, rows.take(found.test), seed=1)
+print(evaluation.verdict)
+plots.evaluation(evaluation)
 
 # %% [markdown]
-# ## What the trees had learned
+# ## What the trees learned
 #
-# The gate keeps a correction out that could be chance. These are the purged out-of-fold forecasts of the training
-# rows with all of it let in: every point off the diagonal is a disagreement with the market. The running sum on the
-# right is what those disagreements would have brought.
+# The acceptance test rejects corrections that could be chance. This figure shows the purged out-of-fold forecasts of
+# the training rows with the unshrunk correction: every point off the diagonal disagrees with the market. The running
+# sum on the right shows the log loss that these disagreements would have saved.
 
 # %%
 part, forecast = trained.out_of_fold(rows)
 plots.forecasts(part, forecast)
 
 # %% [markdown]
-# ## The paper that goes with it
+# ## The model card
 
 # %%
-print(model_card(facts, judged)[:1200])
+print(model_card(metadata, evaluation)[:1200])

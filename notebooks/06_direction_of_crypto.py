@@ -16,9 +16,9 @@
 # %% [markdown]
 # # 06 · Up or down? A model of crypto bars
 #
-# The question every newcomer asks: can the next hour be told from the last bars? The rows are five real pairs in
-# five-minute candles from the sample data (`TAPEDECK_DATA`). A position is entered one bar after the decision,
-# because nobody trades at a price they have only just seen. `TAPEDECK_QUICK=1` trains once instead of searching.
+# Can the next hour be predicted from the last bars? The rows are five real pairs in five-minute candles from the
+# sample data (`TAPEDECK_DATA`). A position is entered one bar after the decision, because a price cannot be traded at
+# the moment it becomes known. `TAPEDECK_QUICK=1` tries fewer parameters.
 
 # %%
 import numpy as np
@@ -36,7 +36,7 @@ print(f"{len(rows):,} rows of {', '.join(np.unique(rows.subject))}; {rows.label.
 # ## The split
 #
 # Labels overlap: a row decided at 12:00 and one decided at 12:15 share three quarters of their hour. A random split
-# would put such twins on both sides and reward memory. Here the last days are held out, and an embargo of two hours
+# would put such pairs on both sides and reward memory. Here the last days are held out, and an embargo of two hours
 # keeps the neighbours of the test part out of training.
 
 # %%
@@ -47,30 +47,31 @@ plots.split(rows, found)
 # %% [markdown]
 # ## Training against even odds
 #
-# The baseline is a coin. The trees may leave it only as far as purged folds have shown.
+# The baseline is a probability of one half. The trees may change it only as far as purged folds support.
 
 # %%
 trained = train(rows, found, budget=Budget(notebook.sized(20, 2), 120.0), seed=1, embargo_ns=embargo)
-facts = trained.model.facts
-print(f"{facts.rounds} trees are used; their gain had z = {facts.trees.z:.2f}, and needed {facts.trees.needed:.2f}")
+metadata = trained.model.metadata
+test = metadata.trees_test
+print(f"{metadata.rounds} trees are used; their gain had z = {test.z:.2f}, and {test.required_z:.2f} was required")
 
 # %% [markdown]
-# ## The judgement
+# ## Evaluation
 #
-# Events are days: what moves one pair moves all of them. With so few of them the interval is wide, and that is the
-# truth about twenty days of data, however many rows they have.
+# Events are days, because all pairs move together. With so few events the interval is wide, which is the correct
+# statement about twenty days of data, however many rows they have.
 
 # %%
-judged = evaluate(trained.model, rows.take(found.test), seed=1)
-print(judged.verdict)
-plots.evaluation(judged)
+evaluation = evaluate(trained.model, rows.take(found.test), seed=1)
+print(evaluation.verdict)
+plots.evaluation(evaluation)
 
 # %% [markdown]
-# ## What the trees had learned
+# ## What the trees learned
 #
-# Even where nothing was accepted, the out-of-fold forecasts tell what the trees made of the training rows. Left: they
-# move away from one half. Right: what that would have brought, row after row. A line that wanders around zero is
-# noise.
+# Even when no correction is accepted, the out-of-fold forecasts show what the trees learned from the training rows.
+# The left panel shows how far they move from one half, the right panel the log loss that would have been saved, row
+# after row. A line that wanders around zero is noise.
 
 # %%
 part, forecast = trained.out_of_fold(rows)

@@ -14,13 +14,13 @@
 # ---
 
 # %% [markdown]
-# # 07 · Watching a model
+# # 07 · Monitoring a model
 #
-# A model is trained once and then meets a world that goes on. This notebook trains on the first half of the Bitcoin
-# range markets of the sample data (`TAPEDECK_DATA`), scores the rest as if they arrived week by week, and asks three
-# questions: have its inputs moved, do its forecasts still come true, does it still beat the price? In the appliance
-# the forecasts come from `tapedeck-analysis score`, which keeps each in the table `prediction`, once and for good.
-# `TAPEDECK_QUICK=1` looks at one horizon alone.
+# A model is trained once, and then its data change. This notebook trains on the first half of the Bitcoin range
+# markets of the sample data (`TAPEDECK_DATA`) and scores the rest as if they arrived week by week. It asks three
+# questions: have the inputs drifted, are the forecasts still calibrated, and does the model still beat the price? In
+# the appliance, `tapedeck-analysis score` writes each forecast once into the table `prediction`. `TAPEDECK_QUICK=1`
+# uses one horizon only.
 
 # %%
 from analysis import datasets, notebook, splits
@@ -38,48 +38,48 @@ week = monitor.weeks(later.start)
 # %% [markdown]
 # ## Scoring
 #
-# What the model said, in the columns of `prediction`. Where no correction has earned its place, the model *is* the
-# market price.
+# The table holds the forecasts of the model in the columns of `prediction`. When no correction is accepted, the model
+# *equals* the market price.
 
 # %%
 score(model, later).table().to_pandas().head()
 
 # %% [markdown]
-# ## A shadow
+# ## A shadow model
 #
-# So that there is something to watch, a second model runs beside it: sixty trees trained on the same rows, which did
-# not have to pass the gate. Nobody should act on it. It shows what the gate keeps out, and would be the first to tell
-# when that begins to be worth something.
+# A second model runs beside the first, so that there is something to monitor: sixty trees trained on the same rows
+# without the acceptance test. Do not act on its forecasts. It shows what the acceptance test rejects, and whether the
+# rejected correction becomes useful.
 
 # %%
 shadow = monitor.shadow(model, rows, found.train)
-said = score(shadow, later)
+scored = score(shadow, later)
 
 # %% [markdown]
-# ## Have the inputs moved?
+# ## Have the inputs drifted?
 #
-# The stability index compares each feature with the rows the model was trained on: 0 is the same distribution, 0.25
-# is commonly called large. It grows by chance alone when there are few rows, so look at the count below each week
-# first: with ten bins, 60 rows against 270 give about 0.18 from sampling alone. What stays dark week after week has
-# moved.
+# The stability index compares each feature with the training rows: 0 means the same distribution, and 0.25 is
+# commonly called large. With few rows the index grows by chance, so check the number of rows below each week first:
+# with ten bins, 60 rows against 270 give about 0.18 from sampling alone. A feature that stays dark for several weeks
+# has drifted.
 
 # %%
 plots.drift(monitor.drift(rows.take(found.train), later, week))
 
 # %% [markdown]
-# ## Do forecasts come true?
+# ## Are the forecasts calibrated?
 #
-# The band is where the share of outcomes should lie if every forecast were right; exactly one of the nine bands of a
-# day can win, so that share hardly varies and the band is too wide here. Below, the log loss of the shadow beside
-# that of the price.
+# The band shows where the fraction of outcomes should lie if every forecast were right. Exactly one of the nine bands
+# of a day can win, so that fraction hardly varies and the band is too wide here. The lower panel compares the log
+# loss of the shadow model with that of the price.
 
 # %%
-periods = monitor.over_time(later, said.probability, week)
+periods = monitor.over_time(later, scored.probability, week)
 plots.over_time(periods, "shadow", rows.baseline)
 
 # %% [markdown]
-# The same as numbers. `saved` is what the shadow saves against the price, with an interval by day; a week has too few
-# days for one, and says so with a null.
+# The table shows the same numbers. `saved` is the log loss that the shadow model saves against the price, with an
+# interval by day; a week has too few days for an interval, so it is null.
 
 # %%
 monitor.table(periods).to_pandas().round(4)
@@ -87,8 +87,8 @@ monitor.table(periods).to_pandas().round(4)
 # %% [markdown]
 # ## Forecasts and outcomes
 #
-# Where the shadow agrees with the market its points lie on the diagonal. The running sum tells *when* it was better
-# or worse: a gain that comes from one week is not a property of the model.
+# Points on the diagonal agree with the market. The running sum shows *when* the shadow model was better or worse: a
+# gain that comes from one week is not a property of the model.
 
 # %%
-plots.forecasts(later, said.probability)
+plots.forecasts(later, scored.probability)

@@ -1,18 +1,18 @@
-"""Instants from the wall clock, durations from the monotonic clock, both replaceable in tests."""
+"""The wall clock for instants and the monotonic clock for durations; tests replace both."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A source of time."""
 
     def wall_ns(self) -> int:
-        """Nanoseconds since 1970, UTC."""
+        """Return the nanoseconds since 1970, UTC."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds that never go back; only differences mean anything."""
+        """Return seconds that never go back; only differences mean anything."""
         ...
 
 
@@ -27,7 +27,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands until told to move. For tests."""
+    """A clock that moves only by `advance` and `set`. For tests."""
 
     def __init__(self, wall_ns: int = 1_700_000_000_000_000_000) -> None:
         self._wall_ns = wall_ns
@@ -44,6 +44,6 @@ class ManualClock:
         self._wall_ns += int(seconds * 1e9)
         self._monotonic_s += seconds
 
-    def step_wall(self, seconds: float) -> None:
-        """Step the wall clock only, as NTP or a person does."""
+    def set(self, seconds: float) -> None:
+        """Set the wall clock ahead, or back when negative; no time passes."""
         self._wall_ns += int(seconds * 1e9)

@@ -1,23 +1,30 @@
 """The error tree. Each branch is named for what the caller does about it.
 
 RecorderError
-  ConfigError        tell the person what and where, exit 2: a retry cannot help
-  DecodeError        quarantine the frame, count it, go on
-    NoFrame            what no feed sends stands in a file of frames (an answer of REST): count it apart
-  LinkError          back off and reconnect
-    ConnectFailed      no session came to be (DNS, TCP, TLS, handshake)
-    Silent             the session is open but nothing arrives
-    Closed             the other side, or the network, ended the session
-  RestError          a venue's REST gave nothing usable: go on with what is known, ask again later
-    RestUnavailable    no answer, or the venue asks us to wait; the retries are used up
-    RestRefused        the venue says no to this request: asking the same again cannot help
-    RestGarbled        an answer that is too large, no JSON, or not of the shape its page describes
-  StoreError         keep journalling, retry the batch
-    StoreUnavailable   the database cannot be reached or cannot take work now
-    RowRejected        one row can never be stored: quarantine it, go on
-  JournalError       stop the process: recording blind is worse than not recording
-    JournalFull        the disk is at its reserve: shed and declare, go on
+  ConfigError              tell the user what is wrong and where, exit 2: a retry cannot help
+  DecodeError              quarantine the frame, count it, go on
+    NotAFeedFrame          a file of frames holds something that no feed sends (a REST answer): count it separately
+  LinkError                back off and reconnect
+    ConnectFailed          no session was opened (DNS, TCP, TLS, handshake)
+    Silent                 the session is open but nothing arrives
+    Closed                 the other side, or the network, ended the session
+  RestError                a venue's REST gave nothing usable: go on with what is known, try again later
+    RestUnavailable        no answer, or the venue asks us to wait; the retries are used up
+      RestCircuitOpen      nothing was sent: the service failed too often, and the next trial is later
+    RestRefused            the venue refuses this request: the same request cannot succeed
+    RestInvalidResponse    an answer that is too large, not JSON, or not of the documented shape
+  StoreError               keep journalling, retry the batch
+    StoreUnavailable       the database cannot be reached or cannot take work now
+      NoAnswer             it accepted the work and gave no answer in time: a lock, a hanging server, a slow disk
+    RowRejected            one row can never be stored: quarantine it, go on
+  JournalError             stop the process: a recorder without a journal is worse than none
+    JournalFull            the disk is at its reserve: drop frames, declare the gaps, go on
 """
+
+import difflib
+from collections.abc import Iterable
+
+from recorder.events import Channel
 
 
 class RecorderError(Exception):
@@ -32,24 +39,30 @@ class DecodeError(RecorderError):
     """A frame or a row could not be understood. The raw frame is in the journal.
 
     Attributes:
-        symbol: Whose data it was, where the session knows and the frame names only a number or an id.
+        symbol: The symbol of the data, where the decoder knows it and the frame names only a number or an id.
+        channel: The channel of the data, the same.
+        no_data: Whether it is a complete message of a kind that the venue added: no stream lost anything.
     """
 
-    def __init__(self, message: str, symbol: str | None = None) -> None:
+    def __init__(
+        self, message: str, symbol: str | None = None, channel: Channel | None = None, *, no_data: bool = False
+    ) -> None:
         super().__init__(message)
         self.symbol = symbol
+        self.channel = channel
+        self.no_data = no_data
 
 
-class NoFrame(DecodeError):
-    """What was given is whole, but no feed sends it: an answer of REST in a file of frames."""
+class NotAFeedFrame(DecodeError):
+    """The input is complete, but no feed sends it: a REST answer in a file of frames."""
 
 
 class LinkError(RecorderError):
-    """A connection is gone or never came to be."""
+    """A connection ended or was never opened."""
 
 
 class ConnectFailed(LinkError):
-    """No session came to be."""
+    """No session was opened."""
 
 
 class Silent(LinkError):
@@ -61,19 +74,31 @@ class Closed(LinkError):
 
 
 class RestError(RecorderError):
-    """A venue's REST gave nothing usable."""
+    """A venue's REST gave nothing usable.
+
+    Attributes:
+        request_id: The request as the log names it; empty where no request was made.
+        attempts: How often it was attempted.
+    """
+
+    request_id: str = ""
+    attempts: int = 0
 
 
 class RestUnavailable(RestError):
-    """No answer came, or only answers that ask to come again later."""
+    """No answer came, or only answers that ask us to wait."""
+
+
+class RestCircuitOpen(RestUnavailable):
+    """The circuit breaker of the service is open: nothing was sent."""
 
 
 class RestRefused(RestError):
-    """The venue says no to this request."""
+    """The venue refuses this request."""
 
 
-class RestGarbled(RestError):
-    """An answer came, and is of no use."""
+class RestInvalidResponse(RestError):
+    """An answer came that cannot be used."""
 
 
 class StoreError(RecorderError):
@@ -82,6 +107,10 @@ class StoreError(RecorderError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be reached, or cannot take work now."""
+
+
+class NoAnswer(StoreUnavailable):
+    """The database gave no answer in time."""
 
 
 class RowRejected(StoreError):
@@ -94,3 +123,12 @@ class JournalError(RecorderError):
 
 class JournalFull(JournalError):
     """The disk holding the journal is at its reserve."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" for the most similar known name, or a list of all names."""
+    names = list(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if match:
+        return f"; did you mean {match[0]}?"
+    return f"; known are {', '.join(names)}" if names else ""

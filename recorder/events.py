@@ -1,8 +1,8 @@
-"""What a venue's session tells: events, in the column order of their tables.
+"""The outputs of a decoder and the rows of the recorder itself, in the column order of their tables.
 
-Prices are float64 in quote units per base unit, sizes float64 in base units (design: any decimal of up
-to 15 significant digits is recovered exactly). Times are integer nanoseconds since 1970, UTC.
-`gc=False`: an event holds no cycle, and the collector costs more than the decoder otherwise.
+Prices are float64 in quote units per base unit, sizes float64 in base units: float64 reproduces any decimal of up to
+15 significant digits exactly. Times are integer nanoseconds since 1970, UTC.
+`gc=False`: an event holds no cycle, and the collector would cost more than the decoder.
 """
 
 from typing import Literal, final
@@ -22,6 +22,9 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
     channel: Channel
     symbol: str
 
+    def __str__(self) -> str:
+        return f"{self.channel} {self.symbol}"
+
 
 @final
 class Trade(msgspec.Struct, gc=False):
@@ -34,7 +37,7 @@ class Trade(msgspec.Struct, gc=False):
     price: float
     size: float
     aggressor: Literal["b", "s"] | None = None  # side of the taker; None where the venue does not say
-    venue_trade_id: str | None = None  # the venue's own text where trade_id is a hash of it
+    venue_trade_id: str | None = None  # the venue's own text, where trade_id is a hash of it
     count: int = 1  # prints the venue merged into this one; trade_id is the last of their ids
 
 
@@ -50,7 +53,7 @@ class Quote(msgspec.Struct, gc=False):
     bid_size: float | None
     ask: float | None
     ask_size: float | None
-    frame_seq: int = 0  # number of the frame in its session; the link sets it
+    frame_seq: int = 0  # number of the frame in its session; Ingest sets it
 
 
 @final
@@ -64,7 +67,7 @@ class Book(msgspec.Struct, gc=False):
     sequence: int | None
     bids: Levels
     asks: Levels
-    frame_seq: int = 0  # number of the frame in its session; the link sets it
+    frame_seq: int = 0  # number of the frame in its session; Ingest sets it
 
 
 GapState = Literal["open", "healed", "unhealable"]
@@ -80,13 +83,16 @@ GapCause = Literal[
     "overflow",
     "disk_full",
     "unreadable",
+    "row_refused",
+    "overtaken",
     "journal_damage",
     "unsubscribed",
+    "partition_dropped",  # declared by the database: sql/0014_access.sql
 ]
 
 
 class Gap(msgspec.Struct, gc=False):
-    """A range of a stream that may be incomplete. A later Gap of one `gap_id` replaces the earlier."""
+    """A range of a stream that may be incomplete. A later revision of one `gap_id` replaces the earlier."""
 
     gap_id: int
     symbol: str
@@ -94,18 +100,48 @@ class Gap(msgspec.Struct, gc=False):
     session_id: int | None  # the session in which it was noticed
     cause: GapCause
     state: GapState
-    reason: str | None  # why healed or unhealable; a person reads it
+    reason: str | None  # why it is healed or unhealable, for a person
     last_id: int | None  # last trade id or sequence known good
-    first_id: int | None  # first one after the hole
+    first_id: int | None  # first one after the gap
     started_ns: int  # receipt time of the last frame known good
     ended_ns: int | None  # receipt time of the first frame that is good again; None while it lasts
     last_ts_event_ns: int | None  # the same two points by the venue's clock
     first_ts_event_ns: int | None
-    revision: int  # 1, 2, ...: the highest is the truth
+    revision: int  # 1, 2, ...: the highest counts
+
+    @classmethod
+    def opened(
+        cls,
+        gap_id: int,
+        stream: Stream,
+        cause: GapCause,
+        started_ns: int,
+        *,
+        session_id: int | None,
+        last_id: int | None,
+        last_ts_event_ns: int | None,
+    ) -> "Gap":
+        """Return the first revision of a gap that begins after the last good data of a stream."""
+        return cls(
+            gap_id=gap_id,
+            symbol=stream.symbol,
+            channel=stream.channel,
+            session_id=session_id,
+            cause=cause,
+            state="open",
+            reason=None,
+            last_id=last_id,
+            first_id=None,
+            started_ns=started_ns,
+            ended_ns=None,
+            last_ts_event_ns=last_ts_event_ns,
+            first_ts_event_ns=None,
+            revision=1,
+        )
 
 
-class Session(msgspec.Struct, gc=False):
-    """One connection, from handshake to its end. A later one of the same id replaces the earlier."""
+class SessionRow(msgspec.Struct, gc=False):
+    """One connection, from handshake to its end. A later revision of one `session_id` replaces the earlier."""
 
     session_id: int
     venue: str
@@ -113,16 +149,16 @@ class Session(msgspec.Struct, gc=False):
     link: int
     url: str
     started_ns: int
-    ended_ns: int | None
-    end_reason: str | None
-    last_frame_ns: int | None
-    frames: int
-    bytes: int
-    trades: int
-    quotes: int
-    books: int
-    quarantined: int
-    revision: int
+    ended_ns: int | None = None
+    end_reason: str | None = None
+    last_frame_ns: int | None = None
+    frames: int = 0
+    bytes: int = 0
+    trades: int = 0
+    quotes: int = 0
+    books: int = 0
+    quarantined: int = 0
+    revision: int = 1
 
     @property
     def totals(self) -> tuple[int, int, int, int, int]:
@@ -143,7 +179,7 @@ class BookAudit(msgspec.Struct, gc=False):
     resyncs: int
 
 
-# ---- what is not data: answers and requests of a session ------------------------------------------
+# ---- outputs that are not data: answers of the venue, requests to the session --------------------
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -153,16 +189,16 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
-    """The venue refused a subscription; `stream` is None where it does not say which."""
+    """The venue refused a subscription; `stream` is None where it does not name one."""
 
     stream: Stream | None
     reason: str
 
 
 class Alive(msgspec.Struct, frozen=True, gc=False):
-    """A heartbeat or status: the socket works. It is no data."""
+    """A heartbeat or status: the socket works. It is not data."""
 
-    stream: Stream | None = None  # what the venue repeated unchanged: this stream lives, though nothing is new
+    stream: Stream | None = None  # a stream whose last message the venue repeated: it lives, though nothing is new
 
 
 class Witness(msgspec.Struct, frozen=True, gc=False):
@@ -174,13 +210,13 @@ class Witness(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """The link shall send this text frame."""
+    """A text frame for the session to send."""
 
     frame: str
 
 
 class Resync(msgspec.Struct, frozen=True, gc=False):
-    """The session's book of a symbol is not to be trusted: ask for a fresh snapshot, declare a gap."""
+    """The decoder's book of a symbol cannot be trusted: request a fresh snapshot, declare a gap."""
 
     symbol: str
     cause: GapCause
@@ -188,11 +224,11 @@ class Resync(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
-    """The link shall GET `path` below the venue's REST endpoint and hand the answer to the session.
+    """A path below the venue's REST endpoint to GET; the decoder gets the answer.
 
     The answer comes as a frame of its own, journalled like the venue's, so that a replay has it too:
-    `{"rest":"<path>","status":200,"body":<the answer>}`. Every request is answered once: where no answer could be
-    had, `status` is 0 and `body` null; where the answer is no JSON, `body` is its beginning as a string.
+    `{"rest":"<path>","status":200,"body":<the answer>}`. Every request is answered once: without an answer `status` is
+    0 and `body` null; where the answer is not JSON, `body` is its beginning as a string.
     """
 
     symbol: str
@@ -200,13 +236,13 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lost(msgspec.Struct, frozen=True, gc=False):
-    """Something of this connection is missing, and nobody can say what: every stream of it has a gap."""
+    """Something of this connection is missing and cannot be named: every stream of it has a gap."""
 
     reason: str
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
-    """The venue will end this connection soon: open the next one before it does."""
+    """The venue will end this connection soon: open the next one before that."""
 
     reason: str
 

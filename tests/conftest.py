@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from database_server import DatabaseServer
 from psycopg2 import sql
+from support.database_server import DatabaseServer
 
-from recorder.database import database_name, with_database
-from recorder.migrate import drop_database, migrate
+from recorder.store.database import database_name, with_database
+from recorder.store.migrate import drop_database, migrate
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _template(postgres: str) -> Iterator[str]:
-    """A migrated database nobody connects to: copying it takes a fraction of migrating again."""
+    """A migrated database without connections, because copying it is much faster than migrating again."""
     url = with_database(postgres, f"tapedeck_template_{secrets.token_hex(6)}")
     migrate(url)
     yield url

@@ -1,7 +1,7 @@
-"""`tapedeck-analysis`: from the tape to models, from a terminal. One file per command; this one puts them together.
+"""`tapedeck-analysis`, the command line from the recording to models; one file per command, assembled here.
 
-A command imports what it computes with when it runs, so that `--help` is quick and a missing package of the extra
-is named in one sentence.
+A command imports its heavy packages when it runs, so that `--help` is quick and a missing package of the extra is named
+in one sentence.
 """
 
 from pathlib import Path
@@ -12,16 +12,16 @@ import typer
 import recorder
 from analysis.cli import audit, bars, evaluate, export, features, report, score, train
 from analysis.cli.common import Context
-from recorder.terminal import run
+from recorder.process.terminal import run
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Turn the tape into bars, features and models.\n\n"
-    "Begin with `tapedeck-analysis export`: it writes whole days to a Parquet archive, which every other command reads "
-    "with `--from`. Without `--from` they read the database of the appliance.",
+    help="Turn recorded data into bars, features and models.\n\n"
+    "Start with `tapedeck-analysis export`: it writes whole days to a Parquet archive, which every other command reads "
+    "with `--from`. Without `--from`, commands read the database of the appliance in the present folder.",
 )
 
 
@@ -45,7 +45,7 @@ def _options(
     context.obj = Context(config, debug)
 
 
-# The order of --help. Each is a module with `register(app)`.
+# In the order of --help. Each module has a function `register(app)`.
 COMMANDS = [
     export,
     bars,
@@ -64,7 +64,11 @@ for command in COMMANDS:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
+    Args:
+        arguments: Words after the program's name; None takes those of this process.
+
     Returns:
-        0 when all is well, 1 when a check failed or the tape is incomplete, 2 when the user must change something.
+        0 on success, 1 when a check failed or the recording is incomplete, 2 when the user must change something,
+        130 after Ctrl-C.
     """
     return run(app, "tapedeck-analysis", "tapedeck[analysis]", arguments)

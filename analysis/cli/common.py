@@ -1,14 +1,10 @@
-"""What commands share: options given before the command, instants, and tables for a person."""
+"""Options and helpers that several commands use."""
 
-import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from recorder.errors import ConfigError
 from recorder.settings import Settings
@@ -22,14 +18,12 @@ From = Annotated[
     Path | None, typer.Option("--from", help="A Parquet archive; without it, the database of the settings.")
 ]
 Start = Annotated[str, typer.Option("--start", help="First instant, UTC: 2026-03-05 or 2026-03-05T14:00.")]
-End = Annotated[str, typer.Option("--end", help="First instant after, UTC.")]
+End = Annotated[str, typer.Option("--end", help="First instant after the range (exclusive), UTC.")]
 
 GapChoice = Annotated[
     Literal["raise", "mask", "ignore"],
-    typer.Option("--on-gap", help="Where the tape may be incomplete: stop, mark the rows, or take them as they are."),
+    typer.Option("--on-gap", help="Where rows may be missing: stop, mark the rows, or use them as they are."),
 ]
-
-_SHOWN = 40
 
 
 class Context(NamedTuple):
@@ -39,36 +33,35 @@ class Context(NamedTuple):
     debug: bool
 
     def settings(self) -> Settings:
-        """The settings of the appliance."""
+        """Return the settings of the appliance."""
         return Settings.load(self.config)
 
     def database_url(self) -> str:
-        """The database of the appliance.
+        """Return the address of the appliance's database, with the login that stores models and predictions.
 
         Raises:
-            StoreUnavailable: the embedded server was never started.
-            ConfigError: the address or its password cannot be read.
+            StoreUnavailable: The embedded server was never started.
+            ConfigError: The address or its password cannot be read.
         """
         from analysis.load.postgres import PostgresSource
+        from analysis.models.store import TRAINER
 
-        return PostgresSource.of(self.settings()).url
+        return PostgresSource.of(self.settings(), TRAINER).url
 
 
 def instant(text: str) -> datetime:
-    """A UTC instant as a person writes it; a text without an offset is UTC.
+    """Return the instant that a person wrote; text without an offset is UTC.
 
     Raises:
-        ConfigError: it is no ISO 8601 date or time.
+        ConfigError: The text is not ISO 8601.
     """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no time; write it like 2026-03-05 or 2026-03-05T14:00:00") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    from analysis.load.source import to_instant
+
+    return to_instant(text)
 
 
 def source_of(context: Context, archive: Path | None) -> "Source":
-    """The archive that was named, or the database of the settings."""
+    """Return the archive of `--from`, or the database of the settings."""
     from analysis.load import open_source
     from analysis.load.postgres import PostgresSource
 
@@ -76,34 +69,12 @@ def source_of(context: Context, archive: Path | None) -> "Source":
 
 
 def pair(text: str) -> tuple[str, str]:
-    """venue:symbol in two.
+    """Split venue:symbol.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: The text has another form.
     """
     venue, colon, symbol = text.partition(":")
     if not (venue and colon and symbol):
-        raise ConfigError(f"{text!r} is no venue:symbol, such as kraken:BTC/USD")
+        raise ConfigError(f"{text!r} is not of the form venue:symbol, such as kraken:BTC/USD")
     return venue, symbol
-
-
-def show(table: Any, columns: Sequence[str]) -> None:
-    """Print columns of an Arrow table, and of a long one its first rows."""
-    shown = Table(*columns)
-    for row in table.select(columns).slice(0, _SHOWN).to_pylist():
-        shown.add_row(*(_cell(value) for value in row.values()))
-    console().print(shown)
-    if table.num_rows > _SHOWN:
-        typer.echo(f"the first {_SHOWN} of {table.num_rows:,} rows; --out writes all")
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat(" ", "seconds")[:19]
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
-
-
-def console(stderr: bool = False) -> Console:
-    """Where tables and progress go; plain text when it is no terminal."""
-    plain = not (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, width=140 if plain else None)

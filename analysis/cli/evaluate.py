@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.cli.judging import Data, Horizon, ModelFolder, Overlap, Seed, judge, show
+from analysis.cli.model_options import Data, Horizon, ModelFolder, Overlap, Seed, evaluate_folder, show
 
 
 def register(app: typer.Typer) -> None:
@@ -20,16 +20,18 @@ def evaluate(
     horizon: Horizon = None,
     keep_overlap: Overlap = False,
     seed: Seed = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON to write; without it, only a table is shown.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="JSON file to write; without it, only a table is printed.")
+    ] = None,
 ) -> int:
-    """Judge a model on the rows it could not know, against the market price on the same rows.
+    """Evaluate a model on rows it was not trained on, against its baseline on the same rows.
 
-    Rows of events the model was trained on are always left out, and rows that were decided before its last training
-    label was known unless they are asked for.
+    Rows of events that the model was trained on are always left out. Rows decided before its last training label was
+    known are left out unless --keep-overlap is given.
 
     Example: `tapedeck-analysis evaluate var/models/btc_range --data data/resolved_markets`
     """
-    found = judge(model, data, horizon, keep_overlap, seed)
+    found = evaluate_folder(model, data, horizon, keep_overlap, seed)
     show(found)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

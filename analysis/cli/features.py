@@ -7,21 +7,25 @@ from typing import Annotated, Literal
 import typer
 
 from analysis.cli.common import End, From, Start, Venue, instant, pair, source_of
+from recorder.process.terminal import say
 
-Symbol = Annotated[str, typer.Argument(help="Symbol; of a prediction market the token of outcome 0.")]
-Out = Annotated[Path, typer.Option("--out", help="Parquet to write; its manifest comes beside it as .json.")]
+Symbol = Annotated[str, typer.Argument(help="Symbol; for a prediction market, the token of outcome 0.")]
+Out = Annotated[Path, typer.Option("--out", help="Parquet file to write; its manifest is written beside it as .json.")]
 Every = Annotated[float, typer.Option("--every", help="Seconds between two decision times.")]
 Kind = Annotated[
     Literal["bars", "snapshots"],
-    typer.Option("--set", help="bars: the 64 of a series; snapshots: the 66 of a prediction market."),
+    typer.Option("--set", help="bars: the 64 features of a series; snapshots: the 66 of a prediction market."),
 ]
-Token = Annotated[str | None, typer.Option("--no", help="Of a market: the token of outcome 1.")]
+Token = Annotated[str | None, typer.Option("--no", help="For a prediction market: the token of outcome 1.")]
 Other = Annotated[
     list[str] | None, typer.Option("--other", help="venue:symbol of the same instrument elsewhere; repeat for more.")
 ]
-Leader = Annotated[str | None, typer.Option("--leader", help="venue:symbol of the venue whose moves come first.")]
+Leader = Annotated[str | None, typer.Option("--leader", help="venue:symbol of the venue that tends to move first.")]
 Warmup = Annotated[
-    float | None, typer.Option("--warmup-days", help="How far back to read; without it, as far as any feature needs.")
+    float | None,
+    typer.Option(
+        "--warmup-days", help="Days to read before --start; without it, as many as the longest feature needs."
+    ),
 ]
 
 
@@ -45,15 +49,16 @@ def features(
     warmup_days: Warmup = None,
     archive: From = None,
 ) -> int:
-    """Compute every feature at regular decision times, point-in-time, and write them with a manifest.
+    """Compute every feature at regular decision times, point-in-time, and write a table with a manifest.
 
-    Unknown is null, never 0: a feature whose window lies in a gap, or reaches before the recording, has no value.
+    An unknown value is null, never 0: a feature has no value when its window lies in a gap or begins before the
+    recording.
 
     Example: `tapedeck-analysis features kraken BTC/USD --start 2026-03-05 --end 2026-03-06 --out btc.parquet`
     """
-    from analysis import published
+    from analysis import feature_tables
 
-    recipe = published.Recipe(
+    recipe = feature_tables.Recipe(
         kind=kind,
         venue=venue,
         symbol=symbol,
@@ -65,7 +70,7 @@ def features(
         leader=None if leader is None else pair(leader),
         warmup_s=None if warmup_days is None else warmup_days * 86_400,
     )
-    columns = published.compute(published.tape_of(source_of(context.obj, archive), recipe), recipe.times)
-    manifest = published.write(out, recipe, columns, datetime.now(UTC))
-    typer.echo(f"{len(manifest.columns)} features at {manifest.rows:,} times in {out}")
+    columns = feature_tables.compute(feature_tables.tape_of(source_of(context.obj, archive), recipe), recipe.times)
+    manifest = feature_tables.write(out, recipe, columns, datetime.now(UTC))
+    say(f"wrote {len(manifest.columns)} features at {manifest.rows:,} times to {out}")
     return 0

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from analysis.cli.judging import Data, Horizon, ModelFolder, Overlap, Seed, judge
+from analysis.cli.model_options import Data, Horizon, ModelFolder, Overlap, Seed, evaluate_folder
+from recorder.process.terminal import say
 
 
 def register(app: typer.Typer) -> None:
@@ -20,20 +21,20 @@ def report(
     keep_overlap: Overlap = False,
     seed: Seed = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to; without it, that of the model.")
+        Path | None, typer.Option("--out", help="Folder to write to; without it, the folder of the model.")
     ] = None,
 ) -> int:
-    """Judge a model as `evaluate` does and write what a person reads: a page with figures, a model card, a JSON.
+    """Evaluate a model as `evaluate` does and write a report: a page with figures, a model card and a JSON file.
 
-    The page needs nothing but itself: no other file and no network.
+    The page is one file that needs no network.
 
     Example: `tapedeck-analysis report var/models/btc_range --data data/resolved_markets --out report`
     """
     from analysis.evaluation import write_report
     from analysis.models import registry
 
-    found = judge(model, data, horizon, keep_overlap, seed)
+    found = evaluate_folder(model, data, horizon, keep_overlap, seed)
     page = write_report(found, out if out is not None else registry.latest(model))
-    typer.echo(found.verdict)
-    typer.echo(f"wrote {page}")
+    say(found.verdict)
+    say(f"wrote {page}")
     return 0

@@ -1,9 +1,10 @@
 """Training frames of the sample sets: rows with point-in-time features, a label, its span and a price to beat.
 
     frame = datasets.load("btc_range", folder, "4h")    # a Dataset; datasets.NAMES lists the sets
-    frame = frame.select(["logit_mid", "to_low"])       # refuses by name what nobody knew at the time
+    frame = frame.select(["logit_mid", "to_low"])       # refuses columns that were unknown at the time
 
-`direction.dataset` makes the same of any candles, for models of the direction of a price.
+`recorded.load` builds a frame from the markets that the poller recorded and that have ended.
+`direction.dataset` builds a frame from any candles, for models of the direction of a price.
 """
 
 from collections.abc import Callable
@@ -25,25 +26,24 @@ NAMES = tuple(_SETS)
 """Four sets of resolved markets, and the direction of crypto candles."""
 RESOLVED = NAMES[:4]
 
-
-_TRAINS = {"mixed24h": "24h"}  # when its other prices stood is not known
+_DEFAULT_HORIZONS = {"mixed24h": "24h"}  # the times of its other prices are unknown
 
 
 def load(name: str, folder: Path, horizon: str | None = None) -> Dataset:
-    """A set.
+    """Load a set.
 
     Args:
         name: One of NAMES.
-        folder: That holds its files.
-        horizon: The rows of one; all that can be trained on unless given.
+        folder: Folder with its files.
+        horizon: Name of one horizon; without it, all rows that can be trained on.
 
     Raises:
         ConfigError: There is no such set, or no such horizon in it.
-        DataMissing: Its files are not there.
+        DataMissing: A file of the set is missing.
     """
     if name not in _SETS:
-        raise ConfigError(f"there is no set {name!r}; there are {', '.join(NAMES)}")
-    frame, chosen = _SETS[name](folder), horizon or _TRAINS.get(name)
+        raise ConfigError(f"there is no set {name!r}; use {', '.join(NAMES)}")
+    frame, chosen = _SETS[name](folder), horizon or _DEFAULT_HORIZONS.get(name)
     return frame.at(chosen) if chosen else frame
 
 

@@ -1,4 +1,4 @@
-"""Bitcoin range markets: "between A and B at noon New York time", nine bands an event, with hourly spot beside them."""
+"""Bitcoin range markets: "between A and B at noon New York time", nine bands an event, with hourly spot candles."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from analysis.datasets.files import floats, found, instants, points_by, table, w
 from analysis.datasets.frame import Dataset, file_hash, once_each, texts
 from analysis.definition import definitions
 from analysis.features.registry import Registry
-from analysis.snapshots import SNAPSHOTS
+from analysis.prediction_markets import MARKET_FEATURES
 
 HORIZONS = {
     "24h": 24 * HOUR,
@@ -23,11 +23,11 @@ HORIZONS = {
     "15m": 15 * MINUTE,
     "5m": 5 * MINUTE,
 }
-"""Name -> how long before the scheduled end, which is known from the start."""
+"""Name -> time before the scheduled end, which is known from the start."""
 
 SNAPSHOT_FEATURES = (
     *series.PRICE,
-    *(name for name in series.MOVES if name != "ret_24h"),  # the series is no longer than a day
+    *(name for name in series.MOVES if name != "ret_24h"),  # the series covers at most one day
     *series.OF_EVENT,
     "log_hours_to_end",
     "age_hours",
@@ -40,17 +40,17 @@ SNAPSHOT_FEATURES = (
 class Spot:
     """Hourly candles of the underlying; a candle is known when its hour is over."""
 
-    known: Ints  # ns, open time and an hour
+    known: Ints  # ns, open time plus one hour
     close: Floats
 
     def upto(self, t: int) -> Floats:
-        """Closes known by t, oldest first."""
+        """Return closes known by t, oldest first."""
         return self.close[: int(np.searchsorted(self.known, t, side="right"))]
 
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """A market's band and the spot as they were known at t."""
+    """Band of a market, and the spot as known at t."""
 
     low: float  # USD
     high: float  # USD
@@ -61,36 +61,36 @@ class Band:
 
     @property
     def spot(self) -> float:
-        """The last close known."""
+        """Return the last known close."""
         return float(self.closes[-1]) if len(self.closes) else np.nan
 
     def volatility(self, hours: int) -> float:
-        """Root mean square of the last hourly log returns."""
+        """Return the root mean square of the last hourly log returns."""
         returns = np.diff(np.log(self.closes[-hours - 1 :]))
         return float(np.sqrt(np.mean(returns**2))) if len(returns) == hours else np.nan
 
     @cached_property
     def ahead(self) -> float:
-        """Standard deviation of the log price at the end, by the last week; the age of the close is part of the way."""
+        """Return the standard deviation of the log price at the end, from the last week and the age of the close."""
         hours = max((self.end_ns - self.t) / HOUR, 0.0) + (self.t % HOUR) / HOUR
         return self.volatility(168) * float(np.sqrt(hours))
 
     def distance(self, level: float) -> float:
-        """ln(level / spot) in standard deviations until the end."""
+        """Return ln(level / spot) in standard deviations until the end."""
         return float(np.log(level / self.spot)) / self.ahead if self.ahead > 0 else np.nan
 
 
 BANDS: Registry[Band, float] = Registry()
-"""Features of the band's place against the spot."""
+"""Features of the band's position relative to the spot."""
 
 
 @BANDS.add("to_low", "band", ["spot"])
 def to_low(now: Band) -> float:
-    """How far the lower edge is.
+    """Distance of the lower edge from the spot.
 
     Formula: ln(low / spot) / (rms of the last 168 hourly log returns * sqrt(hours to the scheduled end))
     Unit: standard deviations
-    Null: fewer than 169 closes, or nothing moves
+    Null: fewer than 169 closes, or no movement
     Source: the market's text and hourly candles
     """
     return now.distance(now.low)
@@ -98,11 +98,11 @@ def to_low(now: Band) -> float:
 
 @BANDS.add("to_high", "band", ["spot"])
 def to_high(now: Band) -> float:
-    """How far the upper edge is.
+    """Distance of the upper edge from the spot.
 
     Formula: ln(high / spot) / (rms of the last 168 hourly log returns * sqrt(hours to the scheduled end))
     Unit: standard deviations
-    Null: fewer than 169 closes, or nothing moves
+    Null: fewer than 169 closes, or no movement
     Source: the market's text and hourly candles
     """
     return now.distance(now.high)
@@ -110,7 +110,7 @@ def to_high(now: Band) -> float:
 
 @BANDS.add("walk_minus_price", "band", ["spot", "mids"])
 def walk_minus_price(now: Band) -> float:
-    """What a random walk without drift gives the band, against the market.
+    """Probability of the band under a random walk without drift, minus the market price.
 
     Formula: N(to_high) - N(to_low) - price
     Unit: probability
@@ -124,11 +124,11 @@ def walk_minus_price(now: Band) -> float:
 
 @BANDS.add("spot_vol_ratio", "band", ["spot"])
 def spot_vol_ratio(now: Band) -> float:
-    """Volatility of the last day against that of the week.
+    """Volatility of the last day relative to that of the week.
 
     Formula: rms of the last 24 hourly log returns / rms of the last 168
     Unit: ratio
-    Null: fewer than 169 closes, or nothing moves
+    Null: fewer than 169 closes, or no movement
     Source: hourly candles
     """
     week = now.volatility(168)
@@ -136,13 +136,13 @@ def spot_vol_ratio(now: Band) -> float:
 
 
 def load(folder: Path) -> Dataset:
-    """All markets at all horizons.
+    """Load all markets at all horizons.
 
     Args:
-        folder: With the three files of the set.
+        folder: Folder with the three files of the set.
 
     Raises:
-        DataMissing: One of them is not there.
+        DataMissing: One of them is missing.
     """
     names = ("btc_range_markets.csv.gz", "btc_range_prices_1m.parquet", "btcusdt_1h_context.csv.gz")
     markets, prices, candles = (found(folder, name) for name in names)
@@ -172,7 +172,7 @@ def load(folder: Path) -> Dataset:
             kept.append((i, horizon, t, now))
     index = np.array([i for i, *_ in kept], np.int64)
     times = np.array([t for _, _, t, _ in kept], np.int64)
-    chosen = [SNAPSHOTS[name] for name in SNAPSHOT_FEATURES]
+    chosen = [MARKET_FEATURES[name] for name in SNAPSHOT_FEATURES]
     columns = [*SNAPSHOT_FEATURES, *(feature.name for feature in BANDS)]
     table_ = np.array(values, np.float64).reshape(len(kept), len(columns))
     return Dataset(

@@ -1,4 +1,4 @@
-"""Direction of a price from candles: bar features, labels after an execution delay, even odds to beat."""
+"""Direction of a price from candles: bar features, labels after an execution delay, and even odds as the baseline."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,15 +29,15 @@ _NEEDS_TRADES = {
     "impact_r2_60",
 }
 FEATURES = tuple(feature.name for feature in BARS if feature.name not in _NEEDS_TRADES)
-"""The bar features that open, high, low, close and volume can give."""
+"""Bar features that need only open, high, low, close and volume."""
 
 
 def candles(path: Path, symbol: str = "symbol", begin: str = "date") -> Mapping[str, Bars]:
-    """Series of a file of candles: symbol -> bars, oldest first.
+    """Read a file of candles: symbol -> bars, oldest first.
 
     Args:
         path: Parquet with open, high, low, close, volume.
-        symbol: Column that tells series apart; without such a column the file is one series of its own name.
+        symbol: Column with the name of the series; without such a column the file is one series with its own name.
         begin: Column of the open time, UTC.
     """
     rows = pl.read_parquet(path)
@@ -58,19 +58,19 @@ def dataset(
     every_bars: int = 1,
     delay_bars: int = 1,
 ) -> Dataset:
-    """Rows of all series at regular decision times.
+    """Return the rows of all series at regular decision times.
 
-    A row is decided a watermark delay after the end of a bar; the label begins `delay_bars` later. Bars that are
-    missing in a series are gaps: nothing is carried across them. The rows of one UTC day are one event, whatever the
-    symbol: series of one day move together.
+    A row is decided a watermark delay after the end of a bar; the label begins `delay_bars` later. Missing bars of a
+    series are gaps, and nothing is carried across them. The rows of one UTC day are one event for all symbols, because
+    series of one day move together.
 
     Args:
-        name: Of the set.
+        name: Name of the set.
         series: Symbol -> bars of one width.
-        sources: File -> SHA-256 of where they come from.
-        horizon_bars: How long a position is held.
+        sources: File -> SHA-256 of the data.
+        horizon_bars: Bars for which a position is held.
         every_bars: Bars between two decisions.
-        delay_bars: From decision to execution.
+        delay_bars: Bars from decision to execution.
     """
     parts = [_rows(symbol, bars, horizon_bars, every_bars, delay_bars) for symbol, bars in series.items()]
 
@@ -98,17 +98,17 @@ def dataset(
 
 
 def load(folder: Path) -> Dataset:
-    """Five crypto pairs in five-minute candles: up or down over the next hour, decided every quarter of an hour.
+    """Load five crypto pairs in five-minute candles: up or down over the next hour, decided every 15 minutes.
 
     Raises:
-        DataMissing: The file is not there.
+        DataMissing: The file is missing.
     """
     path = found(folder, "crypto_5m_ohlcv.parquet")
     return dataset("crypto_5m", candles(path), {path.name: file_hash(path)}, horizon_bars=12, every_bars=3)
 
 
 def _rows(symbol: str, bars: Bars, horizon: int, every: int, delay: int) -> dict[str, Any]:
-    """Columns of one series; rows without a label are left out."""
+    """Return the columns of one series; rows without a label are left out."""
     width = int(bars.end[0] - bars.start[0])
     gaps = _missing(bars, width)
     grid = on_grid(bars, int(bars.start[0]), int(bars.end[-1]), width, gaps)
@@ -131,9 +131,9 @@ def _rows(symbol: str, bars: Bars, horizon: int, every: int, delay: int) -> dict
 
 
 def _missing(bars: Bars, width: int) -> Gaps:
-    """Where the series has no bar: nobody says whether nothing traded or nobody looked."""
-    hole = np.flatnonzero(np.diff(bars.start) > width)
-    return Gaps(bars.end[hole], bars.start[hole + 1])
+    """Return the spans without a bar, in which either nothing traded or nothing was recorded."""
+    before = np.flatnonzero(np.diff(bars.start) > width)
+    return Gaps(bars.end[before], bars.start[before + 1])
 
 
 def _bars(rows: pl.DataFrame) -> Bars:

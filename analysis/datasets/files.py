@@ -1,4 +1,4 @@
-"""Reading the sample sets: CSV and Parquet to columns, times to nanoseconds."""
+"""Read the files of the sample sets: CSV and Parquet to columns, times to nanoseconds."""
 
 from pathlib import Path
 
@@ -11,38 +11,38 @@ from recorder.errors import ConfigError
 
 
 class DataMissing(ConfigError):
-    """A file of a set is not where it was looked for."""
+    """A file of a set is missing."""
 
 
 def found(folder: Path, name: str) -> Path:
-    """A file of the folder.
+    """Return the path of a file in the folder.
 
     Raises:
-        DataMissing: It is not there.
+        DataMissing: The file is missing.
     """
     path = folder / name
     if not path.is_file():
-        raise DataMissing(f"there is no {path}: name the folder that holds the set with --data")
+        raise DataMissing(f"{path} is missing; name the folder of the set with --data")
     return path
 
 
 def table(path: Path) -> pl.DataFrame:
-    """A gzipped CSV with every column as text, empty as null."""
+    """Read a gzipped CSV with every column as text, empty as null."""
     return pl.read_csv(path, infer_schema=False)
 
 
 def floats(rows: pl.DataFrame, column: str) -> Floats:
-    """(n,) numbers, NaN where null."""
+    """Return (n,) numbers, NaN for null."""
     return rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(np.float64)
 
 
 def words(rows: pl.DataFrame, column: str) -> Texts:
-    """(n,) text, empty where null."""
+    """Return (n,) text, empty for null."""
     return np.array(rows[column].cast(pl.String).fill_null("").to_list(), dtype=np.str_)
 
 
 def instants(rows: pl.DataFrame, column: str) -> Ints:
-    """(n,) times in ns, of a column of text or of timestamps in UTC."""
+    """Return (n,) times in ns, from a column of text or of timestamps in UTC."""
     values = rows[column]
     if values.dtype == pl.String:
         values = values.str.to_datetime(time_unit="ns", time_zone="UTC", strict=True)
@@ -52,7 +52,7 @@ def instants(rows: pl.DataFrame, column: str) -> Ints:
 
 
 def points_by(path: Path, key: str) -> dict[str, tuple[Ints, Floats]]:
-    """Value of the key column -> times and prices of its points, ascending."""
+    """Return value of the key column -> times and prices of its points, ascending."""
     rows = pl.read_parquet(path).sort(key, "timestamp")
     return {
         str(name): (instants(part, "timestamp"), floats(part, "price"))

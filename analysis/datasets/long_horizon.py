@@ -1,7 +1,8 @@
-"""Questions of several venues weeks before their resolution, with the crowd's probability when they were frozen.
+"""Questions of several venues weeks before their resolution, with the crowd's probability at a freeze date.
 
-Only resolved questions are here: one frozen shortly before the collection's end is here only if it resolved early,
-which lifts the base rate in the later part. What tells that time apart, such as the scheduled close, is no feature.
+The set holds only resolved questions. A question frozen shortly before the end of the collection is included only if
+it resolved early, which raises the base rate of the later part. Columns that reveal that period, such as the scheduled
+close, are not features.
 """
 
 from pathlib import Path
@@ -17,10 +18,10 @@ FEATURES = ("logit_price", "dist_from_half", "age_days", *(f"source_{source}" fo
 
 
 def load(folder: Path) -> Dataset:
-    """All questions at all their freezes; the horizon says how long before the resolution, for evaluation.
+    """Load all questions at all their freezes; the horizon states the time before the resolution, for evaluation.
 
     Raises:
-        DataMissing: The file is not there.
+        DataMissing: The file is missing.
     """
     path = found(folder, "multi_venue_long_horizon.csv.gz")
     rows = table(path)

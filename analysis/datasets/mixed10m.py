@@ -1,6 +1,6 @@
 """Mixed markets with a price every ten minutes: sports props, weather, politics, token launches.
 
-The true end is the last point and was not known beforehand: it places the rows and is no feature.
+The true end is the last point and was not known beforehand. It determines the times of the rows and is not a feature.
 """
 
 from pathlib import Path
@@ -12,19 +12,19 @@ from analysis.datasets import series
 from analysis.datasets.files import floats, found, instants, points_by, table, words
 from analysis.datasets.frame import Dataset, file_hash, once_each, texts
 from analysis.definition import definitions
-from analysis.snapshots import SNAPSHOTS
+from analysis.prediction_markets import MARKET_FEATURES
 
 HORIZONS = {f"{hours}h": hours * HOUR for hours in (168, 48, 24, 12, 4, 1)}
-"""Name -> how long before the true end."""
+"""Name -> time before the true end."""
 
 FEATURES = (*series.PRICE, "ret_24h", "vol_24h", "range_24h", "pos_in_range_24h")
 
 
 def load(folder: Path) -> Dataset:
-    """All markets at all horizons at which they have a point at most an hour old.
+    """Load all markets at all horizons at which they have a point at most an hour old.
 
     Raises:
-        DataMissing: A file of the set is not there.
+        DataMissing: A file of the set is missing.
     """
     markets, prices = (found(folder, name) for name in ("mixed10m_markets.csv.gz", "mixed10m_prices.parquet"))
     rows = table(markets)
@@ -49,7 +49,7 @@ def load(folder: Path) -> Dataset:
         name="mixed10m",
         baseline="market price",
         features={name: table_[:, j].copy() for j, name in enumerate(FEATURES)},
-        definitions=definitions(SNAPSHOTS[name] for name in FEATURES),
+        definitions=definitions(MARKET_FEATURES[name] for name in FEATURES),
         sources={path.name: file_hash(path) for path in (markets, prices)},
         label=outcome[index],
         market=np.array([price for *_, price in kept]),

@@ -1,8 +1,8 @@
-"""Mixed markets with three prices each: the first, the one at the middle of life, and the one a day before the end.
+"""Mixed markets with three prices each: the first, the one at mid-life, and the one a day before the end.
 
-Rows are placed by the true closing time, which nobody knew beforehand: nothing measured from it is a feature. When the
-first and the middle price stood is not said at all, so those rows begin with time itself: purging leaves nothing to
-train on beside them, and they can only be evaluated.
+The true closing time determines the times of the rows. It was not known beforehand, so nothing measured from it is a
+feature. The times of the first and the middle price are not given, so these rows start at time 0: purging leaves no
+training rows beside them, and they can only be evaluated.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from analysis.datasets.tables import CATEGORIES, QUOTED, Quoted
 from analysis.definition import definitions
 
 HORIZONS = {"24h": "price_24h_before", "midlife": "price_midlife", "earliest": "price_earliest"}
-"""Name -> column of the market price at that horizon, which is the forecast to beat there and no feature of another."""
+"""Name -> column of the market price at that horizon, which is the forecast to beat there."""
 
 FEATURES = (
     "logit_price",
@@ -28,10 +28,10 @@ FEATURES = (
 
 
 def load(folder: Path) -> Dataset:
-    """All markets at the horizons at which they have a price.
+    """Load all markets at the horizons at which they have a price.
 
     Raises:
-        DataMissing: The file is not there.
+        DataMissing: The file is missing.
     """
     path = found(folder, "mixed24h_markets.csv.gz")
     rows = table(path)

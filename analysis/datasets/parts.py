@@ -1,6 +1,6 @@
 """A training frame in Parquet parts, for sets that do not fit into one process.
 
-Every part has all columns of its rows, so that features and labels can never come from different cuts of the rows.
+Every part has all columns of its rows, so that features and labels always belong to the same rows.
 """
 
 import json
@@ -19,7 +19,7 @@ from analysis.datasets.frame import Dataset
 from recorder.errors import ConfigError
 
 KEYS = ("label", "market", "start", "end", "event", "subject", "horizon", "tier", "category", "weight")
-_KEY = "row."  # before the name of a key column, so that a feature may have any name
+_KEY = "row."  # prefix of a key column, so that a feature may have any name
 _ABOUT = b"tapedeck.dataset"
 
 
@@ -31,7 +31,7 @@ class Parts:
     lengths: tuple[int, ...]
 
     def masks(self, rows: Bools) -> list[Bools]:
-        """The mask of all rows, cut into the parts."""
+        """Split a mask of all rows into the masks of the parts."""
         return np.split(rows, np.cumsum(self.lengths)[:-1])
 
 
@@ -54,29 +54,29 @@ def write(rows: Dataset, folder: Path, rows_per_part: int = 100_000) -> Parts:
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether a folder holds a frame in parts."""
+    """Return whether a folder holds a frame in parts."""
     return any(folder.glob("part-*.parquet"))
 
 
 def open_parts(folder: Path) -> Parts:
-    """The parts in a folder.
+    """Return the parts in a folder.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: The folder holds no parts.
     """
     files = tuple(sorted(folder.glob("part-*.parquet")))
     if not files:
-        raise ConfigError(f"{folder} holds no parts of a training frame (part-00000.parquet and on)")
+        raise ConfigError(f"{folder} holds no parts of a training frame (part-00000.parquet, ...)")
     return Parts(files, tuple(pq.read_metadata(file).num_rows for file in files))
 
 
 def read(parts: Parts, rows: Bools | None = None) -> Dataset:
-    """The frame, or some of its rows, with all features; a part at a time is read."""
+    """Read the frame, or some of its rows, with all features, one part at a time."""
     return _read(parts, _names(parts), rows)
 
 
 def keys(parts: Parts) -> Dataset:
-    """The frame without its features: a few numbers for each row, and the features' definitions."""
+    """Read the frame without its features: a few numbers for each row, and the definitions of the features."""
     return _read(parts, [], None)
 
 
@@ -87,7 +87,7 @@ def _names(parts: Parts) -> list[str]:
 def _about(parts: Parts) -> dict[str, dict[str, str]]:
     found = (pq.read_schema(parts.files[0]).metadata or {}).get(_ABOUT)
     if found is None:
-        raise ConfigError(f"{parts.files[0]} is no part of a training frame")
+        raise ConfigError(f"{parts.files[0]} is not a part of a training frame")
     about: dict[str, dict[str, str]] = json.loads(found)
     return about
 

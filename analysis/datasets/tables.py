@@ -1,4 +1,4 @@
-"""Features of the two sets that are tables of a few prices a market: `mixed24h` and `long_horizon`."""
+"""Features of the two sets with a few prices for each market: `mixed24h` and `long_horizon`."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ SOURCES = ("infer", "manifold", "metaculus", "polymarket")
 
 @dataclass(frozen=True, eq=False)
 class Quoted:
-    """What was known of each row at its decision time."""
+    """Values known of each row at its decision time."""
 
     price: Floats  # probability of YES now
-    first: Floats  # first price known, probability; NaN where there is none
-    opened: Ints  # ns, when the market opened; 0 where that is not known
-    at: Ints  # ns, decision time; 0 where that is not known
+    first: Floats  # first known price, probability; NaN when there is none
+    opened: Ints  # ns, when the market opened; 0 when unknown
+    at: Ints  # ns, decision time; 0 when unknown
     category: Texts
     source: Texts
 
@@ -30,7 +30,7 @@ def _logit(price: Floats) -> Floats:
 
 
 QUOTED: Registry[Quoted, Floats] = Registry()
-"""Features of a price now, a price first, an age and a kind."""
+"""Features of the current price, the first price, the age and the kind of a market."""
 
 
 @QUOTED.add("logit_price", "price", ["price"])
@@ -47,7 +47,7 @@ def logit_price(now: Quoted) -> Floats:
 
 @QUOTED.add("dist_from_half", "price", ["price"])
 def dist_from_half(now: Quoted) -> Floats:
-    """How far the market is from undecided.
+    """Distance of the price from one half.
 
     Formula: |p - 0.5|
     Unit: probability
@@ -59,7 +59,7 @@ def dist_from_half(now: Quoted) -> Floats:
 
 @QUOTED.add("logit_since_first", "price", ["price"])
 def logit_since_first(now: Quoted) -> Floats:
-    """How far the market has come since its first price.
+    """Change of the log odds since the first price.
 
     Formula: logit p - logit of the first price
     Unit: logit
@@ -71,7 +71,7 @@ def logit_since_first(now: Quoted) -> Floats:
 
 @QUOTED.add("first_dist_from_half", "price", ["price"])
 def first_dist_from_half(now: Quoted) -> Floats:
-    """How far the market was from undecided at first.
+    """Distance of the first price from one half.
 
     Formula: |first price - 0.5|
     Unit: probability
@@ -95,7 +95,7 @@ def age_days(now: Quoted) -> Floats:
 
 @QUOTED.add("category_{kind}", "kind", ["listing"], kind=CATEGORIES)
 def of_kind(now: Quoted, kind: str) -> Floats:
-    """Whether the market is of one category.
+    """Indicator of one category.
 
     Formula: 1 if category = kind else 0
     Unit: 0 or 1
@@ -107,7 +107,7 @@ def of_kind(now: Quoted, kind: str) -> Floats:
 
 @QUOTED.add("source_{source}", "kind", ["listing"], source=SOURCES)
 def from_source(now: Quoted, source: str) -> Floats:
-    """Whether the question stands at one venue.
+    """Indicator of one venue.
 
     Formula: 1 if its source = source else 0
     Unit: 0 or 1

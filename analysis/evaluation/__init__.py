@@ -1,12 +1,12 @@
-"""Judging a model against its baseline on rows it could not know, and telling a person.
+"""Evaluate a model against its baseline on rows it was not trained on, and write a report.
 
 found = evaluate(trained.model, rows.take(trained.split.test))
 print(found.verdict)
 write_report(found, folder)          # report.html, evaluation.json, card.md
 """
 
-from analysis.evaluation.evaluate import Evaluation, Slice, evaluate, judged, unknown_to
-from analysis.evaluation.money import Costs
+from analysis.evaluation.betting import Costs
+from analysis.evaluation.evaluate import Evaluation, Slice, evaluate, evaluate_slice, unknown_to
 from analysis.evaluation.report import data_sheet, model_card, report_page, write_report
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Slice",
     "data_sheet",
     "evaluate",
-    "judged",
+    "evaluate_slice",
     "model_card",
     "report_page",
     "unknown_to",

@@ -1,4 +1,4 @@
-"""Judging a model on rows it could not know, against the baseline on the same rows."""
+"""Evaluate a model on rows it was not trained on, against the baseline on the same rows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.arrays import Floats
 from analysis.datasets.frame import Dataset, once_each
-from analysis.evaluation.money import Costs, Money, money
+from analysis.evaluation.betting import BettingResult, Costs, simulate_bets
 from analysis.evaluation.scores import (
     BrierParts,
     Reliability,
@@ -20,9 +20,9 @@ from analysis.evaluation.scores import (
     murphy,
     reliability,
 )
-from analysis.evaluation.skill import COVERAGE, LEAST_EVENTS, RESAMPLES, Skill, skill
+from analysis.evaluation.skill import COVERAGE, MIN_EVENTS, RESAMPLES, Skill, skill
 from analysis.models.boost import logit
-from analysis.models.model import Facts, Model
+from analysis.models.model import Model, ModelMetadata
 from recorder.errors import ConfigError
 
 _SHUFFLES = 5
@@ -30,7 +30,7 @@ _SHUFFLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of one forecast on some rows."""
+    """Scores of one forecast on some rows."""
 
     log_loss: float
     brier: float
@@ -43,7 +43,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some rows, judged."""
+    """Scores of the model and of its baseline on some rows."""
 
     name: str
     rows: int
@@ -57,8 +57,8 @@ class Slice:
 
     @property
     def verdict(self) -> str:
-        """What may be said of it."""
-        if self.log_loss_skill.events < LEAST_EVENTS:
+        """Return the claim that the scores of these rows support."""
+        if self.log_loss_skill.events < MIN_EVENTS:
             return "no skill shown: too few events"
         if self.log_loss_skill.shown and not self.brier_skill.harm:
             return "skill shown"
@@ -67,118 +67,118 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """What a feature does for the model on these rows."""
+    """Contribution of a feature to the forecasts of some rows."""
 
     feature: str
-    permutation: float  # log loss gained when its values are shuffled, nats
+    permutation: float  # increase of log loss when its values are shuffled, nats
     shap: float  # mean absolute contribution to the log odds
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """All that was found out about a model on some rows."""
+    """Result of evaluating a model on some rows."""
 
-    facts: Facts
+    metadata: ModelMetadata
     seed: int
-    left_out: int  # rows that the model knew of
-    overlapping: int  # rows judged that were decided before the last training label was known
+    left_out: int  # rows that the model was trained on
+    overlapping: int  # evaluated rows decided before the last training label was known
     first_decision_ns: int
     last_label_ns: int
-    whole: Slice
+    all_rows: Slice
     by_horizon: Sequence[Slice]
     by_tier: Sequence[Slice]
     by_category: Sequence[Slice]
     reliability: Reliability
     baseline_reliability: Reliability
     importance: Sequence[Importance]  # most important first
-    money: Money
-    spread: Floats  # (n,) forecast less baseline
+    betting: BettingResult
+    spread: Floats  # (n,) forecast minus baseline
 
     @property
     def verdict(self) -> str:
-        """One sentence: skill is claimed only where the interval of the log loss saved lies above zero."""
-        s, name = self.whole.log_loss_skill, self.facts.baseline
-        if s.events < LEAST_EVENTS:
-            return f"no skill shown against the {name}: {s.events} events are too few to tell"
+        """Return one sentence; skill is claimed only when the interval of the log loss saved lies above zero."""
+        s, name = self.all_rows.log_loss_skill, self.metadata.baseline
+        if s.events < MIN_EVENTS:
+            return f"no skill shown against the {name}: {s.events} events are too few for an interval"
         interval = f"{COVERAGE:.0%} interval {s.low:+.4f} to {s.high:+.4f} over {s.events} events"
-        return f"{self.whole.verdict} against the {name}: {s.value:+.4f} nats of log loss saved, {interval}"
+        return f"{self.all_rows.verdict} against the {name}: {s.value:+.4f} nats of log loss saved, {interval}"
 
     def json(self) -> dict[str, Any]:
-        """For `json.dumps`: numbers that are not there are null."""
+        """Return the evaluation for `json.dumps`; missing numbers are null."""
         values = asdict(self)
         del values["spread"]
-        values["facts"] = {"name": self.facts.name, "version": self.facts.version}
+        values["metadata"] = {"name": self.metadata.name, "version": self.metadata.version}
         for part in ("by_horizon", "by_tier", "by_category"):
-            for told, found in zip(values[part], getattr(self, part), strict=True):
-                told["verdict"] = found.verdict
+            for written, found in zip(values[part], getattr(self, part), strict=True):
+                written["verdict"] = found.verdict
         values |= {"verdict": self.verdict, "resamples": RESAMPLES, "coverage": COVERAGE}
-        values["whole"]["verdict"] = self.whole.verdict
+        values["all_rows"]["verdict"] = self.all_rows.verdict
         return _plain(values)  # type: ignore[no-any-return]
 
 
-def unknown_to(facts: Facts, rows: Dataset, *, keep_overlap: bool = False) -> Dataset:
-    """The rows that a model could not know: of other events, decided after its last training label.
+def unknown_to(metadata: ModelMetadata, rows: Dataset, *, keep_overlap: bool = False) -> Dataset:
+    """Return the rows a model was not trained on: of other events, decided after its last training label.
 
     Args:
-        facts: Of the model.
-        rows: Any of its set.
-        keep_overlap: Leave rows that were decided earlier, of other events; the evaluation counts them.
+        metadata: Metadata of the model.
+        rows: Any rows of its set.
+        keep_overlap: Keep earlier rows of other events; the evaluation counts them.
     """
-    free = ~np.isin(rows.event, np.array(facts.events, dtype=np.str_))
+    free = ~np.isin(rows.event, np.array(metadata.events, dtype=np.str_))
     if not keep_overlap:
-        free &= rows.start > facts.last_label_ns
+        free &= rows.start > metadata.last_label_ns
     return rows.take(free)
 
 
 def evaluate(
     model: Model, rows: Dataset, *, seed: int = 1, costs: Costs | None = None, left_out: int = 0
 ) -> Evaluation:
-    """Judge a model.
+    """Evaluate a model.
 
     Args:
-        model: With what it was trained on.
-        rows: That it did not know: see `unknown_to`.
-        seed: Of bootstrap and shuffles.
-        costs: Of the money figure.
-        left_out: How many rows were taken out before, for the report.
+        model: A trained model.
+        rows: Rows it was not trained on, see `unknown_to`.
+        seed: Seed of the bootstrap and the shuffles.
+        costs: Assumed costs of the simulated bets.
+        left_out: Number of rows that were removed before, for the report.
 
     Raises:
         ConfigError: There are no rows, or some belong to events of the training rows.
-        ModelError: The rows' features are not those of the model.
+        ModelError: The features of the rows differ from those of the model.
     """
     if not len(rows):
-        raise ConfigError(f"nothing to judge {model.facts.name} on: all {left_out} rows were known to it")
-    known = int(np.isin(rows.event, np.array(model.facts.events, dtype=np.str_)).sum())
+        raise ConfigError(f"no rows to evaluate {model.metadata.name} on: it was trained on all {left_out} rows")
+    known = int(np.isin(rows.event, np.array(model.metadata.events, dtype=np.str_)).sum())
     if known:
         raise ConfigError(f"{known} of {len(rows)} rows belong to events the model was trained on; see unknown_to")
     p = model.predict(rows)
     return Evaluation(
-        facts=model.facts,
+        metadata=model.metadata,
         seed=seed,
         left_out=left_out,
-        overlapping=int((rows.start <= model.facts.last_label_ns).sum()),
+        overlapping=int((rows.start <= model.metadata.last_label_ns).sum()),
         first_decision_ns=int(rows.start.min()),
         last_label_ns=int(rows.end.max()),
-        whole=judged("all rows", rows, p, seed),
+        all_rows=evaluate_slice("all rows", rows, p, seed),
         by_horizon=_slices(rows, p, rows.horizon, seed),
         by_tier=_slices(rows, p, rows.tier, seed),
         by_category=_slices(rows, p, rows.category, seed),
         reliability=reliability(rows.label, p, rows.weight),
         baseline_reliability=reliability(rows.label, rows.market, rows.weight),
         importance=_importance(model, rows, p, seed),
-        money=money(rows.label, p, rows.market, rows.weight, rows.event, costs or Costs(), seed),
+        betting=simulate_bets(rows.label, p, rows.market, rows.weight, rows.event, costs or Costs(), seed),
         spread=p - rows.market,
     )
 
 
-def judged(name: str, rows: Dataset, p: Floats, seed: int) -> Slice:
-    """Forecasts of some rows against their baseline.
+def evaluate_slice(name: str, rows: Dataset, p: Floats, seed: int) -> Slice:
+    """Compare forecasts of some rows with their baseline.
 
     Args:
-        name: Of the rows.
-        rows: Judged.
+        name: Name of the slice.
+        rows: (n,) rows with labels.
         p: (n,) forecasts.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
     y, w = rows.label, rows.weight
     losses = {
@@ -211,27 +211,27 @@ def _scores(label: Floats, p: Floats, weight: Floats) -> Scores:
 
 
 def _slices(rows: Dataset, p: Floats, key: Any, seed: int) -> list[Slice]:
-    """One slice for each value of a key, in the order in which they come; in each a market counts once."""
+    """Return one slice for each value of a key, in order of appearance; in each slice a market counts once."""
     out = []
     for name in dict.fromkeys(key.tolist()):
         part = rows.take(key == name)
-        out.append(judged(name, replace(part, weight=once_each(part.subject)), p[key == name], seed))
+        out.append(evaluate_slice(name, replace(part, weight=once_each(part.subject)), p[key == name], seed))
     return out
 
 
 def _importance(model: Model, rows: Dataset, p: Floats, seed: int) -> list[Importance]:
     rng = np.random.default_rng(seed)
     matrix, margin = model.matrix(rows), logit(rows.market)
-    stands = log_loss(rows.label, p)
+    current = log_loss(rows.label, p)
     shap = np.abs(model.contributions(rows))
     out = []
     for j, name in enumerate(model.names):
         gains = []
-        for _ in range(_SHUFFLES if model.facts.rounds else 0):
+        for _ in range(_SHUFFLES if model.metadata.rounds else 0):
             other = matrix.copy()
             other[:, j] = rng.permutation(matrix[:, j])
             changed = log_loss(rows.label, model.probability(margin, other))
-            gains.append(float(np.average(changed - stands, weights=rows.weight)))
+            gains.append(float(np.average(changed - current, weights=rows.weight)))
         drop = float(np.mean(gains)) if gains else 0.0
         out.append(Importance(name, drop, float(np.average(shap[:, j], weights=rows.weight))))
     return sorted(out, key=lambda one: (-one.shap, one.feature))

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, as SVG that stands inside a page and takes the colour of its text."""
+"""Figures of an evaluation as inline SVG that takes the text colour of the page."""
 
 import io
 import re
@@ -13,23 +13,23 @@ from matplotlib.figure import Figure
 from analysis.evaluation.evaluate import Evaluation, Slice
 from analysis.evaluation.scores import Reliability
 
-INK = "#010203"  # becomes the colour of the page's text
+INK = "#010203"  # placeholder, replaced by currentColor
 MODEL, BASELINE = "#2b7bba", "#d1822b"
 _TOP = 12
 
 
 def figures(found: Evaluation) -> dict[str, str]:
-    """Title -> SVG."""
+    """Return title -> SVG."""
     drawn: dict[str, str] = {
-        "Reliability: what came of forecasts": _svg(lambda axes: draw_reliability(axes, found), "reliability"),
+        "Reliability: outcomes against forecasts": _svg(lambda axes: draw_reliability(axes, found), "reliability"),
     }
     if len(found.by_horizon) > 1:
         drawn["Log loss saved, by horizon"] = _svg(lambda axes: draw_skills(axes, found.by_horizon), "horizon")
     if len(found.by_category) > 1:
         drawn["Log loss saved, by category"] = _svg(lambda axes: draw_skills(axes, found.by_category), "category")
     drawn["How far the model moves from the baseline"] = _svg(lambda axes: draw_moves(axes, found), "moves")
-    if found.facts.rounds:
-        drawn["What the features do (mean absolute SHAP value)"] = _svg(
+    if found.metadata.rounds:
+        drawn["Importance of the features (mean absolute SHAP value)"] = _svg(
             lambda axes: draw_importance(axes, found), "shap"
         )
     return drawn
@@ -55,7 +55,7 @@ def _svg(draw: Callable[[Axes], None], salt: str) -> str:
 
 
 def draw_reliability(axes: Axes, found: Evaluation) -> None:
-    """What came of forecasts of about the same probability, model and baseline, with 95 % intervals."""
+    """Draw the outcome frequency of forecasts by probability, for model and baseline, with 95 % intervals."""
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, alpha=0.5)
 
     def draw(table: Reliability, colour: str, name: str) -> None:
@@ -73,14 +73,14 @@ def draw_reliability(axes: Axes, found: Evaluation) -> None:
             label=name,
         )
 
-    draw(found.baseline_reliability, BASELINE, found.facts.baseline)
+    draw(found.baseline_reliability, BASELINE, found.metadata.baseline)
     draw(found.reliability, MODEL, "model")
-    axes.set(xlabel="forecast", ylabel="share that came true", xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
-    axes.legend(frameon=False, loc="upper left")
+    axes.set(xlabel="forecast", ylabel="fraction that came true", xlim=(-0.02, 1.02), ylim=(-0.05, 1.05))
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
 
 
 def draw_skills(axes: Axes, slices: Sequence[Slice]) -> None:
-    """Log loss saved in each slice, nats, with its interval."""
+    """Draw the log loss saved in each slice, nats, with its interval."""
     at = np.arange(len(slices))[::-1]
     values = np.array([one.log_loss_skill.value for one in slices])
     low = np.array([one.log_loss_skill.low for one in slices])
@@ -93,15 +93,15 @@ def draw_skills(axes: Axes, slices: Sequence[Slice]) -> None:
 
 
 def draw_moves(axes: Axes, found: Evaluation) -> None:
-    """How many rows the model moves how far from the baseline."""
+    """Draw how many rows the model moves how far from the baseline."""
     reach = max(float(np.abs(found.spread).max()), 0.01)
     axes.hist(found.spread, bins=np.linspace(-reach, reach, 41).tolist(), color=MODEL)
     axes.set_yscale("symlog", linthresh=1)
-    axes.set(xlabel="model less baseline, probability", ylabel="rows")
+    axes.set(xlabel="model minus baseline, probability", ylabel="rows")
 
 
 def draw_importance(axes: Axes, found: Evaluation) -> None:
-    """The most important features by mean absolute SHAP value, log odds."""
+    """Draw the most important features by mean absolute SHAP value, log odds."""
     top = found.importance[:_TOP][::-1]
     axes.barh([one.feature for one in top], [one.shap for one in top], color=MODEL)
     axes.set(xlabel="log odds")

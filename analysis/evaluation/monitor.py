@@ -1,4 +1,4 @@
-"""Watching a model after its training: have its inputs moved, do its forecasts still come true?"""
+"""Monitor a model after its training: drift of its inputs, and accuracy of its forecasts over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,49 +10,53 @@ from analysis.arrays import DAY, Floats, Ints
 from analysis.datasets.frame import Dataset, Texts
 from analysis.evaluation.scores import brier, log_loss
 from analysis.evaluation.skill import Skill, skill
-from analysis.models.accept import Calibration
-from analysis.models.boost import Local
+from analysis.models.acceptance import Calibration
+from analysis.models.boost import LocalEngine
 from analysis.models.model import Model
 
 WEEK = 7 * DAY
-_LEAST = 1e-3  # share of an empty bin, or its logarithm would be infinite
+_MIN_FRACTION = 1e-3  # fraction of an empty bin, whose logarithm would otherwise be infinite
 
 
 def weeks(ns: Ints) -> Texts:
-    """(n,) the Monday of the UTC week of each instant, such as 2026-03-02."""
+    """Return (n,) the Monday of the UTC week of each instant, such as 2026-03-02."""
     monday = 4 * DAY  # 1970-01-05
     return np.datetime_as_string(((ns - monday) // WEEK * WEEK + monday).astype("datetime64[ns]"), unit="D")
 
 
 def shadow(model: Model, rows: Dataset, train: Ints, rounds: int = 60) -> Model:
-    """The same model with a fixed number of trees that did not have to earn their place.
+    """Return the same model with a fixed number of trees that did not pass the acceptance test.
 
-    It must not be used; run beside the model, it shows what the gate has kept out, and when that begins to be worth
-    something.
+    Do not act on it. Run beside the model, it shows what the acceptance test rejected, and whether the rejected
+    correction becomes useful.
 
     Args:
-        model: Gives seed and parameters.
+        model: Provides seed and parameters.
         rows: A training frame.
         train: Positions of the rows to train on.
-        rounds: Trees.
+        rounds: Number of trees.
     """
-    booster, grown = Local.of(rows).boost(train, None, model.facts.params, rounds, model.facts.seed, (1.0, 1.0))
-    facts = replace(model.facts, name=f"{model.facts.name}-shadow", rounds=grown, share=1.0, calibration=Calibration())
-    return Model(facts, booster)
+    booster, grown = LocalEngine.of(rows).boost(
+        train, None, model.metadata.params, rounds, model.metadata.seed, (1.0, 1.0)
+    )
+    metadata = replace(
+        model.metadata, name=f"{model.metadata.name}-shadow", rounds=grown, shrinkage=1.0, calibration=Calibration()
+    )
+    return Model(metadata, booster)
 
 
 def stability(reference: Floats, current: Floats, bins: int = 10) -> float:
-    """Population stability index: how far the distribution of a column has moved.
+    """Return the population stability index: how far the distribution of a column has moved.
 
     Formula: sum over bins of (q - p) ln(q / p), bins at quantiles of the reference, unknown values in one of their own
     Unit: nats, 0 for the same distribution; 0.1 is commonly called small and 0.25 large
 
-    Sampling alone gives about (bins - 1) (1 / n + 1 / m) for n and m values: 0.2 means nothing with fifty rows.
+    Sampling alone gives about (bins - 1) (1 / n + 1 / m) for n and m values, so 0.2 is not significant with fifty rows.
 
     Args:
-        reference: (n,) what the model was trained on; NaN is unknown.
-        current: (m,) what it sees now.
-        bins: Of the known values.
+        reference: (n,) training values; NaN is unknown.
+        current: (m,) current values.
+        bins: Number of bins of the known values.
 
     Source: Siddiqi (2006), Credit Risk Scorecards.
     """
@@ -61,31 +65,31 @@ def stability(reference: Floats, current: Floats, bins: int = 10) -> float:
     known = reference[~np.isnan(reference)]
     edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else np.zeros(0)
 
-    def shares(values: Floats) -> Floats:
+    def fractions(values: Floats) -> Floats:
         place = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
-        return np.maximum(np.bincount(place, minlength=len(edges) + 2) / len(values), _LEAST)
+        return np.maximum(np.bincount(place, minlength=len(edges) + 2) / len(values), _MIN_FRACTION)
 
-    p, q = shares(reference), shares(current)
+    p, q = fractions(reference), fractions(current)
     return float(((q - p) * np.log(q / p)).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """How far each feature has moved in each period."""
+    """Stability index of each feature in each period."""
 
     features: list[str]
     periods: list[str]
     index: Floats  # (features, periods) nats
-    rows: Ints  # (periods,)
+    rows: Ints  # (periods,) number of rows
 
 
 def drift(reference: Dataset, current: Dataset, period: Texts) -> Drift:
-    """Every feature of some rows against those the model was trained on.
+    """Compare every feature of later rows with the training rows.
 
     Args:
         reference: Training rows.
         current: (n,) later rows of the same set.
-        period: (n,) name of the time each belongs to; names sort by time.
+        period: (n,) name of the period of each row; names sort by time.
     """
     names, periods = list(reference.features), np.unique(period).tolist()
     index = [
@@ -98,14 +102,14 @@ def drift(reference: Dataset, current: Dataset, period: Texts) -> Drift:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Forecasts of one period and what came of them."""
+    """Forecasts of one period and their outcomes."""
 
     name: str
     rows: int
     events: int
     forecast: float  # mean probability
-    outcome: float  # share of ones
-    expected_error: float  # standard error of `outcome` if every forecast were right and rows independent
+    outcome: float  # fraction of ones
+    expected_error: float  # standard error of `outcome` if forecasts were right and rows independent
     log_loss: float  # nats
     baseline_log_loss: float
     brier: float
@@ -113,13 +117,13 @@ class Period:
 
 
 def over_time(rows: Dataset, p: Floats, period: Texts, seed: int = 1) -> list[Period]:
-    """Forecasts against outcomes, period by period.
+    """Compare forecasts with outcomes, period by period.
 
     Args:
         rows: (n,) with labels.
         p: (n,) forecasts.
-        period: (n,) name of the time each belongs to; names sort by time.
-        seed: Of the bootstrap by event.
+        period: (n,) name of the period of each row; names sort by time.
+        seed: Seed of the bootstrap by event.
     """
     out = []
     for name in np.unique(period).tolist():
@@ -144,10 +148,10 @@ def over_time(rows: Dataset, p: Floats, period: Texts, seed: int = 1) -> list[Pe
 
 
 def table(periods: Sequence[Period]) -> pa.Table:
-    """Periods as rows; `saved` is the log loss saved against the baseline, with its interval, nats."""
+    """Return periods as rows; `saved` is the log loss saved against the baseline, with its interval, nats."""
     rows = []
     for one in periods:
-        told = {name: getattr(one, name) for name in ("name", "rows", "events", "forecast", "outcome", "log_loss")}
+        values = {name: getattr(one, name) for name in ("name", "rows", "events", "forecast", "outcome", "log_loss")}
         saved = {"saved": one.skill.value, "low": one.skill.low, "high": one.skill.high}
-        rows.append({**told, "baseline_log_loss": one.baseline_log_loss, "brier": one.brier, **saved})
+        rows.append({**values, "baseline_log_loss": one.baseline_log_loss, "brier": one.brier, **saved})
     return pa.Table.from_pylist(rows)

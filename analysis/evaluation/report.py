@@ -1,4 +1,4 @@
-"""What a person reads of a model: a page with figures, a model card and a data sheet; and a JSON for programs."""
+"""Documents about a model: an HTML page with figures, a model card, a data sheet, and JSON for programs."""
 
 import json
 from dataclasses import asdict
@@ -13,36 +13,36 @@ from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.figures import figures
 from analysis.evaluation.scores import brier, log_loss
 from analysis.evaluation.skill import COVERAGE, RESAMPLES, Skill
-from analysis.models.accept import Calibration
-from analysis.models.model import Facts
+from analysis.models.acceptance import Calibration
+from analysis.models.model import ModelMetadata
 
 
 def write_report(found: Evaluation, folder: Path) -> Path:
-    """Write report.html, evaluation.json and the model card anew into a folder.
+    """Write report.html, evaluation.json and card.md into a folder, replacing older ones.
 
     Returns:
-        The page.
+        Path of the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "evaluation.json").write_text(json.dumps(found.json(), indent=1, allow_nan=False) + "\n")
-    (folder / "card.md").write_text(model_card(found.facts, found))
+    (folder / "card.md").write_text(model_card(found.metadata, found))
     page = folder / "report.html"
     page.write_text(report_page(found))
     return page
 
 
 def report_page(found: Evaluation) -> str:
-    """A page that needs nothing but itself."""
+    """Return the page, which needs no other file."""
     return _template("report.html.j2").render(
-        facts=found.facts,
-        calibrated=found.facts.calibration != Calibration(),
+        metadata=found.metadata,
+        calibrated=found.metadata.calibration != Calibration(),
         verdict=found.verdict,
-        whole=found.whole,
+        all_rows=found.all_rows,
         by_horizon=found.by_horizon,
         by_tier=found.by_tier,
         by_category=found.by_category,
         importance=found.importance,
-        money=found.money,
+        betting=found.betting,
         overlapping=found.overlapping,
         left_out=found.left_out,
         first=_utc(found.first_decision_ns),
@@ -54,14 +54,16 @@ def report_page(found: Evaluation) -> str:
     )
 
 
-def model_card(facts: Facts, found: Evaluation | None = None) -> str:
-    """What a model is, in Markdown; with an evaluation also how good."""
-    calibrated = facts.calibration != Calibration()
-    return _template("card.md.j2").render(facts=facts, found=found, calibrated=calibrated, params=asdict(facts.params))
+def model_card(metadata: ModelMetadata, found: Evaluation | None = None) -> str:
+    """Return a description of a model in Markdown, with scores when an evaluation is given."""
+    calibrated = metadata.calibration != Calibration()
+    return _template("card.md.j2").render(
+        metadata=metadata, found=found, calibrated=calibrated, params=asdict(metadata.params)
+    )
 
 
 def data_sheet(rows: Dataset) -> str:
-    """What a training frame holds, in Markdown."""
+    """Return a description of a training frame in Markdown."""
     horizons = []
     for name in dict.fromkeys(rows.horizon.tolist()):
         part = rows.take(rows.horizon == name)
@@ -80,7 +82,7 @@ def data_sheet(rows: Dataset) -> str:
         ends = (known.min(), np.median(known), known.max()) if len(known) else (np.nan,) * 3
         columns.append(
             {"name": name, "unknown": float(np.isnan(values).mean())}
-            | dict(zip(("least", "median", "most"), map(float, ends), strict=True))
+            | dict(zip(("min", "median", "max"), map(float, ends), strict=True))
         )
     return _template("datasheet.md.j2").render(
         name=rows.name,
@@ -106,7 +108,7 @@ def _template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"n": _number, "interval": _interval, "utc": _utc}
+    environment.filters |= {"n": _number, "signed": _signed, "bounds": _bounds, "utc": _utc}
     return environment.get_template(name)
 
 
@@ -114,10 +116,12 @@ def _number(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else "-"
 
 
-def _interval(found: Skill) -> str:
-    if not np.isfinite(found.low):
-        return f"{found.value:+.4f} (too few events)"
-    return f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+def _signed(found: Skill) -> str:
+    return f"{found.value:+.4f}"
+
+
+def _bounds(found: Skill) -> str:
+    return f"{found.low:+.4f} to {found.high:+.4f}" if np.isfinite(found.low) else "too few events"
 
 
 def _utc(ns: int) -> str:

@@ -1,4 +1,4 @@
-"""Scores of probabilities: log loss, Brier with its parts, AUC, reliability. All take weights."""
+"""Scores of probabilities: log loss, Brier score and its parts, AUC, reliability; all take weights."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ import numpy as np
 from analysis.arrays import Floats
 
 CLIP = 0.005
-"""Log loss takes probabilities as at least this far from 0 and 1."""
+"""Log loss clips probabilities to [CLIP, 1 - CLIP]."""
 
 BINS = 10
 
 
 def log_loss(label: Floats, p: Floats) -> Floats:
-    """(n,) nats, of p clipped to [CLIP, 1 - CLIP]."""
+    """Return (n,) the log loss in nats, of p clipped to [CLIP, 1 - CLIP]."""
     q = np.clip(p, CLIP, 1 - CLIP)
     return np.asarray(-np.log(np.where(label == 1.0, q, 1 - q)), np.float64)
 
 
 def brier(label: Floats, p: Floats) -> Floats:
-    """(n,) squared error of the probability.
+    """Return (n,) the squared error of the probability.
 
     Source: Brier (1950).
     """
@@ -27,7 +27,7 @@ def brier(label: Floats, p: Floats) -> Floats:
 
 
 def auc(label: Floats, p: Floats, weight: Floats) -> float:
-    """Probability that a 1 stands above a 0, ties half; NaN where one class is missing.
+    """Return the probability that a 1 is ranked above a 0, ties counting half; NaN when a class is missing.
 
     Source: Hanley and McNeil (1982).
     """
@@ -42,7 +42,7 @@ def auc(label: Floats, p: Floats, weight: Floats) -> float:
 
 
 def auc_error(label: Floats, area: float) -> float:
-    """Standard error of an AUC; NaN where one class is missing.
+    """Return the standard error of an AUC; NaN when a class is missing.
 
     Source: Hanley and McNeil (1982).
     """
@@ -60,13 +60,13 @@ class Reliability:
 
     edges: Floats  # (k + 1,)
     forecast: Floats  # (k,) mean of the forecasts; NaN in an empty bin
-    observed: Floats  # (k,) share of ones
-    weight: Floats  # (k,) share of all weight, sum 1
-    count: Floats  # (k,) rows
+    observed: Floats  # (k,) fraction of ones
+    weight: Floats  # (k,) fraction of the total weight, sum 1
+    count: Floats  # (k,) number of rows
 
 
 def reliability(label: Floats, p: Floats, weight: Floats, bins: int = BINS) -> Reliability:
-    """What came of forecasts of about the same probability."""
+    """Return forecasts and outcomes in bins of the forecast."""
     edges = np.linspace(0.0, 1.0, bins + 1)
     index = np.clip((p * bins).astype(np.int64), 0, bins - 1)
     total = np.bincount(index, weight, bins)
@@ -81,31 +81,31 @@ def reliability(label: Floats, p: Floats, weight: Floats, bins: int = BINS) -> R
 class BrierParts:
     """brier = reliability - resolution + uncertainty + within."""
 
-    reliability: float  # how far bins are from what came of them; 0 is best
-    resolution: float  # how far what came of them is from the base rate; more is better
-    uncertainty: float  # base rate * (1 - base rate), nobody's doing
-    within: float  # what differs inside the bins; the identity is exact with it
+    reliability: float  # distance of forecasts from outcomes by bin; 0 is best
+    resolution: float  # distance of outcomes from the base rate; more is better
+    uncertainty: float  # base rate * (1 - base rate), independent of the forecast
+    within: float  # variation inside the bins, which makes the identity exact
 
 
 def murphy(label: Floats, p: Floats, weight: Floats, bins: int = BINS) -> BrierParts:
-    """The parts of a Brier score.
+    """Return the parts of a Brier score.
 
     Source: Murphy (1973); the last term after Stephenson, Coelho and Jolliffe (2008).
     """
     table = reliability(label, p, weight, bins)
     base = float(np.average(label, weights=weight))
     full = table.weight > 0
-    share, forecast, observed = table.weight[full], table.forecast[full], table.observed[full]
+    fraction, forecast, observed = table.weight[full], table.forecast[full], table.observed[full]
     parts = (
-        float((share * (forecast - observed) ** 2).sum()),
-        float((share * (observed - base) ** 2).sum()),
+        float((fraction * (forecast - observed) ** 2).sum()),
+        float((fraction * (observed - base) ** 2).sum()),
         base * (1 - base),
     )
-    whole = float(np.average(brier(label, p), weights=weight))
-    return BrierParts(*parts, whole - (parts[0] - parts[1] + parts[2]))
+    total = float(np.average(brier(label, p), weights=weight))
+    return BrierParts(*parts, total - (parts[0] - parts[1] + parts[2]))
 
 
 def calibration_error(table: Reliability) -> float:
-    """Mean distance between forecast and outcome over the bins, weighted by their rows."""
+    """Return the mean distance between forecast and outcome over the bins, weighted by their rows."""
     full = table.weight > 0
     return float((table.weight * np.abs(table.forecast - table.observed))[full].sum())

@@ -1,4 +1,4 @@
-"""Skill: what a forecast saves against a baseline on the same rows, with an interval that knows of events."""
+"""Skill: the loss that a forecast saves against a baseline on the same rows, with an interval by event."""
 
 from dataclasses import dataclass
 
@@ -9,60 +9,60 @@ from analysis.arrays import Floats
 
 RESAMPLES = 2000
 COVERAGE = 0.95
-LEAST_EVENTS = 10
-"""With fewer events an interval says nothing."""
+MIN_EVENTS = 10
+"""With fewer events no interval is given."""
 
-_ZERO = 1e-9  # the same forecast by two ways of rounding is no difference
+_ZERO = 1e-9  # below this, a difference is rounding
 _BLOCK = 2_000_000  # draws held at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """Mean loss of the baseline less that of the model; above 0 the model is better."""
+    """Mean loss of the baseline minus that of the model; above 0 the model is better."""
 
     value: float
-    low: float  # of the interval; NaN with fewer than LEAST_EVENTS events
+    low: float  # lower bound of the interval; NaN with fewer than MIN_EVENTS events
     high: float
     events: int
 
     @property
     def shown(self) -> bool:
-        """Whether the interval lies above zero."""
+        """Return whether the interval lies above zero."""
         return self.low > _ZERO
 
     @property
     def harm(self) -> bool:
-        """Whether the interval lies below zero: the model is worse."""
+        """Return whether the interval lies below zero, so that the model is worse."""
         return self.high < -_ZERO
 
 
 def skill(baseline: Floats, model: Floats, weight: Floats, event: npt.NDArray[np.generic], seed: int) -> Skill:
-    """Difference of two losses with a bootstrap of events.
+    """Return the difference of two losses with a bootstrap of events.
 
     Args:
         baseline: (n,) losses.
         model: (n,) losses on the same rows.
-        weight: (n,)
-        event: (n,) whole events are drawn: their markets are decided together.
-        seed: Of the draws.
+        weight: (n,) row weights.
+        event: (n,) event of each row; the bootstrap draws events, because their markets are decided together.
+        seed: Seed of the draws.
     """
     return paired((baseline - model) * weight, weight, event, seed)
 
 
 def paired(gain: Floats, weight: Floats, event: npt.NDArray[np.generic], seed: int) -> Skill:
-    """Sum of gains over sum of weights, with a bootstrap of events.
+    """Return the sum of gains over the sum of weights, with a bootstrap of events.
 
     Args:
-        gain: (n,) already weighted.
-        weight: (n,) what a gain is per.
-        event: (n,)
-        seed: Of the draws.
+        gain: (n,) gains, already weighted.
+        weight: (n,) denominators of the gains.
+        event: (n,) event of each row.
+        seed: Seed of the draws.
     """
     _, index = np.unique(event, return_inverse=True)
     gains, weights = np.bincount(index, gain), np.bincount(index, weight)
     count = len(gains)
     value = float(gains.sum() / weights.sum())
-    if count < LEAST_EVENTS:
+    if count < MIN_EVENTS:
         return Skill(value, float("nan"), float("nan"), count)
     rng = np.random.default_rng(seed)
     means = []

@@ -1,4 +1,4 @@
-"""What a bar feature reads: one-minute bars on a grid, and the rows at which a value is wanted."""
+"""The view that bar features read: one-minute bars on a grid, and the rows at which a value is wanted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from analysis.features import windows as w
 from analysis.indicators import Series, indicators
 
 MAX_GAP = 0.10
-"""A window of which more than this share was not recorded gives null."""
+"""A window is null when more than this fraction of it was not recorded."""
 
-_BLOCK = 2_000_000  # values a block of windows may hold at a time
+_BLOCK = 2_000_000  # maximum number of values in a block of windows
 
 
 @dataclass(frozen=True, eq=False)
 class BarView:
-    """Minute bars and the rows wanted; every method answers at those rows from bars up to them.
+    """Minute bars and the wanted rows; every method returns values at those rows from bars up to them.
 
-    A feature of row i reads bars 0..i only. Returns of prices are log differences, of probabilities logit differences.
+    A feature of row i reads bars 0..i only. Returns are log differences, or logit differences of probabilities.
     """
 
     bars: Bars  # on a grid: see bars.on_grid
-    rows: Ints  # (m,) positions in `bars`; -1 where there is no bar yet
+    rows: Ints  # (m,) positions in `bars`; -1 before the first bar
     probability: bool = False
 
     @cached_property
     def level(self) -> Floats:
-        """(n,) log of the close, or its logit with p clipped to [0.005, 0.995]."""
+        """Return (n,) the log of the close, or its logit with p clipped to [0.005, 0.995]."""
         if self.probability:
             p = np.clip(self.bars.close, 0.005, 0.995)
             return np.log(p / (1 - p))
@@ -38,33 +38,33 @@ class BarView:
 
     @cached_property
     def returns(self) -> Floats:
-        """(n,) change of `level` from the bar before; null at the first bar and beside a gap."""
+        """Return (n,) the change of `level` from the previous bar; null at the first bar and beside a gap."""
         return np.diff(self.level, prepend=np.nan)
 
     @cached_property
     def _missing(self) -> Floats:
-        """(n + 1,) minutes not recorded before each bar, a running sum."""
+        """Return (n + 1,) the running sum of unrecorded minutes before each bar."""
         return np.concatenate([[0.0], np.cumsum(1.0 - self.bars.coverage)])
 
     def recorded(self, n: int) -> Floats:
-        """(m,) 1.0 where the last n bars exist and at most MAX_GAP of them lies in a gap, else null."""
+        """Return (m,) 1.0 where the last n bars exist with at most MAX_GAP of them in a gap, else null."""
         begin = self.rows + 1 - n
         missing = self._missing[self.rows + 1] - self._missing[np.maximum(begin, 0)]
         return np.where((begin >= 0) & (missing <= MAX_GAP * n + 1e-9), 1.0, np.nan)
 
     def at(self, values: Floats, lag: int = 0) -> Floats:
-        """(m,) values `lag` bars before each row; null before the first bar."""
+        """Return (m,) the values `lag` bars before each row; null before the first bar."""
         index = self.rows - lag
         return np.where(index >= 0, values[np.maximum(index, 0)] if len(values) else np.nan, np.nan)
 
     def over(self, n: int, compute: Callable[..., Floats], *columns: Floats, more: int = 0) -> Floats:
-        """(m,) a statistic of the last n values of each column.
+        """Return (m,) a statistic of the last n values of each column.
 
         Args:
             n: Length of the window.
-            compute: Takes one (k, n) array per column, gives (k,).
+            compute: Takes one (k, n) array for each column and returns (k,).
             columns: (len(bars),) each.
-            more: Bars needed before the window, 1 for a window of returns.
+            more: Bars required before the window; 1 for a window of returns.
         """
         out = np.full(len(self.rows), np.nan)
         good = np.flatnonzero(~np.isnan(self.recorded(n + more)))
@@ -77,7 +77,7 @@ class BarView:
         return out
 
     def over_returns(self, n: int, compute: Callable[..., Floats], *columns: Floats) -> Floats:
-        """(m,) a statistic of the last n returns, with the same rows of other columns; null at fewer than n returns."""
+        """Return (m,) a statistic of the last n returns and the same rows of other columns."""
         return self.over(n, compute, self.returns, *columns, more=1)
 
     @cached_property
@@ -85,12 +85,12 @@ class BarView:
         return indicators(Series.of(self.bars))
 
     def indicator(self, name: str) -> Floats:
-        """(m,) an indicator of the same bars."""
+        """Return (m,) an indicator of the same bars."""
         return self.at(self._indicators[name])
 
 
 def published(trades: Trades, width_ns: int, delay_ns: int) -> Trades:
-    """The trades that were there when their bar was published: received by its end plus the watermark delay."""
+    """Return the trades that had arrived when their bar was published: by its end plus the watermark delay."""
     end = (trades.ts_event // width_ns + 1) * width_ns
     return trades.take(trades.ts_recv <= end + delay_ns)
 
@@ -104,13 +104,15 @@ def bar_view(
     width_ns: int = 60_000_000_000,
     probability: bool = False,
 ) -> BarView:
-    """Bars as they were published, and for each decision time the last one known by then.
+    """Return bars as they were published, and for each decision time the last bar known by then.
 
     Args:
-        trades: All that is stored; what came after a bar was published is left out of it, as it was then.
-        gaps: What was not recorded, healed since or not: a healed trade was not known at the time.
+        trades: All stored trades; those that arrived after the publication of their bar are left out of it.
+        gaps: Unrecorded spans, healed since or not, because a healed trade was not known at the time.
         times: (m,) decision times, ns.
-        delay_ns: A bar is known this long after its end.
+        delay_ns: Time after its end at which a bar is known.
+        width_ns: Width of a bar.
+        probability: Whether prices are probabilities.
     """
     known = published(trades, width_ns, delay_ns)
     bars = time_bars(known, width_ns)

@@ -1,18 +1,18 @@
-"""G. Other venues, the calendar, and the health of the data."""
+"""Family G: other venues, the calendar, and the health of the data."""
 
 import numpy as np
 
 from analysis.arrays import DAY, HOUR, SECOND
-from analysis.features.moment import MOMENTS, Moment, mid_at
+from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView, mid_at
 
 
-@MOMENTS.add("basis_bp", "context", ["quotes", "others"])
-def basis_bp(now: Moment) -> float:
-    """Own middle against the median of the other venues'.
+@POINT_IN_TIME.add("basis_bp", "context", ["quotes", "others"])
+def basis_bp(now: PointInTimeView) -> float:
+    """Distance of the own middle from the median of the other venues' middles.
 
     Formula: 1e4 ln(m_own / median of the other venues' m), every quote at most 5 s old
     Unit: bp
-    Null: own quote or all others stale
+    Null: own quote stale, or all others stale
     Source: quotes of the same pair in the same currency
     """
     others = np.array([mid_at(other, now.t) for other in now.tape.others])
@@ -20,9 +20,9 @@ def basis_bp(now: Moment) -> float:
     return 1e4 * float(np.log(mid_at(now.tape.quotes, now.t) / np.median(others))) if len(others) else np.nan
 
 
-@MOMENTS.add("lead_ret_5s", "context", ["quotes", "leader"])
-def lead_ret_5s(now: Moment) -> float:
-    """What the leading venue moved in 5 s beyond ourselves.
+@POINT_IN_TIME.add("lead_ret_5s", "context", ["quotes", "leader"])
+def lead_ret_5s(now: PointInTimeView) -> float:
+    """Return of the leading venue in 5 s minus the own return.
 
     Formula: 1e4 ln(m(T) / m(T - 5 s)) of the leader minus the same of our own
     Unit: bp
@@ -37,9 +37,9 @@ def lead_ret_5s(now: Moment) -> float:
     return 1e4 * float(np.log(theirs / before) - np.log(ours / earlier))
 
 
-@MOMENTS.add("tod_sin", "context", [])
-def tod_sin(now: Moment) -> float:
-    """Time of day on a circle, its sine.
+@POINT_IN_TIME.add("tod_sin", "context", [])
+def tod_sin(now: PointInTimeView) -> float:
+    """Sine of the time of day on a circle.
 
     Formula: sin(2 pi seconds of the UTC day / 86400)
     Unit: 1
@@ -49,9 +49,9 @@ def tod_sin(now: Moment) -> float:
     return float(np.sin(2 * np.pi * (now.t % DAY) / DAY))
 
 
-@MOMENTS.add("tod_cos", "context", [])
-def tod_cos(now: Moment) -> float:
-    """Time of day on a circle, its cosine.
+@POINT_IN_TIME.add("tod_cos", "context", [])
+def tod_cos(now: PointInTimeView) -> float:
+    """Cosine of the time of day on a circle.
 
     Formula: cos(2 pi seconds of the UTC day / 86400)
     Unit: 1
@@ -61,9 +61,9 @@ def tod_cos(now: Moment) -> float:
     return float(np.cos(2 * np.pi * (now.t % DAY) / DAY))
 
 
-@MOMENTS.add("gap_share_60", "context", [])
-def gap_share_60(now: Moment) -> float:
-    """Share of the last hour without a live connection; a health flag, kept out of a model by default.
+@POINT_IN_TIME.add("gap_share_60", "context", [])
+def gap_share_60(now: PointInTimeView) -> float:
+    """Fraction of the last hour in a gap; a data-quality flag that models leave out by default.
 
     Formula: time in gaps in (T - 60 min, T] / 60 min
     Unit: 0 to 1

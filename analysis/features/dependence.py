@@ -1,4 +1,4 @@
-"""C. Dependence and quality of a trend, from bars."""
+"""Family C: dependence and quality of a trend, from bars."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from analysis.features.returns import BARS
 
 @BARS.add("acf1_60", "dependence", ["bars"])
 def acf1_60(view: BarView) -> Floats:
-    """Autocorrelation of neighbouring returns over an hour.
+    """Autocorrelation of consecutive returns over an hour.
 
     Formula: sum (r_i - m)(r_{i-1} - m) / sum (r_i - m)^2
     Unit: 1
@@ -34,7 +34,7 @@ def acf5_240(view: BarView) -> Floats:
 
 @BARS.add("variance_ratio_5", "dependence", ["bars"])
 def variance_ratio_5(view: BarView) -> Floats:
-    """Variance of five-bar returns against that of one-bar returns; 1 for a random walk, above it for a trend.
+    """Variance ratio of five-bar and one-bar returns: 1 for a random walk, above 1 for a trend.
 
     Formula: Var(overlapping 5-bar returns) / (5 Var(r)) over 240 returns
     Unit: 1
@@ -51,7 +51,7 @@ def variance_ratio_5(view: BarView) -> Floats:
 
 @BARS.add("efficiency_ratio_60", "dependence", ["bars"])
 def efficiency_ratio_60(view: BarView) -> Floats:
-    """Net movement of an hour as a share of the way walked.
+    """Net movement of an hour divided by the length of the path.
 
     Formula: |c_t - c_{t-60}| / sum |c_i - c_{i-1}|
     Unit: 0 to 1
@@ -91,11 +91,11 @@ def macd_hist_atr(view: BarView) -> Floats:
 
 @BARS.add("bb_pos", "dependence", ["bars"])
 def bb_pos(view: BarView) -> Floats:
-    """Where the close stands between its Bollinger bands.
+    """Position of the close between its Bollinger bands.
 
     Formula: (c - lower) / (upper - lower)
     Unit: 1, 0 at the lower band
-    Null: band null, or of no width
+    Null: band null, or of zero width
     Source: Bollinger (2001), by TA-Lib
     """
     lower, upper = view.indicator("bb_lower"), view.indicator("bb_upper")
@@ -104,7 +104,7 @@ def bb_pos(view: BarView) -> Floats:
 
 @BARS.add("adx_14", "dependence", ["bars"])
 def adx_14(view: BarView) -> Floats:
-    """Average directional index: strength of a trend, whatever its direction.
+    """Average directional index: strength of a trend in either direction.
 
     Formula: Wilder(100 |+DI - -DI| / (+DI + -DI)), 14 bars
     Unit: 0 to 100
@@ -116,7 +116,7 @@ def adx_14(view: BarView) -> Floats:
 
 @BARS.add("stoch_diff", "dependence", ["bars"])
 def stoch_diff(view: BarView) -> Floats:
-    """Stochastic oscillator against its own mean.
+    """Stochastic oscillator minus its own mean.
 
     Formula: stoch_k - stoch_d
     Unit: points of 100
@@ -128,7 +128,7 @@ def stoch_diff(view: BarView) -> Floats:
 
 @BARS.add("sma_dist_50", "dependence", ["bars"])
 def sma_dist_50(view: BarView) -> Floats:
-    """Close against the mean of 50 closes.
+    """Distance of the close from the mean of 50 closes.
 
     Formula: 1e4 ln(c / sma_50)
     Unit: bp

@@ -1,29 +1,29 @@
-"""D. Volume and trade flow. v is volume, n the number of trades, v_b and v_s what takers bought and sold."""
+"""Family D: volume and trade flow. v is volume, n the number of trades, v_b and v_s taker volume bought and sold."""
 
 import numpy as np
 
 from analysis.arrays import DAY, MINUTE, Floats
 from analysis.features import windows as w
 from analysis.features.barview import BarView
-from analysis.features.moment import MOMENTS, Moment
+from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView
 from analysis.features.returns import BARS
 
 DAYS = 20
-LEAST_DAYS = 10
-MINUTES_A_DAY = DAY // MINUTE
+MIN_DAYS = 10
+MINUTES_PER_DAY = DAY // MINUTE
 
 
 def _against_same_minute(view: BarView, values: Floats) -> Floats:
-    """Score of ln x against the same minute of the days before."""
+    """Return the z-score of ln x relative to the same minute of earlier days."""
     logs = w.positive_log(values)
-    past = np.stack([view.at(logs, MINUTES_A_DAY * day) for day in range(1, DAYS + 1)], axis=-1)
-    past[w.count(past) < LEAST_DAYS] = np.nan
+    past = np.stack([view.at(logs, MINUTES_PER_DAY * day) for day in range(1, DAYS + 1)], axis=-1)
+    past[w.count(past) < MIN_DAYS] = np.nan
     return w.ratio(view.at(logs) - w.mean(past), w.deviation(past))
 
 
 @BARS.add("vol_z_tod", "flow", ["bars"])
 def vol_z_tod(view: BarView) -> Floats:
-    """Volume of the bar against the same minute of the 20 days before.
+    """Volume of the bar relative to the same minute of the previous 20 days.
 
     Formula: (ln v_t - mean) / sd of ln v at the same minute of day, sample deviation, minutes with volume
     Unit: sigma
@@ -35,7 +35,7 @@ def vol_z_tod(view: BarView) -> Floats:
 
 @BARS.add("vol_ratio_20", "flow", ["bars"])
 def vol_ratio_20(view: BarView) -> Floats:
-    """Volume of the bar against the mean of the last 20.
+    """Volume of the bar divided by the mean of the last 20.
 
     Formula: v_t / mean(v)
     Unit: 1
@@ -47,7 +47,7 @@ def vol_ratio_20(view: BarView) -> Floats:
 
 @BARS.add("trade_count_z", "flow", ["bars"])
 def trade_count_z(view: BarView) -> Floats:
-    """Number of trades of the bar against the same minute of the 20 days before.
+    """Number of trades of the bar relative to the same minute of the previous 20 days.
 
     Formula: (ln n_t - mean) / sd of ln n at the same minute of day, sample deviation, minutes with trades
     Unit: sigma
@@ -59,7 +59,7 @@ def trade_count_z(view: BarView) -> Floats:
 
 @BARS.add("avg_trade_size_ratio", "flow", ["bars"])
 def avg_trade_size_ratio(view: BarView) -> Floats:
-    """Mean size of a trade over a quarter of an hour against four hours.
+    """Mean trade size of 15 minutes divided by that of four hours.
 
     Formula: (sum v / sum n over 15) / (sum v / sum n over 240)
     Unit: 1
@@ -80,12 +80,12 @@ def _counts(view: BarView) -> Floats:
 
 @BARS.add("tfi_{k}", "flow", ["bars"], k=(1, 5, 15))
 def tfi(view: BarView, k: int) -> Floats:
-    """Imbalance of what takers bought and sold over k bars.
+    """Imbalance of volume bought and sold by takers over k bars.
 
     Formula: (sum v_b - sum v_s) / (sum v_b + sum v_s)
     Unit: -1 to 1
     Null: fewer than k bars, or no trade with a known side
-    Source: aggressor side as the venue gives it
+    Source: aggressor side as reported by the venue
     """
 
     def compute(bought: Floats, sold: Floats) -> Floats:
@@ -95,14 +95,14 @@ def tfi(view: BarView, k: int) -> Floats:
     return view.over(k, compute, view.bars.buy_volume, view.bars.sell_volume)
 
 
-@MOMENTS.add("large_trade_share", "flow", ["trades"])
-def large_trade_share(now: Moment) -> float:
-    """Share of the traded value of 15 minutes that came in large trades.
+@POINT_IN_TIME.add("large_trade_share", "flow", ["trades"])
+def large_trade_share(now: PointInTimeView) -> float:
+    """Fraction of the traded value of 15 minutes that came from large trades.
 
-    Formula: notional of trades above the 99th percentile of the day before / notional of all
+    Formula: notional of trades above the 99th percentile of the previous day / notional of all
     Unit: 0 to 1
-    Null: no trade, or the day before not recorded
-    Source: trades; the percentile of what was received by midnight
+    Null: no trade, or the previous day not recorded
+    Source: trades; percentile of the trades received by midnight
     """
     rows = now.trades(15 * MINUTE)
     _, large = now.tape.day_before(now.t)
@@ -112,9 +112,9 @@ def large_trade_share(now: Moment) -> float:
     return float(notional[notional > large].sum() / notional.sum())
 
 
-@MOMENTS.add("trade_sign_acf1", "flow", ["trades"])
-def trade_sign_acf1(now: Moment) -> float:
-    """Autocorrelation of the sides of neighbouring trades: how long orders are split.
+@POINT_IN_TIME.add("trade_sign_acf1", "flow", ["trades"])
+def trade_sign_acf1(now: PointInTimeView) -> float:
+    """Autocorrelation of the sides of consecutive trades, a measure of order splitting.
 
     Formula: lag-1 autocorrelation of the sign of the last 500 trades with a known side
     Unit: 1
@@ -126,8 +126,8 @@ def trade_sign_acf1(now: Moment) -> float:
     return float(w.autocorrelation(signs[None], 1)[0]) if len(signs) >= 100 else np.nan
 
 
-@MOMENTS.add("intertrade_cv", "flow", ["trades"])
-def intertrade_cv(now: Moment) -> float:
+@POINT_IN_TIME.add("intertrade_cv", "flow", ["trades"])
+def intertrade_cv(now: PointInTimeView) -> float:
     """Irregularity of the times between trades over 15 minutes; 1 for a Poisson process.
 
     Formula: sd / mean of the times between neighbouring trades, sample deviation
@@ -142,12 +142,12 @@ def intertrade_cv(now: Moment) -> float:
     return float(w.ratio(w.deviation(waits), w.mean(waits))[0])
 
 
-@MOMENTS.add("vpin_50", "flow", ["trades"])
-def vpin_50(now: Moment) -> float:
-    """Mean imbalance of the last 50 equal portions of volume, counted back from now.
+@POINT_IN_TIME.add("vpin_50", "flow", ["trades"])
+def vpin_50(now: PointInTimeView) -> float:
+    """Mean imbalance of the last 50 buckets of equal volume, counted back from now.
 
-    Formula: mean of |V_b - V_s| / V over 50 buckets of a fiftieth of the day before's volume each; a trade across a
-        border is divided
+    Formula: mean of |V_b - V_s| / V over 50 buckets, each 1/50 of the previous day's volume; a trade across a border is
+        divided
     Unit: 0 to 1
     Null: fewer than 50 buckets traded in 3 days, or no side known
     Source: Easley, Lopez de Prado and O'Hara (2012); the venue's side, not bulk classification

@@ -1,26 +1,26 @@
-"""E. Liquidity and impact. b and a are best bid and ask, m their middle, p a trade's price, s the side of its taker."""
+"""Family E: liquidity and impact. b, a are best bid and ask, m their middle, p a trade price, s the taker's side."""
 
 import numpy as np
 
 from analysis.arrays import MINUTE, SECOND, Floats, Ints, Quotes, Trades
 from analysis.features import windows as w
 from analysis.features.barview import MAX_GAP, BarView
-from analysis.features.moment import MOMENTS, Moment, before
+from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView, before
 from analysis.features.returns import BARS
 
-LEAST_TRADES = 10
+MIN_TRADES = 10
 
 
 def time_weighted(values: Floats, since: Ints, borders: Ints) -> tuple[Floats, Floats]:
-    """Mean of a step function in each span between neighbouring borders, and the share of the span where it is known.
+    """Return the mean of a step function in each span between borders, and the fraction of the span where it is known.
 
     Args:
-        values: (n,) value from its instant until the next; NaN is unknown.
-        since: (n,) instants, ascending; one before the first border holds at that border.
+        values: (n,) value from its instant to the next; NaN is unknown.
+        since: (n,) instants, ascending; one before the first border is valid at that border.
         borders: (k + 1,) ascending.
 
     Returns:
-        (k,) mean, NaN where nothing is known; (k,) share, 0 to 1.
+        (k,) mean, NaN where nothing is known; (k,) fraction, 0 to 1.
     """
     if not len(values):
         return np.full(len(borders) - 1, np.nan), np.zeros(len(borders) - 1)
@@ -38,13 +38,13 @@ def time_weighted(values: Floats, since: Ints, borders: Ints) -> tuple[Floats, F
 
 
 def _spread(quotes: Quotes) -> Floats:
-    """(n,) 1e4 (a - b) / m; null where the book is crossed or a side is empty."""
+    """Return (n,) 1e4 (a - b) / m; null where the book is crossed or a side is empty."""
     return 1e4 * (quotes.ask - quotes.bid) / quotes.mid
 
 
-@MOMENTS.add("spread_bp", "liquidity", ["quotes"])
-def spread_bp(now: Moment) -> float:
-    """Spread over a minute.
+@POINT_IN_TIME.add("spread_bp", "liquidity", ["quotes"])
+def spread_bp(now: PointInTimeView) -> float:
+    """Time-weighted spread over a minute.
 
     Formula: time-weighted mean of 1e4 (a - b) / m
     Unit: bp
@@ -55,9 +55,9 @@ def spread_bp(now: Moment) -> float:
     return float(time_weighted(_spread(rows), rows.ts_event, np.array([now.t - MINUTE, now.t]))[0][0])
 
 
-@MOMENTS.add("spread_z", "liquidity", ["quotes"])
-def spread_z(now: Moment) -> float:
-    """Spread of the minute against four hours of minutes.
+@POINT_IN_TIME.add("spread_z", "liquidity", ["quotes"])
+def spread_z(now: PointInTimeView) -> float:
+    """Spread of the minute relative to four hours of minutes.
 
     Formula: (spread_bp - mean) / sd over the last 240 minutes, this one included, sample deviation
     Unit: sigma
@@ -72,8 +72,8 @@ def spread_z(now: Moment) -> float:
     return float(w.ratio(spreads[:, -1] - w.mean(spreads), w.deviation(spreads))[0])
 
 
-def _around(now: Moment, horizon_ns: int) -> tuple[Trades, Floats, Floats]:
-    """Trades of 15 minutes that are older than a horizon, the mid just before each, and the mid a horizon after it."""
+def _around(now: PointInTimeView, horizon_ns: int) -> tuple[Trades, Floats, Floats]:
+    """Return trades of 15 minutes older than a horizon, the mid just before each, and the mid a horizon after it."""
     rows = now.trades(15 * MINUTE)
     rows = rows.take((rows.ts_event <= now.t - horizon_ns) & (rows.side != 0))
     quotes = now.quotes(15 * MINUTE)
@@ -84,9 +84,9 @@ def _around(now: Moment, horizon_ns: int) -> tuple[Trades, Floats, Floats]:
     return rows.take(known), mid[then][known], mid[later][known]
 
 
-@MOMENTS.add("eff_spread_bp", "liquidity", ["trades", "quotes"])
-def eff_spread_bp(now: Moment) -> float:
-    """What takers paid against the mid, twice, over 15 minutes.
+@POINT_IN_TIME.add("eff_spread_bp", "liquidity", ["trades", "quotes"])
+def eff_spread_bp(now: PointInTimeView) -> float:
+    """Effective spread paid by takers over 15 minutes.
 
     Formula: volume-weighted mean of 2e4 s (p - m) / m, m the mid just before the trade
     Unit: bp
@@ -94,14 +94,14 @@ def eff_spread_bp(now: Moment) -> float:
     Source: Huang and Stoll (1996)
     """
     rows, mid, _ = _around(now, 0)
-    if len(rows) < LEAST_TRADES:
+    if len(rows) < MIN_TRADES:
         return np.nan
     return float(np.average(2e4 * rows.side * (rows.price - mid) / mid, weights=rows.size))
 
 
-@MOMENTS.add("realized_spread_30s", "liquidity", ["trades", "quotes"])
-def realized_spread_30s(now: Moment) -> float:
-    """What was left to the makers after the mid had moved, over 15 minutes; trades older than 30 s only.
+@POINT_IN_TIME.add("realized_spread_30s", "liquidity", ["trades", "quotes"])
+def realized_spread_30s(now: PointInTimeView) -> float:
+    """Realised spread kept by makers after 30 s, over 15 minutes; only trades older than 30 s count.
 
     Formula: volume-weighted mean of 2e4 s (p - m_30) / m, m the mid just before the trade, m_30 that 30 s after it
     Unit: bp
@@ -109,18 +109,18 @@ def realized_spread_30s(now: Moment) -> float:
     Source: Huang and Stoll (1996)
     """
     rows, mid, later = _around(now, 30 * SECOND)
-    if len(rows) < LEAST_TRADES:
+    if len(rows) < MIN_TRADES:
         return np.nan
     return float(np.average(2e4 * rows.side * (rows.price - later) / mid, weights=rows.size))
 
 
-@MOMENTS.add("roll_bp", "liquidity", ["trades"])
-def roll_bp(now: Moment) -> float:
-    """Spread that the bouncing of the last 500 trade prices implies.
+@POINT_IN_TIME.add("roll_bp", "liquidity", ["trades"])
+def roll_bp(now: PointInTimeView) -> float:
+    """Spread implied by the bouncing of the last 500 trade prices.
 
     Formula: 2e4 sqrt(-cov(d ln p_i, d ln p_{i-1}))
     Unit: bp
-    Null: cov not below 0, or fewer than 4 trades
+    Null: cov at or above 0, or fewer than 4 trades
     Source: Roll (1984)
     """
     rows = now.last_trades(500)
@@ -134,7 +134,7 @@ def roll_bp(now: Moment) -> float:
 
 @BARS.add("amihud_60", "liquidity", ["bars"])
 def amihud_60(view: BarView) -> Floats:
-    """How far a bar moves for what is traded in it, over an hour.
+    """Absolute return of a bar per traded value, over an hour.
 
     Formula: 1e10 mean(|r| / q) over bars with trades, q the notional
     Unit: bp per million quote units
@@ -145,7 +145,7 @@ def amihud_60(view: BarView) -> Floats:
 
 
 def _regression(r: Floats, signed: Floats) -> tuple[Floats, Floats]:
-    """Slope and R^2 of 1e4 r on signed notional in millions, by row."""
+    """Return slope and R^2 of 1e4 r on signed notional in millions, by row."""
     x = np.where(np.isnan(r), np.nan, signed / 1e6)
     y = np.where(np.isnan(signed), np.nan, 1e4 * r)
     spread = np.where((x != 0).sum(axis=1) - np.isnan(x).sum(axis=1) >= 30, w.variance(x, 0) * w.count(x), np.nan)
@@ -156,7 +156,7 @@ def _regression(r: Floats, signed: Floats) -> tuple[Floats, Floats]:
 
 @BARS.add("kyle_lambda_60", "liquidity", ["bars"])
 def kyle_lambda_60(view: BarView) -> Floats:
-    """Price impact: how far the price moves per net value bought by takers, from 60 minutes.
+    """Price impact per net value bought by takers, from 60 minutes.
 
     Formula: least-squares slope, with intercept, of 1e4 r on (q_b - q_s) / 1e6
     Unit: bp per million quote units
@@ -168,7 +168,7 @@ def kyle_lambda_60(view: BarView) -> Floats:
 
 @BARS.add("impact_r2_60", "liquidity", ["bars"])
 def impact_r2_60(view: BarView) -> Floats:
-    """Share of an hour's price variance that net flow explains.
+    """Fraction of an hour's price variance explained by net flow.
 
     Formula: R^2 of the regression of kyle_lambda_60
     Unit: 0 to 1

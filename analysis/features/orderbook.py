@@ -1,23 +1,23 @@
-"""F. Order book. b, a are best bid and ask, B, A their sizes, m the middle; B_i, A_i sizes at level i."""
+"""Family F: order book. b, a are best bid and ask, B, A their sizes, m the middle; B_i, A_i sizes at level i."""
 
 import numpy as np
 
 from analysis.arrays import MINUTE, Floats, Quotes
 from analysis.features import windows as w
 from analysis.features.liquidity import time_weighted
-from analysis.features.moment import MOMENTS, Moment
+from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView
 
 LEVELS = 10
 
 
 def _imbalance(quotes: Quotes) -> Floats:
-    """(n,) (B - A) / (B + A); null where the book is crossed or a side is empty."""
-    share = w.ratio(quotes.bid_size - quotes.ask_size, quotes.bid_size + quotes.ask_size)
-    return w.where(quotes.ask > quotes.bid, share)
+    """Return (n,) (B - A) / (B + A); null where the book is crossed or a side is empty."""
+    imbalance = w.ratio(quotes.bid_size - quotes.ask_size, quotes.bid_size + quotes.ask_size)
+    return w.where(quotes.ask > quotes.bid, imbalance)
 
 
-@MOMENTS.add("queue_imb", "orderbook", ["quotes"])
-def queue_imb(now: Moment) -> float:
+@POINT_IN_TIME.add("queue_imb", "orderbook", ["quotes"])
+def queue_imb(now: PointInTimeView) -> float:
     """Imbalance of the sizes at the best prices.
 
     Formula: (B - A) / (B + A)
@@ -28,9 +28,9 @@ def queue_imb(now: Moment) -> float:
     return float(_imbalance(now.quote)[0]) if len(now.quote) else np.nan
 
 
-@MOMENTS.add("queue_imb_tw_1", "orderbook", ["quotes"])
-def queue_imb_tw_1(now: Moment) -> float:
-    """Imbalance of the sizes at the best prices over a minute.
+@POINT_IN_TIME.add("queue_imb_tw_1", "orderbook", ["quotes"])
+def queue_imb_tw_1(now: PointInTimeView) -> float:
+    """Time-weighted imbalance of the sizes at the best prices over a minute.
 
     Formula: time-weighted mean of (B - A) / (B + A)
     Unit: -1 to 1
@@ -42,8 +42,8 @@ def queue_imb_tw_1(now: Moment) -> float:
     return float(value[0]) if known[0] >= 0.5 else np.nan
 
 
-@MOMENTS.add("microprice_dev", "orderbook", ["quotes"])
-def microprice_dev(now: Moment) -> float:
+@POINT_IN_TIME.add("microprice_dev", "orderbook", ["quotes"])
+def microprice_dev(now: PointInTimeView) -> float:
     """Distance of the size-weighted middle from the middle.
 
     Formula: 1e4 ((a B + b A) / (A + B) - m) / m
@@ -59,7 +59,7 @@ def microprice_dev(now: Moment) -> float:
 
 
 def order_flow(bid: Floats, bid_size: Floats, ask: Floats, ask_size: Floats) -> Floats:
-    """(n - 1, ...) net size that joined the bid or left the ask with each change of the book.
+    """Return (n - 1, ...) the net size that joined the bid or left the ask with each change of the book.
 
     Source: Cont, Kukanov and Stoikov (2014), eq. 4.
     """
@@ -68,8 +68,8 @@ def order_flow(bid: Floats, bid_size: Floats, ask: Floats, ask_size: Floats) -> 
     return joined - left
 
 
-@MOMENTS.add("ofi_{k}", "orderbook", ["quotes"], k=(1, 5))
-def ofi(now: Moment, k: int) -> float:
+@POINT_IN_TIME.add("ofi_{k}", "orderbook", ["quotes"], k=(1, 5))
+def ofi(now: PointInTimeView, k: int) -> float:
     """Order flow imbalance at the best prices over k minutes, in units of the mean depth.
 
     Formula: sum e_n / mean of (A + B) / 2, e_n = B_n [b_n >= b_{n-1}] - B_{n-1} [b_n <= b_{n-1}]
@@ -87,8 +87,8 @@ def ofi(now: Moment, k: int) -> float:
     return float(w.ratio(w.total(flow[None]), depth)[0])
 
 
-def level_flows(now: Moment) -> Floats:
-    """(10,) order flow of each level over a minute in units of its mean depth; all null where a level is missing."""
+def level_flows(now: PointInTimeView) -> Floats:
+    """Return (10,) the order flow of each level over a minute per mean depth; null when a level is missing."""
     rows = now.depths(MINUTE)
     if len(rows) < 2 or rows.bid.shape[1] < LEVELS:
         return np.full(LEVELS, np.nan)
@@ -101,24 +101,27 @@ def level_flows(now: Moment) -> Floats:
 
 
 def fit_level_weights(flows: Floats) -> Floats:
-    """(10,) first principal component of (n, 10) level flows, its absolute values adding up to 1, its sum not negative.
+    """Return (10,) the first principal component of (n, 10) level flows; absolute values sum to 1, the sum is >= 0.
 
-    Fit it on the training fold only: `level_flows` at that fold's times.
+    Fit it on the training fold only, with `level_flows` at the times of that fold.
+
+    Raises:
+        ValueError: Fewer than two rows have all levels.
 
     Source: Cont, Cucuringu and Zhang (2023).
     """
     flows = flows[~np.isnan(flows).any(axis=1)]
     if len(flows) < 2:
-        raise ValueError("the principal component of the book's levels needs two rows of order flow at least")
+        raise ValueError("the principal component of the book's levels needs at least two rows of order flow")
     _, _, components = np.linalg.svd(flows - flows.mean(axis=0), full_matrices=False)
     first: Floats = components[0]
     sign = 1.0 if float(first.sum()) >= 0 else -1.0
     return np.multiply(first, sign / float(np.abs(first).sum()))
 
 
-@MOMENTS.add("mlofi_pc1", "orderbook", ["depths", "level_weights"])
-def mlofi_pc1(now: Moment) -> float:
-    """Order flow imbalance of ten levels over a minute, in one number.
+@POINT_IN_TIME.add("mlofi_pc1", "orderbook", ["depths", "level_weights"])
+def mlofi_pc1(now: PointInTimeView) -> float:
+    """Order flow imbalance of ten levels over a minute, as one number.
 
     Formula: sum over levels 1 to 10 of weight x (order flow / mean depth of the level)
     Unit: 1
@@ -129,11 +132,11 @@ def mlofi_pc1(now: Moment) -> float:
     return np.nan if weights is None else float(level_flows(now) @ weights)
 
 
-@MOMENTS.add("depth_imb_10", "orderbook", ["depths"])
-def depth_imb_10(now: Moment) -> float:
+@POINT_IN_TIME.add("depth_imb_10", "orderbook", ["depths"])
+def depth_imb_10(now: PointInTimeView) -> float:
     """Imbalance of the sizes of ten levels.
 
-    Formula: (sum B_i - sum A_i) / (sum B_i + sum A_i), i = 1 to 10; levels that are not there count nothing
+    Formula: (sum B_i - sum A_i) / (sum B_i + sum A_i), i = 1 to 10; missing levels count 0
     Unit: -1 to 1
     Null: book older than 5 s or crossed, or both sides empty
     Source: depth
@@ -144,9 +147,9 @@ def depth_imb_10(now: Moment) -> float:
     return float((bids - asks) / (bids + asks)) if bids + asks > 0 else np.nan
 
 
-@MOMENTS.add("depth_1pct_ratio", "orderbook", ["depths"])
-def depth_1pct_ratio(now: Moment) -> float:
-    """Value bid within 1 % of the middle against value offered, of the levels recorded.
+@POINT_IN_TIME.add("depth_1pct_ratio", "orderbook", ["depths"])
+def depth_1pct_ratio(now: PointInTimeView) -> float:
+    """Log ratio of the values bid and offered within 1 % of the middle, of the recorded levels.
 
     Formula: ln(sum bid notional with b_i >= 0.99 m / sum ask notional with a_i <= 1.01 m)
     Unit: 1
@@ -162,9 +165,9 @@ def depth_1pct_ratio(now: Moment) -> float:
     return float(np.log(bids / asks)) if bids > 0 and asks > 0 else np.nan
 
 
-@MOMENTS.add("cancel_ratio", "orderbook", ["quotes", "trades"])
-def cancel_ratio(now: Moment) -> float:
-    """Size taken away from the best prices without a trade, against size added to them, over a minute.
+@POINT_IN_TIME.add("cancel_ratio", "orderbook", ["quotes", "trades"])
+def cancel_ratio(now: PointInTimeView) -> float:
+    """Size removed from the best prices without a trade, divided by size added to them, over a minute.
 
     Formula: (max(0, bid removed - sold by takers) + max(0, ask removed - bought by takers)) / added; at an unchanged
         price the change of size; a better price adds its size; a worse one removes the size that stood before

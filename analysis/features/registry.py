@@ -1,4 +1,8 @@
-"""A feature: a small function with a name, what it needs, and a docstring that says formula, unit and source."""
+"""Registry of features: small functions with a name and their inputs.
+
+The docstring of a registered function documents the column: its first line defines the quantity as a noun phrase, and
+the lines Formula, Unit, Null and Source are required.
+"""
 
 import inspect
 import re
@@ -7,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar, cast
 
-V = TypeVar("V")  # what the function reads: a view that holds nothing from after the decision time
-R = TypeVar("R")  # what it gives
+V = TypeVar("V")  # input of the function: a view without anything from after the decision time
+R = TypeVar("R")  # result
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -18,31 +22,31 @@ class Feature(Generic[V, R]):
 
     name: str
     family: str
-    needs: frozenset[str]  # inputs that must be there; without one of them the column is null
+    needs: frozenset[str]  # required inputs; without one of them the column is null
     compute: Callable[[V], R]
     text: str  # the function's docstring
 
     @property
     def formula(self) -> str:
-        """How it is computed."""
-        return self._said("Formula")
+        """Return how the feature is computed."""
+        return self._section("Formula")
 
     @property
     def unit(self) -> str:
-        """Unit of its values."""
-        return self._said("Unit")
+        """Return the unit of its values."""
+        return self._section("Unit")
 
     @property
     def null_when(self) -> str:
-        """When it is unknown."""
-        return self._said("Null")
+        """Return when it is null."""
+        return self._section("Null")
 
     @property
     def source(self) -> str:
-        """Paper or input it comes from."""
-        return self._said("Source")
+        """Return the paper or input it is based on."""
+        return self._section("Source")
 
-    def _said(self, word: str) -> str:
+    def _section(self, word: str) -> str:
         found = re.search(rf"^{word}: (.+?)(?=^\w+: |\Z)", self.text, re.MULTILINE | re.DOTALL)
         return " ".join(found.group(1).split()) if found else ""
 
@@ -54,7 +58,7 @@ class Registry(Generic[V, R]):
         self._features: dict[str, Feature[V, R]] = {}
 
     def add(self, name: str, family: str, needs: Iterable[str], **choices: Iterable[int | str]) -> Callable[[F], F]:
-        """Register a function; `add("ret_{k}", ..., k=(1, 5))` makes ret_1 and ret_5 of it, called with k."""
+        """Register a function; `add("ret_{k}", ..., k=(1, 5))` registers ret_1 and ret_5, which are called with k."""
 
         def register(function: F) -> F:
             text = inspect.getdoc(function) or ""
@@ -73,7 +77,7 @@ class Registry(Generic[V, R]):
             raise ValueError(f"feature {feature.name} is defined twice")
         for word in ("formula", "unit", "null_when", "source"):
             if not getattr(feature, word):
-                raise ValueError(f"feature {feature.name} does not say its {word} in its docstring")
+                raise ValueError(f"the docstring of feature {feature.name} does not state its {word}")
         self._features[feature.name] = feature
 
     def __getitem__(self, name: str) -> Feature[V, R]:

@@ -1,4 +1,4 @@
-"""A. Returns and momentum, from bars. c is the close, r the log return of a minute, t the last closed bar."""
+"""Family A: returns and momentum, from bars. c is the close, r the log return of a minute, t the last closed bar."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from analysis.features.barview import BarView
 from analysis.features.registry import Registry
 
 BARS: Registry[BarView, Floats] = Registry()
-"""Features of one-minute bars: 1 to 39 and 49 to 51 of the list."""
+"""Features of one-minute bars: numbers 1 to 39 and 49 to 51 of the list."""
 
 
 @BARS.add("ret_{k}", "returns", ["bars"], k=(1, 5, 15, 60, 240))
@@ -37,7 +37,7 @@ def ret_accel(view: BarView) -> Floats:
 
 @BARS.add("mom_z_60", "returns", ["bars"])
 def mom_z_60(view: BarView) -> Floats:
-    """Sum of an hour's returns in units of its standard deviation.
+    """Sum of an hour's returns divided by its standard deviation.
 
     Formula: sum(r) / (sd(r) sqrt(60)), sample deviation
     Unit: sigma
@@ -49,7 +49,7 @@ def mom_z_60(view: BarView) -> Floats:
 
 @BARS.add("close_vs_vwap_day", "returns", ["bars"])
 def close_vs_vwap_day(view: BarView) -> Floats:
-    """Close against the volume-weighted price of the UTC day so far.
+    """Distance of the close from the volume-weighted price of the UTC day so far.
 
     Formula: 1e4 ln(c_t / vwap_session)
     Unit: bp
@@ -61,7 +61,7 @@ def close_vs_vwap_day(view: BarView) -> Floats:
 
 @BARS.add("range_pos_60", "returns", ["bars"])
 def range_pos_60(view: BarView) -> Floats:
-    """Where the close stands in the range of the hour.
+    """Position of the close in the range of the hour.
 
     Formula: (c - min L) / (max H - min L)
     Unit: 0 to 1
@@ -78,7 +78,7 @@ def range_pos_60(view: BarView) -> Floats:
 
 @BARS.add("drawdown_240", "returns", ["bars"])
 def drawdown_240(view: BarView) -> Floats:
-    """Close below the highest price of four hours.
+    """Distance of the close below the highest price of four hours.
 
     Formula: 1e4 ln(c / max H)
     Unit: bp

@@ -1,4 +1,4 @@
-"""B. Volatility, from bars. r is the log return of a minute; O, H, L, C are a bar's prices."""
+"""Family B: volatility, from bars. r is the log return of a minute; O, H, L, C are the prices of a bar."""
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def parkinson_60(view: BarView) -> Floats:
 
 @BARS.add("garman_klass_60", "volatility", ["bars"])
 def garman_klass_60(view: BarView) -> Floats:
-    """Volatility of a bar from its four prices, without drift.
+    """Volatility of a bar from its four prices, assuming no drift.
 
     Formula: 1e4 sqrt(mean(ln(H/L)^2 / 2 - (2 ln 2 - 1) ln(C/O)^2))
     Unit: bp per bar
@@ -60,7 +60,7 @@ def garman_klass_60(view: BarView) -> Floats:
 
 @BARS.add("rogers_satchell_60", "volatility", ["bars"])
 def rogers_satchell_60(view: BarView) -> Floats:
-    """Volatility of a bar from its four prices, whatever the drift.
+    """Volatility of a bar from its four prices, independent of drift.
 
     Formula: 1e4 sqrt(mean(ln(H/C) ln(H/O) + ln(L/C) ln(L/O)))
     Unit: bp per bar
@@ -79,7 +79,7 @@ def rogers_satchell_60(view: BarView) -> Floats:
 
 @BARS.add("bipower_ratio_60", "volatility", ["bars"])
 def bipower_ratio_60(view: BarView) -> Floats:
-    """Share of the hour's variance that came in jumps; below 0 by chance when there is none.
+    """Fraction of the hour's variance due to jumps; slightly below 0 by chance without jumps.
 
     Formula: 1 - (pi/2) sum |r_i| |r_{i-1}| / sum r^2
     Unit: 1
@@ -96,7 +96,7 @@ def bipower_ratio_60(view: BarView) -> Floats:
 
 @BARS.add("semivar_down_60", "volatility", ["bars"])
 def semivar_down_60(view: BarView) -> Floats:
-    """Share of the hour's variance that came from falls.
+    """Fraction of the hour's variance due to falls.
 
     Formula: sum r^2 [r < 0] / sum r^2
     Unit: 0 to 1
@@ -108,7 +108,7 @@ def semivar_down_60(view: BarView) -> Floats:
 
 @BARS.add("vol_of_vol", "volatility", ["bars"])
 def vol_of_vol(view: BarView) -> Floats:
-    """How much volatility itself varied over four hours.
+    """Variation of volatility over four hours.
 
     Formula: sd(rv_15) / mean(rv_15) over 16 windows without overlap, sample deviation
     Unit: 1
@@ -125,7 +125,7 @@ def vol_of_vol(view: BarView) -> Floats:
 
 @BARS.add("vol_ratio", "volatility", ["bars"])
 def vol_ratio(view: BarView) -> Floats:
-    """Volatility of a quarter of an hour against that of four hours; 1 when it is constant.
+    """Volatility of 15 minutes relative to that of four hours; 1 when it is constant.
 
     Formula: 4 rv_15 / rv_240
     Unit: 1

@@ -1,4 +1,4 @@
-"""The tape in a Parquet archive: the same rows through the same Reader, checked against their manifest."""
+"""Read an exported Parquet archive, checked against its manifests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,15 +26,16 @@ from analysis.load.source import DAY, US, Instrument, Range, Unrecorded
 from analysis.load.tables import WORDS, Layout, of_codes
 from recorder.errors import ConfigError
 
-_AT_ONCE = 1 << 23  # rows
+_ROWS_PER_READ = 1 << 23  # rows
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSource:
-    """A folder that `export` wrote.
+    """An archive that `analysis.export` wrote.
 
     Attributes:
-        verify: Compare the SHA-256 of each file that is read; sizes and rows are compared always.
+        root: Folder of the archive.
+        verify: Compare the SHA-256 of each file that is read; sizes and row counts are always compared.
     """
 
     root: Path
@@ -42,18 +43,18 @@ class ArchiveSource:
 
     @contextmanager
     def reading(self) -> Iterator["ArchiveReader"]:
-        """Its files as they are now.
+        """Open the archive as its files are now.
 
         Raises:
-            ConfigError: there is no archive in this folder.
+            ConfigError: The folder holds no archive.
         """
         if not (self.root / "manifest").is_dir():
-            raise ConfigError(f"there is no archive in {self.root}; tapedeck-analysis export makes one")
+            raise ConfigError(f"there is no archive in {self.root}; tapedeck-analysis export writes one")
         yield ArchiveReader(self.root, verify=self.verify)
 
 
 class ArchiveReader:
-    """A Reader of files."""
+    """Read the files of an archive."""
 
     in_order = True  # export sorts each stretch
 
@@ -64,31 +65,31 @@ class ArchiveReader:
         self._counted: set[str] = set()
 
     def venues(self) -> list[str]:
-        """Venues with an exported day."""
+        """Return the venues with an exported day."""
         return sorted(path.name.removeprefix("venue=") for path in (self._root / "manifest").glob("venue=*"))
 
     def recorded_until(self, venue: str) -> datetime | None:
-        """As the latest exported day says; a day whose manifest does not was recorded to its end."""
+        """Return what the latest exported day states; a day whose manifest has no value was recorded to its end."""
         days = exported_days(self._root, venue)
         latest = self._manifest(venue, days[-1]) if days else None
         return None if latest is None else latest.recorded_until or latest.end
 
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
-        """Those of the latest day: a day names all that were known by its end."""
+        """Return the instruments of the latest day, which names all that were known by its end."""
         days = exported_days(self._root, venue)
         latest = self._manifest(venue, days[-1]) if days else None
         found = instruments_of(latest) if latest is not None else []
         return found if symbols is None else [one for one in found if one.symbol in set(symbols)]
 
     def unrecorded(self, venue: str, span: Range) -> list[Unrecorded]:
-        """Days that were not exported, and the rest of a day that was not recorded to its end."""
+        """Return days that were not exported, and the rest of a day that was not recorded to its end."""
         found: list[Unrecorded] = []
         for day in _days(span):
             whole, manifest = day_range(day), self._manifest(venue, day)
             if manifest is None:
                 follows = bool(found) and found[-1].end == whole.start
                 begin = found.pop().start if follows else whole.start
-                found.append(Unrecorded(begin, whole.end, "on days this archive does not have"))
+                found.append(Unrecorded(begin, whole.end, "on days missing from this archive"))
                 continue
             until = manifest.recorded_until
             if until is not None and until + US < min(whole.end, span.end):
@@ -96,7 +97,7 @@ class ArchiveReader:
         return found
 
     def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
-        """Gaps in the latest revision that a day of the range knows."""
+        """Return each gap in the latest revision that a day of the range holds."""
         wanted = {one.instrument_id for one in whose}
         latest: dict[int, GapRow] = {}
         for day in _days(Range(span.start - DAY, span.end + DAY)):
@@ -110,7 +111,7 @@ class ArchiveReader:
         return gap_table(sorted(rows, key=lambda row: (row.started_at, row.gap_id)))
 
     def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
-        """The stretches of the table; days of few rows are read together, which keeps all processors at work."""
+        """Return the stretches of a table; days with few rows are read together, which keeps all processors busy."""
         stretches = span.pieces(layout.stretch)
         if layout.stretch < DAY:
             return stretches
@@ -118,7 +119,7 @@ class ArchiveReader:
         held = 0
         for piece in stretches:
             rows = sum(entry.rows for _, entry in self._files(layout, whose, piece))
-            if joined and held + rows <= _AT_ONCE:
+            if joined and held + rows <= _ROWS_PER_READ:
                 joined[-1] = Range(joined[-1].start, piece.end)
                 held += rows
             else:
@@ -127,7 +128,7 @@ class ArchiveReader:
         return joined
 
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
-        """Rows of the files of some days."""
+        """Return rows of the files of some days."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
         files = self._files(layout, whose, span)
         if not files:
@@ -149,7 +150,7 @@ class ArchiveReader:
             raise ArchiveError(f"one of these files is damaged, export its day again: {error}\n{damaged}") from error
 
     def _files(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[tuple[Manifest, FileEntry]]:
-        """The files of a range that hold a row, by day."""
+        """Return the non-empty files of a range, by day."""
         found = []
         for day in _days(span):
             for venue in sorted({one.venue for one in whose}):
@@ -169,7 +170,7 @@ class ArchiveReader:
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(f"{path} is damaged ({str(error).strip()}); export the day again") from error
         if rows != entry.rows:
-            raise ArchiveError(f"{path} has {rows} rows, its manifest says {entry.rows}; export the day again")
+            raise ArchiveError(f"{path} has {rows} rows, but its manifest states {entry.rows}; export the day again")
         self._counted.add(entry.path)
 
     def _manifest(self, venue: str, day: date) -> Manifest | None:
@@ -183,7 +184,7 @@ class ArchiveReader:
 
 
 def touches(row: GapRow, span: Range) -> bool:
-    """Whether a gap may touch a range by either clock: what `gaps` of a Reader gives."""
+    """Return whether a gap may touch a range by either clock, as `Reader.gaps` requires."""
     first = min(row.started_at, row.last_ts_event or row.started_at)
     if row.ended_at is None:
         return first < span.end
@@ -195,7 +196,7 @@ def _days(span: Range) -> list[date]:
 
 
 def _expression(name: str) -> pl.Expr:
-    """A column as it leaves the file; one of two words as the place of its word, before a text is made of it."""
+    """Return a column as stored, but a coded column as the index of its value, before text is made of it."""
     column = pl.col(name)
     return (column == WORDS[name][1].as_py()).cast(pl.Int8).alias(name) if name in WORDS else column
 

@@ -1,20 +1,19 @@
-"""What a tape holds: its streams, and of a range how many rows stand when and what is missing there."""
+"""Summarise what a source holds: its streams, rows over time, and missing ranges."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.arrays import Ints
-from analysis.load import holes
+from analysis.arrays import SECOND, Ints
+from analysis.load import missing_ranges
 from analysis.load.frames import named, nanoseconds
-from analysis.load.rows import Where, instruments, open_source, ordered_rows, owners
-from analysis.load.source import Instrument, Range, Reader
+from analysis.load.rows import SourceLike, instruments, open_source, ordered_rows, owners
+from analysis.load.source import EPOCH, US, Instrument, Range, Reader
 from analysis.load.tables import LAYOUTS, UTC_US, Layout
-
-NS_A_SECOND = 1_000_000_000
 
 _STREAMS = pa.schema(
     {
@@ -31,12 +30,12 @@ _STREAMS = pa.schema(
 COUNTS = pa.schema({"start": UTC_US, "channel": pa.string(), "rows": pa.int64(), "missing_share": pa.float64()})
 
 
-def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Table:
-    """Every channel of the instruments of a venue that have a row or a declared gap in a range, by (symbol, channel).
+def streams(venue: str, start: datetime, end: datetime, *, source: SourceLike = None) -> pa.Table:
+    """Return every channel of a venue's instruments that have a row or a declared gap in a range, by (symbol, channel).
 
     Returns:
-        Columns venue, symbol, channel, rows, first and last (by the clock of the channel), gaps (holes that touch the
-        range, unrecorded time among them) and missing_s (seconds of the range inside them).
+        Columns venue, symbol, channel, rows, first and last (by the clock of the channel), gaps (missing ranges that
+        touch the range, unrecorded time included) and missing_s (seconds of the range inside them).
     """
     span = Range(start, end)
     rows = []
@@ -46,11 +45,11 @@ def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Tab
         declared = set(reader.gaps(known, span)["instrument_id"].to_pylist())
         alive = declared.union(*times.values())
         whose = [one for one in known if one.instrument_id in alive]
-        missing_ = {layout.name: holes.missing(reader, whose, layout.name, span) for layout in LAYOUTS}
+        absent = {layout.name: missing_ranges.find(reader, whose, layout.name, span) for layout in LAYOUTS}
     for one in whose:
         for layout in LAYOUTS:
             at = times[layout.name].get(one.instrument_id, np.zeros(0, np.int64))
-            found = missing_[layout.name]
+            found = absent[layout.name]
             found = found.filter(pc.equal(found["instrument_id"], one.instrument_id))
             rows.append(
                 {
@@ -61,29 +60,30 @@ def streams(source: Where, venue: str, start: datetime, end: datetime) -> pa.Tab
                     "first": int(at[0]) // 1000 if len(at) else None,
                     "last": int(at[-1]) // 1000 if len(at) else None,
                     "gaps": found.num_rows,
-                    "missing_s": _missing_ns(found, span) / NS_A_SECOND,
+                    "missing_s": _missing_ns(found, span) / SECOND,
                 }
             )
     return pa.Table.from_pylist(rows, _STREAMS)
 
 
-def counts(source: Where, venue: str, symbol: str, start: datetime, end: datetime, every: timedelta) -> pa.Table:
-    """Rows of each channel of an instrument per step of a grid, by (start, channel).
+def counts(
+    venue: str, symbol: str, start: datetime, end: datetime, *, every: timedelta, source: SourceLike = None
+) -> pa.Table:
+    """Return the rows of each channel of an instrument per step of a grid, by (start, channel).
 
     Returns:
-        Columns start, channel, rows, and missing_share: the share of the step, 0 to 1, in which something may be
-        missing.
+        Columns start, channel, rows, and missing_share: the fraction of the step in which rows may be missing.
     """
     span = Range(start, end)
-    begin, step = holes.nanoseconds(start), every // timedelta(microseconds=1) * 1000
-    edges = np.arange(begin, holes.nanoseconds(end) + step, step, dtype=np.int64)
+    step = every // timedelta(microseconds=1) * 1000
+    edges = np.arange(span.start_ns, span.end_ns + step, step, dtype=np.int64)
     tables = []
     with open_source(source).reading() as reader:
         one = instruments(reader, venue, symbol)[0]
         for layout in LAYOUTS:
             at = _times(reader, layout, [one], span).get(one.instrument_id, np.zeros(0, np.int64))
             total, _ = np.histogram(at, edges)
-            gaps = holes.holes(holes.missing(reader, [one], layout.name, span))
+            gaps = missing_ranges.spans_by_channel_clock(missing_ranges.find(reader, [one], layout.name, span))
             columns = [
                 pa.array(edges[:-1] // 1000, UTC_US),
                 pa.array([layout.name] * len(total)),
@@ -94,47 +94,56 @@ def counts(source: Where, venue: str, symbol: str, start: datetime, end: datetim
     return pa.concat_tables(tables).sort_by([("start", "ascending"), ("channel", "ascending")])
 
 
-def missing(source: Where, venue: str, symbol: str, start: datetime, end: datetime) -> pa.Table:
-    """The rows of `analysis.load.gaps` of every channel together."""
+def missing(venue: str, symbol: str, start: datetime, end: datetime, *, source: SourceLike = None) -> pa.Table:
+    """Return the rows of `analysis.load.gaps` for all channels together."""
     span = Range(start, end)
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbol)
-        found = pa.concat_tables([holes.missing(reader, whose, layout.name, span) for layout in LAYOUTS])
+        found = pa.concat_tables([missing_ranges.find(reader, whose, layout.name, span) for layout in LAYOUTS])
         return named(found, whose, [name for name in found.schema.names if name != "instrument_id"])
 
 
+@dataclass(frozen=True, slots=True)
+class Busiest:
+    """The instrument with the most recent rows."""
+
+    instrument: Instrument
+    rows: int  # recent rows of the scarcest of the requested channels
+    last: datetime  # time of the latest of the rows
+
+
 def busiest(
-    reader: Reader, channels: frozenset[str], lately: timedelta, one: tuple[str, str] | None = None
-) -> tuple[Instrument, datetime] | None:
-    """The instrument with the most rows shortly before its venue's recording ends, of those with all of the channels.
+    reader: Reader, channels: frozenset[str], recent: timedelta, one: tuple[str, str] | None = None
+) -> Busiest | None:
+    """Return the instrument with the most rows in the scarcest of some channels, shortly before its recording ends.
 
     Args:
-        reader: Of a tape.
-        channels: Each must have a row.
-        lately: How long before the end is looked at.
-        one: (venue, symbol): no other is looked at.
+        reader: Open source.
+        channels: Channels of which each must have a row.
+        recent: Length of the range before the end of the recording.
+        one: (venue, symbol) of the only instrument to consider.
 
     Returns:
-        It, and the time of the last of these rows; None where there is none.
+        None when no instrument has rows of all channels.
     """
-    best: tuple[int, Instrument, int] | None = None
+    best: Busiest | None = None
     for venue in reader.venues():
         until = reader.recorded_until(venue)
         if until is None or (one is not None and venue != one[0]):
             continue
-        span = Range(until - lately, until + timedelta(microseconds=1))
+        span = Range(until - recent, until + US)
         whose = reader.instruments(venue, None if one is None else [one[1]])
         times = [_times(reader, layout, whose, span) for layout in LAYOUTS if layout.name in channels]
         for instrument in whose:
             mine = [found[instrument.instrument_id] for found in times if instrument.instrument_id in found]
-            rows = sum(map(len, mine))
-            if len(mine) == len(times) and (best is None or rows > best[0]):
-                best = rows, instrument, max(int(found[-1]) for found in mine)
-    return (best[1], _instant(best[2])) if best is not None else None
+            rows = min(map(len, mine), default=0)
+            if len(mine) == len(times) and (best is None or rows > best.rows):
+                best = Busiest(instrument, rows, _instant(max(int(found[-1]) for found in mine)))
+    return best
 
 
 def _times(reader: Reader, layout: Layout, whose: Sequence[Instrument], span: Range) -> dict[int, Ints]:
-    """instrument_id -> instants of its rows in a range by the clock of their table, ns, ascending; those with rows."""
+    """Return instrument_id -> (n,) instants of its rows by their table's clock, ns, ascending, without empty ones."""
     tables = list(ordered_rows(reader, layout, whose, span, [layout.clock])) if whose else []
     if not tables:
         return {}
@@ -146,9 +155,9 @@ def _times(reader: Reader, layout: Layout, whose: Sequence[Instrument], span: Ra
 
 
 def _instant(ns: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ns // 1000)
+    return EPOCH + timedelta(microseconds=ns // 1000)
 
 
 def _missing_ns(gaps: pa.Table, span: Range) -> int:
-    edges = np.array([holes.nanoseconds(span.start)]), np.array([holes.nanoseconds(span.end)])
-    return int(holes.holes(gaps).missing(*edges)[0])
+    edges = np.array([span.start_ns]), np.array([span.end_ns])
+    return int(missing_ranges.spans_by_channel_clock(gaps).missing(*edges)[0])

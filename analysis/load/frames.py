@@ -1,4 +1,4 @@
-"""Arrow tables in order, in the form a caller wants, and as the columns that the core computes with."""
+"""Convert Arrow tables: into their order, into the form a caller wants, and into the columns of the core."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -14,16 +14,16 @@ from analysis.load.tables import SYMBOL, WORDS, Layout
 To = Literal["arrow", "pandas", "polars"]
 
 Frame: TypeAlias = Any
-"""What `to` asked for: a pyarrow.Table, a pandas.DataFrame or a polars.DataFrame."""
+"""The form named by `to`: a pyarrow.Table, a pandas.DataFrame or a polars.DataFrame."""
 
 _SIGNS = np.array([{"b": 1, "s": -1}[word] for word in WORDS["aggressor"].to_pylist()] + [0], np.int8)
 
 
 def framed(table: pa.Table, to: To) -> Frame:
-    """The same rows as the library that was asked for knows them.
+    """Return the same rows in the form of a library.
 
     Raises:
-        ValueError: there is no such form.
+        ValueError: `to` names no known form.
     """
     match to:
         case "arrow":
@@ -34,11 +34,11 @@ def framed(table: pa.Table, to: To) -> Frame:
             import polars as pl
 
             return pl.from_arrow(table, rechunk=False)
-    raise ValueError(f'to={to!r}: there are "arrow", "pandas" and "polars"')
+    raise ValueError(f'to={to!r} is unknown; use "arrow", "pandas" or "polars"')
 
 
 def ordered(table: pa.Table, layout: Layout) -> pa.Table:
-    """The rows in the order of their layout; rows that are in order already come back uncopied."""
+    """Return the rows in the order of their layout; rows already in order are not copied."""
     keys = [_integers(table[name]) for name in layout.order if name in table.schema.names]
     if len(keys[0]) < 2 or _sorted(keys):
         return table
@@ -59,9 +59,9 @@ def _sorted(keys: Sequence[Ints]) -> bool:
 
 
 def named(table: pa.Table, instruments: Sequence[Instrument], columns: Sequence[str]) -> pa.Table:
-    """Rows with venue and symbol in place of instrument_id, which those of one instrument need not have.
+    """Replace instrument_id by venue and symbol; rows of one instrument need no instrument_id.
 
-    The dictionaries hold the instruments asked for, so that tables of several doors and parts are equal and add up.
+    The dictionaries hold the requested instruments, so that tables of all sources and parts are equal and concatenate.
     """
     venues = sorted({one.venue for one in instruments})
     symbols = sorted({one.symbol for one in instruments})
@@ -78,26 +78,26 @@ def named(table: pa.Table, instruments: Sequence[Instrument], columns: Sequence[
     return pa.table([*arrays, *(table[name] for name in columns)], schema=pa.schema(fields))
 
 
-def nothing(instruments: Sequence[Instrument], layout: Layout, columns: Sequence[str]) -> pa.Table:
-    """No rows, in the form of `named`."""
+def empty_table(instruments: Sequence[Instrument], layout: Layout, columns: Sequence[str]) -> pa.Table:
+    """Return a table without rows in the form of `named`."""
     return named(layout.schema.empty_table(), instruments, columns)
 
 
 def nanoseconds(column: pa.ChunkedArray) -> Ints:
-    """(n,) instants as ns since 1970. No null among them."""
+    """Return (n,) instants as ns since 1970, from a column without nulls."""
     found: Ints = _integers(column) * 1000
     return found
 
 
 def floats(column: pa.ChunkedArray) -> Floats:
-    """(n,) float64, NaN where null."""
+    """Return (n,) float64, NaN for null."""
     return np.asarray(column.to_numpy(), np.float64)
 
 
 def trades_of(table: pa.Table) -> Trades:
-    """Rows of trades as columns of the core. Of one instrument."""
+    """Return trade rows of one instrument as columns of the core."""
     if table.num_rows == 0:
-        return Trades.none()
+        return Trades.empty()
     side = pa.chunked_array([chunk.indices for chunk in table["aggressor"].chunks], pa.int8())
     signs = _SIGNS[pc.fill_null(side, len(_SIGNS) - 1).to_numpy()]
     return Trades(
@@ -111,21 +111,29 @@ def trades_of(table: pa.Table) -> Trades:
 
 
 def quotes_of(table: pa.Table) -> Quotes:
-    """Rows of quotes as columns of the core. Of one instrument; our clock stands in where the venue gives none."""
+    """Return quote rows of one instrument as columns of the core; ts_recv replaces a missing ts_event."""
     if table.num_rows == 0:
-        return Quotes.none()
+        return Quotes.empty()
+    (bid, bid_size), (ask, ask_size) = (_best(table, side) for side in ("bid", "ask"))
     return Quotes(
         ts_event=nanoseconds(pc.coalesce(table["ts_event"], table["ts_recv"])),
         ts_recv=nanoseconds(table["ts_recv"]),
-        bid=floats(table["bid"]),
-        bid_size=floats(table["bid_size"]),
-        ask=floats(table["ask"]),
-        ask_size=floats(table["ask_size"]),
+        bid=bid,
+        bid_size=bid_size,
+        ask=ask,
+        ask_size=ask_size,
     )
 
 
+def _best(table: pa.Table, side: str) -> tuple[Floats, Floats]:
+    """Return the prices and sizes of a side; NaN for an empty one, which older rows have as price 0."""
+    price, size = floats(table[side]), floats(table[f"{side}_size"])
+    empty = price == 0
+    return (np.where(empty, np.nan, price), np.where(empty, np.nan, size)) if empty.any() else (price, size)
+
+
 def table_of(columns: Mapping[str, object], types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Columns of the core as a table; NaN becomes null, ns become instants."""
+    """Return columns of the core as a table; NaN becomes null, ns become instants."""
     arrays = []
     for name, values in columns.items():
         kind = types.get(name, pa.float64())

@@ -1,4 +1,4 @@
-"""A day of real trades as a Source, for whoever has no tape yet: XRP/ETH of 2019-10-11 from the sample data."""
+"""A day of real trades as a Source, for use without a recording: XRP/ETH of 2019-10-11 from the sample data."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,12 +25,12 @@ class SampleSource:
 
     @contextmanager
     def reading(self) -> Iterator["SampleReader"]:
-        """Its trades; each was received the moment it happened, since the file knows one clock only."""
+        """Open the trades; ts_recv equals ts_event, because the file has one clock only."""
         yield SampleReader(self.folder / FILE)
 
 
 class SampleReader:
-    """A Reader of one instrument's trades."""
+    """Read the trades of one instrument."""
 
     in_order = True
 
@@ -51,37 +51,37 @@ class SampleReader:
         self._trades = table.sort_by([("ts_event", "ascending"), ("trade_id", "ascending")])
 
     def venues(self) -> list[str]:
-        """The one there is."""
+        """Return the only venue."""
         return [VENUE]
 
     def recorded_until(self, venue: str) -> datetime | None:
-        """The last trade."""
+        """Return the time of the last trade."""
         last: datetime = self._trades["ts_event"][-1].as_py()
         return last if venue == VENUE else None
 
     def instruments(self, venue: str, symbols: Sequence[str] | None = None) -> list[Instrument]:
-        """The one there is."""
+        """Return the only instrument."""
         if venue != VENUE or (symbols is not None and SYMBOL not in symbols):
             return []
         return [Instrument(1, VENUE, SYMBOL, self._trades["ts_event"][0].as_py())]
 
     def unrecorded(self, venue: str, span: Range) -> list[Unrecorded]:
-        """What lies after the last trade."""
+        """Return the time after the last trade."""
         until = self.recorded_until(venue)
         if until is None or until + US >= span.end:
             return []
         return [Unrecorded(until, None, "after the latest trade of the file")]
 
     def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
-        """None: the exchange's own candles of the day equal the bars of these trades."""
+        """Return no gap: the exchange's own candles of the day equal the bars of these trades."""
         return GAP.empty_table()
 
     def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
-        """The stretches of the table."""
+        """Return the stretches of the table."""
         return span.pieces(layout.stretch)
 
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
-        """Trades; there are no quotes and no books."""
+        """Return trades; the file has no quotes and no books."""
         if layout.name != "trade" or not whose:
             return pa.schema([layout.schema.field(name) for name in columns]).empty_table()
         at = self._trades["ts_event"]

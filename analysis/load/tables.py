@@ -1,4 +1,4 @@
-"""The stored tables as Arrow sees them: columns, clock, order. The same through every door."""
+"""Arrow schemas of the stored tables: columns, clock and order, the same for every source."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ SYMBOL = pa.dictionary(pa.int32(), pa.string())
 CODE = pa.dictionary(pa.int8(), pa.string())
 
 WORDS = {"aggressor": pa.array(["b", "s"]), "kind": pa.array(["s", "d"])}
-"""Columns of type CODE, and all that they say: the database checks it."""
+"""Columns of type CODE and their allowed values, which the database checks too."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Layout:
     Attributes:
         schema: Stored columns, instrument_id first. A book side is flat: price, size, price, size, ...
         clock: Column that bounds a range and names the day of a row.
-        order: Columns rows are sorted by; rows equal in all of them keep the order in which they were stored.
-        stretch: How much is read at a time.
+        order: Sort columns; rows equal in all of them keep their storage order.
+        stretch: Length of one read.
     """
 
     name: Channel
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a frame has besides venue and symbol."""
+        """Return the columns of a frame besides venue and symbol."""
         return tuple(name for name in self.schema.names if name != "instrument_id")
 
 
@@ -78,8 +78,8 @@ _BOOK = {
 }
 _BY_RECEIPT = ("ts_recv", "session_id", "frame_seq", "instrument_id")
 
-# A day of trades is one partition and has no index by time: it is read at once. Quotes and books are many more, and
-# have one: an hour at a time keeps memory small.
+# A day of trades is one partition without an index by time, so it is read at once. Quotes and books are more numerous
+# and have such an index; short reads keep memory small.
 TRADE = Layout("trade", pa.schema(_TRADE), "ts_event", ("ts_event", "trade_id", "instrument_id"), timedelta(days=1))
 QUOTE = Layout("quote", pa.schema(_QUOTE), "ts_recv", _BY_RECEIPT, timedelta(hours=6))
 BOOK = Layout("book", pa.schema(_BOOK), "ts_recv", _BY_RECEIPT, timedelta(hours=1))
@@ -107,12 +107,12 @@ GAP = pa.schema(
 
 
 def coded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column of WORDS, from its text; the dictionary is the same in every table."""
+    """Return a column of WORDS from its text; the dictionary is the same in every table."""
     words = WORDS[name]
     codes = pc.index_in(column, words).cast(pa.int8())
     return of_codes(codes, name)
 
 
 def of_codes(codes: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column of WORDS, from places in its dictionary."""
+    """Return a column of WORDS from indices into its dictionary."""
     return pa.chunked_array([pa.DictionaryArray.from_arrays(chunk, WORDS[name]) for chunk in codes.chunks], CODE)

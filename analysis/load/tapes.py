@@ -1,10 +1,11 @@
-"""Tapes, as features read them: everything stored of an instrument, with both clocks and every outage.
+"""Build tapes for features: everything stored of an instrument, with both clocks and every outage.
 
-Features know what was known: so outages are by our clock, and healed ones are among them. Whether a window has too
-much of an outage is for each feature to say, so nothing is refused here.
+Features see what was known at the time, so outages are measured by receipt and include healed ones. Each feature
+decides whether its window has too much of an outage, so gaps do not raise here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -12,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.arrays import Depths, Gaps, Quotes, Trades
-from analysis.features.moment import Arrivals, Tape
-from analysis.load import holes
-from analysis.load.depth import books_at, depths
+from analysis.features.point_in_time import ReceiptIndex, Tape
+from analysis.load import missing_ranges
+from analysis.load.book_builder import books_at, depths
 from analysis.load.frames import nanoseconds, quotes_of, trades_of
 from analysis.load.rows import ordered_rows
-from analysis.load.source import US, Instrument, Range, Reader
+from analysis.load.source import US, Instrument, Range, Reader, to_ns
 from analysis.load.tables import BOOK, QUOTE, TRADE, Channel
-from analysis.snapshots.view import Fills, MarketBook, MarketTape, Mids, turned_to_yes
-from recorder.instruments import stable_hash64
+from analysis.prediction_markets.view import Fills, MarketBook, MarketTape, Mids, converted_to_yes
+from recorder.identity import stable_hash64
 
 _LAYOUTS = {layout.name: layout for layout in (TRADE, QUOTE, BOOK)}
 _TRADE_COLUMNS = ("ts_event", "ts_recv", "trade_id", "price", "size", "aggressor")
@@ -29,31 +30,31 @@ _BOOK_COLUMNS = ("ts_event", "ts_recv", "session_id", "kind", "bids", "asks")
 
 
 def outages(reader: Reader, one: Instrument, channels: Sequence[Channel], span: Range) -> Gaps:
-    """When a channel of an instrument was not recorded, by our clock: gaps in any state, and time before and after."""
+    """Return when a channel was not recorded, by receipt: gaps in any state, and time outside the recording."""
     found = reader.gaps([one], span)
     declared = found.filter(pc.is_in(found["channel"], pa.array(list(channels))))
-    absent = holes.missing(reader, [one], channels[0], span)
-    absent = absent.filter(pc.equal(absent["state"], holes.UNRECORDED))
-    return holes.outages(pa.concat_tables([declared, absent])).merged()
+    absent = missing_ranges.find(reader, [one], channels[0], span)
+    absent = absent.filter(pc.equal(absent["state"], missing_ranges.UNRECORDED))
+    return missing_ranges.spans_by_receipt(pa.concat_tables([declared, absent])).merged()
 
 
 def rows_of(reader: Reader, one: Instrument, channel: Channel, span: Range, columns: Sequence[str]) -> list[pa.Table]:
-    """The rows of one channel, in order."""
+    """Return the rows of one channel, in order."""
     return list(ordered_rows(reader, _LAYOUTS[channel], [one], span, columns))
 
 
 def trades(reader: Reader, one: Instrument, span: Range) -> Trades:
-    """Trades of an instrument."""
-    return Trades.none().then(*(trades_of(table) for table in rows_of(reader, one, "trade", span, _TRADE_COLUMNS)))
+    """Return the trades of an instrument."""
+    return Trades.empty().then(*(trades_of(table) for table in rows_of(reader, one, "trade", span, _TRADE_COLUMNS)))
 
 
 def quotes(reader: Reader, one: Instrument, span: Range) -> Quotes:
-    """Quotes of an instrument."""
-    return Quotes.none().then(*(quotes_of(table) for table in rows_of(reader, one, "quote", span, _QUOTE_COLUMNS)))
+    """Return the quotes of an instrument."""
+    return Quotes.empty().then(*(quotes_of(table) for table in rows_of(reader, one, "quote", span, _QUOTE_COLUMNS)))
 
 
 def book_levels(reader: Reader, one: Instrument, span: Range, levels: int) -> Depths:
-    """Top levels of the book of an instrument, from the first snapshot in the range on."""
+    """Return the top levels of an instrument's book, from the first snapshot in the range on."""
     tables = ordered_rows(reader, BOOK, [one], span, _BOOK_COLUMNS)
     return depths(tables, levels, outages(reader, one, ["book"], span))
 
@@ -69,67 +70,86 @@ def tape(
     leader: Instrument | None = None,
     levels: int = 10,
 ) -> Tape:
-    """The tape of an instrument for features in a range.
+    """Return the tape of an instrument for features in a range.
 
     Args:
-        reader: Where from.
+        reader: Open source.
         one: The instrument.
-        span: Of the decision times.
-        warmup: How long before it trades are read.
+        span: Range of the decision times.
+        warmup: How long before the range trades are read.
         book_warmup: The same for quotes and books; a book is known from its first snapshot on.
         others: The same instrument on other venues.
-        leader: The venue whose moves come first.
-        levels: Of the book.
+        leader: The venue that tends to move first.
+        levels: Levels of each side of the book.
     """
     early, late = Range(span.start - warmup, span.end), Range(span.start - book_warmup, span.end)
     found = trades(reader, one, early), quotes(reader, one, late), book_levels(reader, one, late, levels)
     held: list[Channel] = [name for name, rows in zip(_LAYOUTS, found, strict=True) if len(rows)]
     return Tape(
-        Arrivals(found[0]),
-        Arrivals(found[1]),
-        Arrivals(found[2]),
-        # A channel that gave nothing has null features anyway; its outage must not null those of the others.
+        ReceiptIndex(found[0]),
+        ReceiptIndex(found[1]),
+        ReceiptIndex(found[2]),
+        # An empty channel has null features anyway; its outage must not null the features of the others.
         outages(reader, one, held or ["trade"], early),
-        others=[Arrivals(quotes(reader, other, late)) for other in others],
-        leader=None if leader is None else Arrivals(quotes(reader, leader, late)),
+        others=[ReceiptIndex(quotes(reader, other, late)) for other in others],
+        leader=None if leader is None else ReceiptIndex(quotes(reader, leader, late)),
     )
 
 
 def market_tape(
     reader: Reader, yes: Instrument, no: Instrument | None, span: Range, *, warmup: timedelta, interval: timedelta
 ) -> MarketTape:
-    """What the stream of a prediction market told: its book and mid at every interval, its fills, its changes.
+    """Return what the stream of a prediction market sent: its book and mid at every interval, its fills, its changes.
 
-    What polls tell (listings, events, wallets) is not on the tape: the features of it are null.
+    Features of the listing and of the event are null: they come from REST polls (`market_tapes`).
 
     Args:
-        reader: Where from.
+        reader: Open source.
         yes: Token of outcome 0.
-        no: Token of outcome 1, whose trades are turned to YES; None leaves them out.
-        span: Of the snapshots.
-        warmup: How long before it is read; windows that reach further back are null.
-        interval: Between two books.
+        no: Token of outcome 1, whose trades are converted to YES; None leaves them out.
+        span: Range of the snapshots.
+        warmup: How long before the range rows are read; longer windows are null.
+        interval: Time between two books.
     """
     early = Range(span.start - warmup, span.end)
-    begin, step = holes.nanoseconds(early.start), interval // US * 1000
-    at = np.arange(-(-begin // step) * step, holes.nanoseconds(early.end), step, dtype=np.int64)
+    begin, step = early.start_ns, interval // US * 1000
+    at = np.arange(-(-begin // step) * step, early.end_ns, step, dtype=np.int64)
     tables = rows_of(reader, yes, "book", early, _BOOK_COLUMNS)
     books = books_at(tables, at, outages(reader, yes, ["book"], early))
+    found = flow(reader, yes, no, early, book_tables=tables)
+    return replace(found, books=books, mids=ReceiptIndex(_mids(books)), interval_ns=step)
+
+
+def flow(
+    reader: Reader,
+    yes: Instrument,
+    no: Instrument | None,
+    span: Range,
+    *,
+    book_tables: Sequence[pa.Table] | None = None,
+) -> MarketTape:
+    """Return the trades of both tokens and the changes of the book that the stream sent, without the books.
+
+    Args:
+        reader: Open source.
+        yes: Token of outcome 0.
+        no: Token of outcome 1; None leaves its trades out.
+        span: Range of receipt.
+        book_tables: Book messages of outcome 0 in the range, where they have been read already.
+    """
+    tables = rows_of(reader, yes, "book", span, ("ts_recv", "kind")) if book_tables is None else book_tables
     changes = [nanoseconds(table.filter(pc.equal(table["kind"], "d"))["ts_recv"]) for table in tables]
-    fills = [_fills(reader, one, early, on_no=one is not yes) for one in (yes, no) if one is not None]
+    fills = [_fills(reader, one, span, on_no=one is not yes) for one in (yes, no) if one is not None]
     return MarketTape(
-        books=books,
-        fills=Arrivals(Fills.none().then(*fills)),
+        fills=ReceiptIndex(Fills.empty().then(*fills)),
         book_changes=np.concatenate([np.zeros(0, np.int64), *changes]),
-        mids=Arrivals(_mids(books)),
-        gaps=outages(reader, yes, ["trade", "book"], early),
-        subscribed_ns=max(begin, holes.nanoseconds(yes.first_seen)),
-        interval_ns=step,
+        gaps=outages(reader, yes, ["trade", "book"], span),
+        subscribed_ns=max(span.start_ns, to_ns(yes.first_seen)),
     )
 
 
 def _mids(books: Sequence[MarketBook]) -> Mids:
-    """Middle of each book that has two sides."""
+    """Return the middle of each book that has two sides."""
     both = [book for book in books if len(book.bid) and len(book.ask)]
     at = np.array([book.ts_recv for book in both], np.int64)
     return Mids(at, at, np.array([(book.bid[0] + book.ask[0]) / 2 for book in both], np.float64))
@@ -139,10 +159,10 @@ def _fills(reader: Reader, one: Instrument, span: Range, *, on_no: bool) -> Fill
     parts = []
     for table in rows_of(reader, one, "trade", span, (*_TRADE_COLUMNS, "venue_trade_id")):
         rows = trades_of(table)
-        # A print without a hash of its transaction is one of its own.
+        # A print without a transaction hash counts as a transaction of its own.
         text = pc.coalesce(table["venue_trade_id"], table["trade_id"].cast(pa.string()))
         transaction = np.array([stable_hash64(word) for word in text.to_pylist()], np.int64)
         wallet = np.full(len(rows), -1)
         fills = Fills(rows.ts_event, rows.ts_recv, rows.price, rows.size, rows.side, transaction, wallet)
-        parts.append(turned_to_yes(fills, np.full(len(rows), on_no)))
-    return Fills.none().then(*parts)
+        parts.append(converted_to_yes(fills, np.full(len(rows), on_no)))
+    return Fills.empty().then(*parts)

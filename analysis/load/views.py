@@ -1,4 +1,4 @@
-"""What was known at each instant of a regular grid: the last quote, trade and book received by then."""
+"""Views of a regular grid: the last quote, trade and book received by each instant."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from analysis.arrays import Bools, Depths, Floats, Gaps, Ints, Quotes, Received, Trades
-from analysis.features.moment import Arrivals
-from analysis.load import holes, tapes
+from analysis.features.point_in_time import ReceiptIndex
+from analysis.load import tapes
 from analysis.load.frames import named, table_of
 from analysis.load.rows import IN_GAP
 from analysis.load.source import US, Instrument, Range, Reader
@@ -20,11 +20,11 @@ _SIDES = np.array([np.nan, 1.0, -1.0])
 
 
 def grid(span: Range, every: timedelta) -> Ints:
-    """(n,) instants from the start of a range, ns."""
+    """Return (n,) instants from the start of a range, ns."""
     step = every // US * 1000
     if step <= 0:
         raise ValueError("the step of a grid must be positive")
-    return np.arange(holes.nanoseconds(span.start), holes.nanoseconds(span.end), step, dtype=np.int64)
+    return np.arange(span.start_ns, span.end_ns, step, dtype=np.int64)
 
 
 def view(
@@ -37,10 +37,10 @@ def view(
     levels: int,
     warmup: timedelta,
 ) -> tuple[Columns, Bools]:
-    """Columns of an instrument at each instant, and whether the instant lies in a hole of one of the channels.
+    """Return columns of an instrument at each instant, and whether the instant lies in a missing range of a channel.
 
-    A value is null where nothing was received since `warmup` before the range, and where an outage began after it was
-    received: what stood then may not stand any more.
+    A value is null where nothing was received since `warmup` before the range, and where an outage began after its
+    receipt, because it may have changed since.
     """
     early = Range(span.start - warmup, span.end)
     columns: dict[str, Floats] = {}
@@ -58,7 +58,7 @@ def view(
 
 
 def table(found: Mapping[Instrument, tuple[Columns, Bools]], at: Ints, *, mask: bool) -> pa.Table:
-    """Views of several instruments as one table by (ts, symbol)."""
+    """Return views of several instruments as one table, by (ts, symbol)."""
     tables = []
     for one, (columns, hidden) in found.items():
         keys = {"instrument_id": np.full(len(at), one.instrument_id), "ts": at}
@@ -71,29 +71,29 @@ def table(found: Mapping[Instrument, tuple[Columns, Bools]], at: Ints, *, mask: 
 
 
 def _standing(rows: Received, at: Ints, gaps: Gaps) -> tuple[Ints, Bools, Floats]:
-    """(n,) position of the row received last, whether it still stands, and its age in s."""
+    """Return (n,) the position of the row received last, whether it is still valid, and its age in s."""
     last = np.searchsorted(rows.ts_recv, at, side="right") - 1
     since = np.append(rows.ts_recv, 0)[last]
     stands = (last >= 0) & (gaps.missing(since, at + 1) == 0)
     return last, stands, np.where(stands, (at - since) / 1e9, np.nan)
 
 
-def _taken(values: Floats, last: Ints, stands: Bools) -> Floats:
+def _valid(values: Floats, last: Ints, stands: Bools) -> Floats:
     return np.where(stands, np.append(values, np.nan)[last], np.nan)
 
 
 def _quotes(rows: Quotes, at: Ints, gaps: Gaps) -> Columns:
     last, stands, age = _standing(rows, at, gaps)
     names = ("bid", "bid_size", "ask", "ask_size")
-    return {**{name: _taken(getattr(rows, name), last, stands) for name in names}, "quote_age_s": age}
+    return {**{name: _valid(getattr(rows, name), last, stands) for name in names}, "quote_age_s": age}
 
 
 def _trades(found: Trades, at: Ints, gaps: Gaps) -> Columns:
-    rows = Arrivals(found).rows
+    rows = ReceiptIndex(found).rows
     last, stands, age = _standing(rows, at, gaps)
     side = _SIDES[rows.side]
     values = {"last_price": rows.price, "last_size": rows.size, "last_side": side}
-    return {**{name: _taken(column, last, stands) for name, column in values.items()}, "trade_age_s": age}
+    return {**{name: _valid(column, last, stands) for name, column in values.items()}, "trade_age_s": age}
 
 
 def _book(rows: Depths, at: Ints, gaps: Gaps, levels: int) -> Columns:
@@ -101,5 +101,5 @@ def _book(rows: Depths, at: Ints, gaps: Gaps, levels: int) -> Columns:
     columns: dict[str, Floats] = {}
     for name in ("bid", "bid_size", "ask", "ask_size"):
         for level in range(levels):
-            columns[f"{name}_{level + 1}"] = _taken(getattr(rows, name)[:, level], last, stands)
+            columns[f"{name}_{level + 1}"] = _valid(getattr(rows, name)[:, level], last, stands)
     return {**columns, "book_age_s": age}

@@ -1,4 +1,4 @@
-"""The same training on Dask workers: features stay where the parts are read, a few numbers a row come to the caller."""
+"""Training on Dask workers: features stay on the workers, and a few numbers for each row come to the caller."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +24,13 @@ from analysis.models.boost import Params, corrections, logit, upto_best, weighte
 from recorder.errors import ConfigError
 
 MEMORY = "2GiB"
-"""Of a worker of our own."""
+"""Memory limit of a worker started by us."""
 
 _LABEL, _WEIGHT, _MARGIN = "row.label", "row.weight", "row.margin"
 
 
-class Cluster:
-    """An Engine whose rows are parts read by Dask workers. All workers must see the files."""
+class DaskEngine:
+    """An Engine whose rows are parts read by Dask workers; all workers must see the files."""
 
     def __init__(self, client: Client, parts: Parts, names: list[str]) -> None:
         self._client, self._parts, self._names = client, parts, names
@@ -40,7 +40,7 @@ class Cluster:
     def boost(
         self, train: Ints, stop: Ints | None, params: Params, rounds: int, seed: int, classes: tuple[float, float]
     ) -> tuple[xgb.Booster, int]:
-        """See `analysis.models.boost.Engine`."""
+        """Implement `analysis.models.boost.Engine`."""
         matrix = self._matrix(train, classes)
         evals = [] if stop is None else [(self._matrix(stop, classes), "stop")]
         answer = dxgb.train(
@@ -51,14 +51,14 @@ class Cluster:
             evals=evals,
             early_stopping_rounds=params.patience if evals else None,
             verbose_eval=False,
-            # The workers find each other through a tracker; of workers on this machine it listens here alone.
+            # Workers find each other through a tracker; for workers on this machine it listens on loopback only.
             coll_cfg=collective.Config(tracker_host_ip="127.0.0.1") if self._loopback else None,
         )
         booster = answer["booster"]
         return upto_best(booster) if evals else (booster, rounds)
 
     def corrections(self, booster: xgb.Booster, rows: Ints) -> Floats:
-        """See `analysis.models.boost.Engine`."""
+        """Implement `analysis.models.boost.Engine`."""
         chosen = self._chosen(rows)
         work = [
             dask.delayed(_correct)(str(file), mask, self._names, booster)  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ class Cluster:
         )
 
     def _chosen(self, rows: Ints) -> list[tuple[Path, Bools]]:
-        """The parts that have some of the rows, each with its mask."""
+        """Return the parts that hold some of the rows, each with its mask."""
         mask = np.zeros(sum(self._parts.lengths), np.bool_)
         mask[rows] = True
         pairs = zip(self._parts.files, self._parts.masks(mask), strict=True)
@@ -96,7 +96,7 @@ class Cluster:
 
 
 def load_part(file: str, mask: Bools, *, names: list[str], classes: tuple[float, float]) -> pd.DataFrame:
-    """Some rows of a part: features, label, and the margin and weight to train on."""
+    """Return some rows of a part: features, label, and the margin and weight to train on."""
     table = _rows(file, mask, [*names, "row.label", "row.market", "row.weight"])
     label, market, weight = (table.column(name).to_numpy() for name in ("row.label", "row.market", "row.weight"))
     margin, heavy = weighted(label, logit(market), weight, classes)
@@ -114,24 +114,24 @@ def _rows(file: str, mask: Bools, columns: list[str]) -> pa.Table:
 
 
 @contextmanager
-def engine(cluster: str, rows: Dataset, parts: Parts | None) -> Iterator[Cluster]:
-    """An engine on a cluster.
+def engine(cluster: str, rows: Dataset, parts: Parts | None) -> Iterator[DaskEngine]:
+    """Yield an engine on a cluster.
 
     Args:
         cluster: "local", or tcp://host:port of a scheduler.
         rows: The frame, or its keys.
-        parts: Where its features are; written to a temporary folder of this machine unless given.
+        parts: Files with its features; without them, written to a temporary folder of this machine.
     """
     with TemporaryDirectory(prefix="tapedeck-parts-") as scratch, workers(cluster) as client:
-        yield Cluster(client, parts or write(rows, Path(scratch)), list(rows.definitions))
+        yield DaskEngine(client, parts or write(rows, Path(scratch)), list(rows.definitions))
 
 
 @contextmanager
 def workers(cluster: str) -> Iterator[Client]:
-    """Dask workers. Dask itself listens on loopback alone; XGBoost, while it trains, on a port of every interface.
+    """Yield a client of Dask workers; Dask listens on loopback, XGBoost while training on every interface.
 
     Args:
-        cluster: "local" for a process of our own, which above MEMORY spills to disk, or tcp://host:port of a scheduler.
+        cluster: "local" starts one process, which spills to disk above MEMORY; or tcp://host:port of a scheduler.
 
     Raises:
         ConfigError: No scheduler answers there.

@@ -1,4 +1,4 @@
-"""Fitting: out-of-fold trees, the share of them that has earned its place, calibration, and the trees of all rows."""
+"""Fitting: out-of-fold trees, their accepted shrinkage, the calibration, and the final trees of all rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,38 +7,46 @@ import numpy as np
 import xgboost as xgb
 
 from analysis.arrays import Floats, Ints
-from analysis.models.accept import Calibration, Verdict, cross_fitted, fit_calibration, fit_share, judge, log_losses
+from analysis.models.acceptance import (
+    AcceptanceResult,
+    Calibration,
+    acceptance_test,
+    cross_fitted,
+    fit_calibration,
+    fit_shrinkage,
+    log_losses,
+)
 from analysis.models.boost import Engine, Keys, Params, no_trees
 from analysis.splits import Spans, Split, combinatorial, require_purged, time_ordered
 
 FOLDS = 5
 STOP_SHARE = 0.2
-LEAST_ROWS = 30
-"""With fewer rows, or fewer than ten of a class's weight, nothing is learned."""
+MIN_ROWS = 30
+"""With fewer rows, or fewer than five of one class, no trees are trained."""
 
 Step = Callable[[str], None]
-"""Told of each piece of work done, for a progress bar."""
+"""Called with the name of each finished piece of work, for a progress bar."""
 
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """Predictions for training rows by trees that did not see them, their time or their event."""
+    """Corrections of training rows by trees that were not trained on them, their time or their event."""
 
-    rows: Ints  # (m,) positions of rows that have one
-    fold: Ints  # (m,)
+    rows: Ints  # (m,) positions of rows with a correction
+    fold: Ints  # (m,) number of the fold
     correction: Floats  # (m,) what the trees add to the log odds
-    rounds: int  # median number of trees; 0 where no fold could be trained
+    rounds: int  # median number of trees; 0 when no fold could be trained
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Trees with what was decided about them."""
+    """Trees with the decisions about them."""
 
     booster: xgb.Booster
-    share: float  # of the trees' correction that is used; 0 leaves the baseline alone
+    shrinkage: float  # factor of the trees' correction; 0 leaves the baseline unchanged
     calibration: Calibration
-    trees: Verdict
-    calibrating: Verdict
+    trees_test: AcceptanceResult
+    calibration_test: AcceptanceResult
     rounds: int
     out_of_fold: OutOfFold
 
@@ -54,17 +62,17 @@ def cross_validate(
     embargo_ns: int,
     step: Step,
 ) -> OutOfFold:
-    """Purged cross-validation of the training rows; each fold stops early by rows of its own training part.
+    """Cross-validate the training rows with purged folds; each fold stops early by its own training rows.
 
     Args:
         engine: Holds the features of all rows.
-        keys: Of all rows.
-        spans: Of all rows.
+        keys: Keys of all rows.
+        spans: Spans of all rows.
         train: Positions of the rows to use.
-        params: How trees are grown.
-        seed: Of the trees.
-        embargo_ns: Around each test fold.
-        step: Told of each fold.
+        params: Parameters of tree growth.
+        seed: Seed of the trees.
+        embargo_ns: Embargo around each test fold.
+        step: Called after each fold.
     """
     rows: list[Ints] = []
     folds: list[Ints] = []
@@ -103,71 +111,75 @@ def fit(
     *,
     seed: int,
     embargo_ns: int = 0,
-    looks: int = 1,
+    n_trials: int = 1,
     step: Step = lambda _: None,
 ) -> Fit:
     """Train on a split's training rows.
 
-    The trees' correction is used as far as it has improved purged out-of-fold forecasts beyond chance, and the
-    calibration likewise; otherwise the baseline stands.
+    The correction of the trees is used only when it improved purged out-of-fold forecasts by more than chance, and the
+    same holds for the calibration; otherwise the baseline stays unchanged.
 
     Args:
         engine: Holds the features of all rows.
-        keys: Of all rows.
-        spans: Of all rows.
-        split: What trains, and what is tested elsewhere.
-        params: How trees are grown.
-        names: Features, in the engine's order.
-        seed: Of the trees.
-        embargo_ns: Around each test part.
-        looks: How many parameter sets were tried on these rows.
-        step: Told of each piece of work.
+        keys: Keys of all rows.
+        spans: Spans of all rows.
+        split: Training rows, and rows that are tested elsewhere.
+        params: Parameters of tree growth.
+        names: Features, in the order of the engine.
+        seed: Seed of the trees.
+        embargo_ns: Embargo around each test part.
+        n_trials: Number of parameter sets that were tried on these rows.
+        step: Called after each piece of work.
 
     Raises:
-        LeakError: Training rows overlap test rows in time or share their events.
+        LeakError: Training rows overlap test rows in time or belong to the same events.
     """
     require_purged(spans, split, embargo_ns)
     fold = cross_validate(engine, keys, spans, split.train, params, seed=seed, embargo_ns=embargo_ns, step=step)
-    share, calibration, trees, calibrating = accept(keys, spans, fold, looks)
+    shrinkage, calibration, trees_test, calibration_test = fit_correction(keys, spans, fold, n_trials)
     booster, rounds = no_trees(names, seed), 0
-    if share > 0:
+    if shrinkage > 0:
         classes = keys.class_weights(split.train, params.balanced)
         booster, rounds = engine.boost(split.train, None, params, fold.rounds, seed, classes)
     step("all rows")
-    return Fit(booster, share, calibration, trees, calibrating, rounds, fold)
+    return Fit(booster, shrinkage, calibration, trees_test, calibration_test, rounds, fold)
 
 
-def accept(keys: Keys, spans: Spans, fold: OutOfFold, looks: int = 1) -> tuple[float, Calibration, Verdict, Verdict]:
-    """(share of the trees, calibration, verdict on each), by cross-fitting over the folds."""
+def fit_correction(
+    keys: Keys, spans: Spans, fold: OutOfFold, n_trials: int = 1
+) -> tuple[float, Calibration, AcceptanceResult, AcceptanceResult]:
+    """Return (shrinkage, calibration, test of the trees, test of the calibration), cross-fitted over folds."""
     rows = fold.rows
     label, margin, weight = keys.label[rows], keys.margin[rows], keys.weight[rows]
     event = rows if spans.event is None else spans.event[rows]
     if len(np.unique(fold.fold)) < 2:
-        refused = Verdict(False, 0.0, 0.0, judge(label, margin, margin, weight, event, looks).needed)
+        refused = AcceptanceResult(
+            False, 0.0, 0.0, acceptance_test(label, margin, margin, weight, event, n_trials).required_z
+        )
         return 0.0, Calibration(), refused, refused
 
     def with_trees(fitting: Ints, applied: Ints) -> Floats:
-        share = fit_share(label[fitting], margin[fitting], fold.correction[fitting], weight[fitting])
-        return np.asarray(margin[applied] + share * fold.correction[applied], np.float64)
+        shrinkage = fit_shrinkage(label[fitting], margin[fitting], fold.correction[fitting], weight[fitting])
+        return np.asarray(margin[applied] + shrinkage * fold.correction[applied], np.float64)
 
     corrected = cross_fitted(fold.fold, with_trees)
-    trees = judge(label, margin, corrected, weight, event, looks)
-    share = fit_share(label, margin, fold.correction, weight) if trees.taken else 0.0
-    stands = margin + share * fold.correction
-    before = corrected if share > 0 else margin
+    trees_test = acceptance_test(label, margin, corrected, weight, event, n_trials)
+    shrinkage = fit_shrinkage(label, margin, fold.correction, weight) if trees_test.accepted else 0.0
+    stands = margin + shrinkage * fold.correction
+    before = corrected if shrinkage > 0 else margin
 
     def calibrated(fitting: Ints, applied: Ints) -> Floats:
         return fit_calibration(label[fitting], before[fitting], weight[fitting])(before[applied])
 
-    calibrating = judge(label, before, cross_fitted(fold.fold, calibrated), weight, event, looks)
-    calibration = fit_calibration(label, stands, weight) if calibrating.taken else Calibration()
-    if share == 0.0:
-        trees = replace(trees, taken=False)
-    return share, calibration, trees, calibrating
+    calibration_test = acceptance_test(label, before, cross_fitted(fold.fold, calibrated), weight, event, n_trials)
+    calibration = fit_calibration(label, stands, weight) if calibration_test.accepted else Calibration()
+    if shrinkage == 0.0:
+        trees_test = replace(trees_test, accepted=False)
+    return shrinkage, calibration, trees_test, calibration_test
 
 
 def out_of_fold_loss(keys: Keys, fold: OutOfFold) -> float:
-    """Mean log loss of the trees' whole correction, what a search makes small; infinite where nothing was trained."""
+    """Return the mean log loss of the unshrunk correction; infinite when nothing was trained."""
     if not len(fold.rows):
         return float("inf")
     losses = log_losses(keys.label[fold.rows], keys.margin[fold.rows] + fold.correction)
@@ -183,4 +195,4 @@ def _folds(spans: Spans, embargo_ns: int) -> list[Split]:
 
 def _enough(keys: Keys, rows: Ints) -> bool:
     ones = int(keys.label[rows].sum())
-    return len(rows) >= LEAST_ROWS and min(ones, len(rows) - ones) >= 5
+    return len(rows) >= MIN_ROWS and min(ones, len(rows) - ones) >= 5

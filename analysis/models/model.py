@@ -1,4 +1,4 @@
-"""A model: trees that correct a baseline as far as they have earned it, and all that is to be known of their making."""
+"""A model: trees that correct a baseline, with the metadata needed to reproduce it."""
 
 import hashlib
 import platform
@@ -17,50 +17,50 @@ import recorder
 from analysis.arrays import Floats
 from analysis.datasets.frame import Dataset
 from analysis.errors import ModelError
-from analysis.models.accept import Calibration, Verdict
+from analysis.models.acceptance import AcceptanceResult, Calibration
 from analysis.models.boost import Params, contributions, corrections, expit, logit
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model says of itself; it is written to JSON as it stands."""
+class ModelMetadata:
+    """Metadata of a model, stored as JSON."""
 
     name: str
-    version: str  # UTC time of its making and the begin of the hash of its trees
+    version: str  # UTC time of training and the first digits of the hash of the trees
     created: str  # ISO 8601, UTC
     dataset: str
-    baseline: str  # what is corrected
+    baseline: str  # the forecast that is corrected
     features: Mapping[str, str]  # column -> hash of its definition
     params: Params
-    rounds: int  # trees in it
-    share: float  # of their correction that is used, 0 to 1
+    rounds: int  # number of trees
+    shrinkage: float  # factor of the trees' correction, 0 to 1
     calibration: Calibration
-    trees: Verdict
-    calibrating: Verdict
-    trials: int  # parameter sets that were tried
+    trees_test: AcceptanceResult
+    calibration_test: AcceptanceResult
+    n_trials: int  # parameter sets that were tried
     seed: int
     embargo_ns: int
     rows: int
     markets: int
-    base_rate: float | None  # None where there were no rows
+    base_rate: float | None  # None without rows
     horizons: tuple[str, ...]
     first_decision_ns: int  # of the training rows
-    last_label_ns: int  # of the training rows: what was decided before may not be tested on
-    events: tuple[str, ...]  # of the training rows: what belongs to one may not be tested on
+    last_label_ns: int  # of the training rows; rows decided earlier must not be tested
+    events: tuple[str, ...]  # of the training rows; their rows must not be tested
     sources: Mapping[str, str]  # data file -> SHA-256
     code: str  # version of the package and hash of the sources of analysis
     packages: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
-        """For `json.dumps`."""
+        """Return the metadata for `json.dumps`."""
         return asdict(self)
 
     @classmethod
-    def of_json(cls, values: Mapping[str, Any]) -> "Facts":
-        """The way back.
+    def of_json(cls, values: Mapping[str, Any]) -> "ModelMetadata":
+        """Return metadata from its JSON form.
 
         Raises:
-            ModelError: They are not the facts of a model of this version.
+            ModelError: The values are not those of a model of this version.
         """
         try:
             return cls(
@@ -68,38 +68,38 @@ class Facts:
                     **values,
                     "params": Params(**values["params"]),
                     "calibration": Calibration(**values["calibration"]),
-                    "trees": Verdict(**values["trees"]),
-                    "calibrating": Verdict(**values["calibrating"]),
+                    "trees_test": AcceptanceResult(**values["trees_test"]),
+                    "calibration_test": AcceptanceResult(**values["calibration_test"]),
                     "horizons": tuple(values["horizons"]),
                     "events": tuple(values["events"]),
                 }
             )
         except (KeyError, TypeError) as error:
-            raise ModelError(f"model.json is not that of a model this version can read: {error}") from error
+            raise ModelError(f"this version cannot read model.json: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Trees and facts."""
+    """Trees and their metadata."""
 
-    facts: Facts
+    metadata: ModelMetadata
     booster: xgb.Booster
 
     @property
     def names(self) -> list[str]:
-        """Its features, in its order."""
-        return list(self.facts.features)
+        """Return the features in the order of the trees."""
+        return list(self.metadata.features)
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it corrects nothing."""
-        return not self.facts.rounds and self.facts.calibration == Calibration()
+        """Return whether the model corrects nothing."""
+        return not self.metadata.rounds and self.metadata.calibration == Calibration()
 
     def predict(self, rows: Dataset) -> Floats:
-        """(n,) probability of 1.
+        """Return (n,) the probability of 1.
 
         Raises:
-            ModelError: The rows' features are not those it was trained on.
+            ModelError: The features of the rows differ from those of the training.
         """
         matrix = self.matrix(rows)
         if self.is_baseline:
@@ -107,47 +107,47 @@ class Model:
         return self.probability(logit(rows.market), matrix)
 
     def probability(self, margin: Floats, features: Floats) -> Floats:
-        """(n,) probability of 1.
+        """Return (n,) the probability of 1.
 
         Args:
             margin: (n,) log odds of the baseline.
             features: (n, k) in the order of `names`.
         """
-        correction = self.facts.share * corrections(self.booster, features, self.names)
-        return expit(self.facts.calibration(margin + correction))
+        correction = self.metadata.shrinkage * corrections(self.booster, features, self.names)
+        return expit(self.metadata.calibration(margin + correction))
 
     def contributions(self, rows: Dataset) -> Floats:
-        """(n, k) log odds that each feature adds to the baseline, before calibration; SHAP values."""
-        return self.facts.share * contributions(self.booster, self.matrix(rows), self.names)
+        """Return (n, k) the log odds that each feature adds to the baseline before calibration, as SHAP values."""
+        return self.metadata.shrinkage * contributions(self.booster, self.matrix(rows), self.names)
 
     def matrix(self, rows: Dataset) -> Floats:
-        """(n, k) its features.
+        """Return (n, k) the features of the model.
 
         Raises:
-            ModelError: One is missing, or is computed otherwise than when the model was trained.
+            ModelError: A feature is missing, or its definition changed after the training.
         """
-        check_features(self.facts, rows.definitions)
+        check_features(self.metadata, rows.definitions)
         return rows.matrix(self.names)
 
 
-def check_features(facts: Facts, definitions: Mapping[str, str]) -> None:
-    """Refuse to feed a model with numbers it was not trained on.
+def check_features(metadata: ModelMetadata, definitions: Mapping[str, str]) -> None:
+    """Refuse features that differ from those of the training.
 
     Raises:
-        ModelError: It names the features.
+        ModelError: A feature is missing or changed; the message names it.
     """
-    missing = [name for name in facts.features if name not in definitions]
-    changed = [name for name, value in facts.features.items() if definitions.get(name, value) != value]
+    missing = [name for name in metadata.features if name not in definitions]
+    changed = [name for name, value in metadata.features.items() if definitions.get(name, value) != value]
     if missing or changed:
-        told = [f"{', '.join(missing)} not there"] * bool(missing) + [f"{', '.join(changed)} changed"] * bool(changed)
+        faults = [f"{', '.join(missing)} missing"] * bool(missing) + [f"{', '.join(changed)} changed"] * bool(changed)
         raise ModelError(
-            f"the features of model {facts.name} {facts.version} are not what they were when it was trained "
-            f"({'; '.join(told)}): train it again, or use the code {facts.code} that made it"
+            f"the features of model {metadata.name} {metadata.version} differ from those of its training "
+            f"({'; '.join(faults)}): train it again, or use the code {metadata.code} that trained it"
         )
 
 
-def facts_of(rows: Dataset) -> dict[str, Any]:
-    """What the training rows say of a model."""
+def dataset_metadata(rows: Dataset) -> dict[str, Any]:
+    """Return the metadata that follows from the training rows."""
     return {
         "dataset": rows.name,
         "baseline": rows.baseline,
@@ -166,7 +166,7 @@ def facts_of(rows: Dataset) -> dict[str, Any]:
 
 
 def name_version(booster: xgb.Booster) -> tuple[str, str]:
-    """(version, created) of a model made now."""
+    """Return (version, created) of a model trained now."""
     now = datetime.now(UTC)
     digest = hashlib.sha256(bytes(booster.save_raw("ubj"))).hexdigest()[:8]
     return f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{digest}", now.isoformat(timespec="seconds")
@@ -174,7 +174,7 @@ def name_version(booster: xgb.Booster) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Version of the package, and the begin of a hash over the sources of `analysis`: a changed checkout shows."""
+    """Return the version of the package and the start of a hash over `analysis`, so a changed checkout shows."""
     folder = Path(analysis.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

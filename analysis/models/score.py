@@ -1,4 +1,4 @@
-"""Scoring: what a model says of rows, as a table."""
+"""Scoring: the forecasts of a model as a table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from analysis.arrays import Floats, Ints
 from analysis.datasets.frame import Dataset, Texts
-from analysis.models.model import Facts, Model
+from analysis.models.model import Model, ModelMetadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Predictions:
         return len(self.subject)
 
     def table(self) -> pa.Table:
-        """In the columns of the table `prediction`, microseconds truncated."""
+        """Return the columns of the table `prediction`, with times truncated to microseconds."""
         return pa.table(
             {
                 "subject": pa.array(self.subject.tolist(), pa.string()),
@@ -37,18 +37,18 @@ class Predictions:
 
 
 def score(model: Model, rows: Dataset) -> Predictions:
-    """What the model says of each row.
+    """Return the forecast of each row.
 
     Raises:
-        ModelError: The rows' features are not those of the model.
+        ModelError: The features of the rows differ from those of the model.
     """
     return Predictions(rows.subject, rows.start, np.clip(model.predict(rows), 0.0, 1.0), rows.market)
 
 
-def write_parquet(path: Path, facts: Facts, rows: Predictions) -> None:
-    """The same as a file, with the model's name and version in every row."""
+def write_parquet(path: Path, metadata: ModelMetadata, rows: Predictions) -> None:
+    """Write predictions to a file, with name and version of the model in every row."""
     table = rows.table()
-    for name, value in (("model_version", facts.version), ("model_name", facts.name)):
+    for name, value in (("model_version", metadata.version), ("model_name", metadata.name)):
         table = table.add_column(0, name, pa.array([value] * len(rows), pa.string()))
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd")

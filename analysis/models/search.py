@@ -1,4 +1,4 @@
-"""A search for parameters within a budget; the score is the purged out-of-fold log loss of the training rows alone."""
+"""A parameter search within a budget, scored by the purged out-of-fold log loss of the training rows alone."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -12,7 +12,7 @@ from analysis.splits import Spans
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much a search may cost; what runs out first ends it."""
+    """Limits of a search; the first one reached ends it."""
 
     trials: int
     seconds: float = 600.0
@@ -20,10 +20,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best parameters, and how many were tried to find them."""
+    """The best parameters, and the number of sets that were tried."""
 
     params: Params
-    trials: int
+    n_trials: int
     loss: float  # nats, out of fold
 
 
@@ -39,18 +39,18 @@ def search(
     embargo_ns: int,
     step: Step,
 ) -> Found:
-    """The parameters with the least out-of-fold loss; `start` is tried first.
+    """Return the parameters with the lowest out-of-fold loss; `start` is tried first.
 
     Args:
         engine: Holds the features of all rows.
-        keys: Of all rows.
-        spans: Of all rows.
+        keys: Keys of all rows.
+        spans: Spans of all rows.
         train: Positions of the rows to use; no other row is read.
         budget: When to stop.
-        start: Where to begin; its rounds, patience and class weights stand.
-        seed: Of the sampler and the trees.
-        embargo_ns: Around each test fold.
-        step: Told of each trial.
+        start: First parameters; their rounds, patience and class weights are kept.
+        seed: Seed of the sampler and the trees.
+        embargo_ns: Embargo around each test fold.
+        step: Called after each trial.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 

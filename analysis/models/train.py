@@ -1,4 +1,4 @@
-"""Training: a split that is proved to leak nothing, a search if there is a budget, a fit, a model with its facts."""
+"""Training: check the split for leaks, search when there is a budget, fit, and return a model with metadata."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analysis.arrays import Floats
 from analysis.datasets.frame import Dataset
-from analysis.models.boost import Engine, Keys, Local, Params, expit
+from analysis.models.boost import Engine, Keys, LocalEngine, Params, expit
 from analysis.models.fit import FOLDS, Fit, fit
-from analysis.models.model import Facts, Model, facts_of, name_version
+from analysis.models.model import Model, ModelMetadata, dataset_metadata, name_version
 from analysis.models.search import Budget, search
 from analysis.splits import Split, require_purged
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model and how it came about."""
+    """A model and the way it was trained."""
 
     model: Model
     split: Split
     fit: Fit
 
     def out_of_fold(self, rows: Dataset) -> tuple[Dataset, Floats]:
-        """The training rows that have an out-of-fold forecast, and what all of the trees' correction makes of them.
+        """Return the training rows with an out-of-fold forecast, and the forecast with the unshrunk correction.
 
-        Nothing was accepted or calibrated in these: they show what the trees have learned at all.
+        These forecasts are neither accepted nor calibrated; they show what the trees learned.
         """
         fold = self.fit.out_of_fold
         part = rows.take(fold.rows)
@@ -45,36 +45,39 @@ def train(
     engine: Engine | None = None,
     console: Console | None = None,
 ) -> Trained:
-    """Train on the training rows of a split.
+    """Train a model on the training rows of a split.
 
-    The model starts from the rows' baseline and moves away from it only as far as purged out-of-fold forecasts have
-    shown to be right, so that without a signal it stays at the baseline.
+    The model starts from the baseline of the rows and corrects it only as far as purged out-of-fold forecasts support,
+    so that without a signal it equals the baseline.
 
     Args:
-        rows: A training frame. With an `engine` its features may be elsewhere.
-        split: Of `time_ordered`, `walk_forward` or `combinatorial` over `rows.spans`; its test part may be empty.
-        name: Of the model; that of the set unless given.
-        params: How trees are grown, or where a search begins.
-        budget: Of a search for parameters; none unless given.
-        seed: Of every random choice; printed.
-        embargo_ns: Kept around every test part.
-        engine: Where the features are; in this process unless given.
-        console: For the seed and a progress bar; silent unless given.
+        rows: A training frame; with an `engine` its features may be stored elsewhere.
+        split: A split of `rows.spans`; its test part may be empty.
+        name: Name of the model; without it, the name of the set.
+        params: Parameters of tree growth, or the start of a search.
+        budget: Limits of a parameter search; None searches nothing.
+        seed: Seed of every random choice; printed.
+        embargo_ns: Embargo around every test part.
+        engine: Holder of the features; without it, this process.
+        console: Prints the seed and a progress bar; None is silent.
 
     Raises:
-        LeakError: Training rows overlap test rows in time or share their events.
+        LeakError: Training rows overlap test rows in time or belong to the same events.
     """
     require_purged(rows.spans, split, embargo_ns)
-    keys, where = Keys.of(rows), engine or Local.of(rows)
+    keys, where = Keys.of(rows), engine or LocalEngine.of(rows)
     if console is not None:
-        console.print(f"training {name or rows.name}: {len(split.train)} rows, {len(split.test)} held out, seed {seed}")
+        console.print(
+            f"training {name or rows.name}: {len(split.train)} rows, {len(split.test)} held out, seed {seed}",
+            markup=False,
+        )
     with _progress(console) as progress:
         task = progress.add_task("train", total=FOLDS + 1 + (budget.trials if budget else 0))
 
         def step(what: str) -> None:
             progress.update(task, advance=1, description=what)
 
-        chosen, trials = params or Params(), 1
+        chosen, n_trials = params or Params(), 1
         if budget is not None:
             found = search(
                 where,
@@ -87,7 +90,7 @@ def train(
                 embargo_ns=embargo_ns,
                 step=step,
             )
-            chosen, trials = found.params, found.trials
+            chosen, n_trials = found.params, found.n_trials
         fitted = fit(
             where,
             keys,
@@ -97,36 +100,36 @@ def train(
             list(rows.definitions),
             seed=seed,
             embargo_ns=embargo_ns,
-            looks=trials,
+            n_trials=n_trials,
             step=step,
         )
     version, created = name_version(fitted.booster)
-    facts = Facts(
+    metadata = ModelMetadata(
         name=name or rows.name,
         version=version,
         created=created,
         params=chosen,
         rounds=fitted.rounds,
-        share=fitted.share,
+        shrinkage=fitted.shrinkage,
         calibration=fitted.calibration,
-        trees=fitted.trees,
-        calibrating=fitted.calibrating,
-        trials=trials,
+        trees_test=fitted.trees_test,
+        calibration_test=fitted.calibration_test,
+        n_trials=n_trials,
         seed=seed,
         embargo_ns=embargo_ns,
-        **facts_of(rows.take(split.train)),
+        **dataset_metadata(rows.take(split.train)),
     )
-    return Trained(Model(facts, fitted.booster), split, fitted)
+    return Trained(Model(metadata, fitted.booster), split, fitted)
 
 
-def everything(rows: Dataset) -> Split:
-    """A split that tests nothing: all rows train."""
+def no_holdout(rows: Dataset) -> Split:
+    """Return a split that trains on all rows and tests none."""
     return Split(np.arange(len(rows)), np.zeros(0, np.int64))
 
 
 def _progress(console: Console | None) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -1,4 +1,4 @@
-"""Figures for notebooks: functions of tables and arrays that give a picture, which a notebook shows by itself.
+"""Figures for notebooks: functions that draw tables and arrays as a picture, which a notebook shows by itself.
 
-Every axis has a label with its unit. `evaluation.figures` draws those of a report.
+Every axis has a label with its unit. `evaluation.figures` draws the figures of a report.
 """

@@ -17,6 +17,7 @@ from analysis.plots.style import (
     ORANGE,
     RED,
     Picture,
+    explain_empty,
     key,
     picture,
     stamps,
@@ -27,19 +28,21 @@ from analysis.plots.style import (
 
 @styled
 def candles(bars: Bars, title: str, overlays: Mapping[str, Floats] | None = None) -> Picture:
-    """Open, high, low and close of bars above their volume; a bar that a gap touches is hatched behind.
+    """Draw open, high, low and close of bars above their volume, with a shade behind bars that a gap touches.
 
     Args:
-        bars: (n,) of one width.
-        title: Of the picture.
-        overlays: Name -> (n,) lines over the prices, quote units; NaN leaves a hole.
+        bars: (n,) bars of one width.
+        title: Title of the picture.
+        overlays: Name -> (n,) lines over the prices, quote units; NaN interrupts a line.
 
     Returns:
-        Two panels with a common time axis: price (filled where the close is below the open), volume by taker's side.
+        Two panels with a common time axis: price (filled where the close is below the open) and volume by taker's side.
     """
     figure, (top, low) = picture(2, sharex=True, height=4.8, height_ratios=[3, 1])
     price, volume = top[0], low[0]
     price.set_title(title)
+    if not np.isfinite(bars.close).any():
+        explain_empty(price, "no trade in this range, so there is no bar")
     middle = stamps((bars.start + bars.end) // 2)
     width = np.timedelta64(int(0.7 * int(np.median(bars.end - bars.start))) if len(bars) else 1, "ns")
     up = bars.close >= bars.open
@@ -76,11 +79,11 @@ def candles(bars: Bars, title: str, overlays: Mapping[str, Floats] | None = None
 
 @styled
 def indicators(bars: Bars, columns: Mapping[str, Floats]) -> Picture:
-    """RSI, MACD and average true range below each other.
+    """Draw RSI, MACD and average true range below each other.
 
     Args:
-        bars: (n,)
-        columns: Of `analysis.indicators.indicators`: rsi_14, macd, macd_signal, macd_hist, atr_14.
+        bars: (n,) bars.
+        columns: Columns of `analysis.indicators.indicators`: rsi_14, macd, macd_signal, macd_hist, atr_14.
 
     Returns:
         Three panels with a common time axis; a line begins where its indicator has warmed up.
@@ -88,8 +91,10 @@ def indicators(bars: Bars, columns: Mapping[str, Floats]) -> Picture:
     figure, panels = picture(3, sharex=True, height=5.4)
     at = stamps(bars.end)
     rsi, macd, atr = panels[:, 0]
-    rsi.set_title("Indicators, each at the close of its bar")
+    rsi.set_title("Indicators at the close of each bar")
     rsi.plot(at, columns["rsi_14"], color=BLUE)
+    if not np.isfinite(columns["rsi_14"]).any():
+        explain_empty(rsi, "fewer than 15 bars without a gap, so no indicator has warmed up")
     for level in (30, 70):
         rsi.axhline(level, color=FAINT, linewidth=0.9, linestyle="--")
     rsi.set(ylabel="RSI 14, 0 to 100", ylim=(0, 100))
@@ -107,15 +112,15 @@ def indicators(bars: Bars, columns: Mapping[str, Floats]) -> Picture:
 
 @styled
 def kinds(bars_by_kind: Mapping[str, Bars]) -> Picture:
-    """How the returns of time, tick, volume and dollar bars are spread.
+    """Draw the distributions of trades per bar and of returns for time, tick, volume and dollar bars.
 
     Args:
         bars_by_kind: Name -> bars of the same trades.
 
     Returns:
-        Left: number of trades in a bar, as a distribution. Right: sorted log returns of the closes against those of a
-        normal curve, both in standard deviations; tails that are fatter bend away from the line. The legend tells how
-        many bars there are and their excess kurtosis.
+        Left: cumulative distribution of the number of trades in a bar. Right: quantiles of the log returns of the
+        closes against those of a normal distribution, both in standard deviations; fatter tails bend away from the
+        line. The legend states the number of bars and their excess kurtosis.
     """
     figure, panels = picture(1, 2, height=3.8)
     many, shape = panels[0]
@@ -126,13 +131,16 @@ def kinds(bars_by_kind: Mapping[str, Bars]) -> Picture:
         z = (move - move.mean()) / move.std() if len(move) > 2 and move.std() > 0 else np.zeros(0)
         kurtosis = float((z**4).mean() - 3) if len(z) else float("nan")
         normal = [NormalDist().inv_cdf((i + 0.5) / len(z)) for i in range(len(z))]
-        told = f"{name}: {len(bars)} bars, kurtosis {kurtosis:+.1f}"
-        shape.plot(normal, np.sort(z), color=colour, linestyle=dash, linewidth=1.5, label=told)
+        label = f"{name}: {len(bars)} bars, kurtosis {kurtosis:+.1f}"
+        shape.plot(normal, np.sort(z), color=colour, linestyle=dash, linewidth=1.5, label=label)
     shape.plot([-3, 3], [-3, 3], color=INK, linewidth=0.9, label="normal")
-    many.set(xscale="log", xlabel="trades in a bar (log)", ylabel="share of bars", title="Trades in a bar")
-    many.legend(loc="lower right")
-    many.xaxis.set_major_formatter("{x:g}")
-    shape.set(xlabel="expected of a normal curve, standard deviations", ylabel="return, standard deviations")
-    shape.set_title("Returns of closes, quantile by quantile")
-    shape.legend(loc="upper left")
+    counts = np.concatenate([np.zeros(0), *(bars.trade_count for bars in bars_by_kind.values())])
+    wide = len(counts) > 0 and counts.max() > 10 * max(counts.min(), 1)
+    many.set(xlabel="trades in a bar", ylabel="fraction of bars", title="Trades in a bar")
+    if wide:
+        many.set(xscale="log", xlabel="trades in a bar (log)")
+        many.xaxis.set_major_formatter("{x:g}")
+    shape.set(xlabel="normal quantile, standard deviations", ylabel="return, standard deviations")
+    shape.set_title("Quantiles of returns")
+    figure.legend(handles=shape.get_lines(), loc="outside lower center", ncols=2)
     return figure

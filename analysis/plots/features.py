@@ -1,4 +1,4 @@
-"""Figures of feature tables: what is known, how it is spread, what goes together, what it says of the label."""
+"""Figures of feature tables: availability, distributions, correlation, and relation to the label."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,21 +6,21 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 
 from analysis.arrays import Floats, Ints
-from analysis.features import BARS, MOMENTS
+from analysis.features import BARS, POINT_IN_TIME
 from analysis.microstructure import binned
-from analysis.plots.style import BLUE, FAINT, INK, Picture, picture, span_of, stamps, styled, time_axis
+from analysis.plots.style import BLUE, FAINT, INK, Picture, explain_empty, picture, span_of, stamps, styled, time_axis
 
 
 @styled
 def known(values: Mapping[str, Floats], times: Ints) -> Picture:
-    """When each feature was known.
+    """Draw when each feature was known.
 
     Args:
         values: Name -> (m,) feature, NaN where unknown.
         times: (m,) decision times, ns, evenly spaced.
 
     Returns:
-        Two columns: a line a feature, dark where it has a value, with the share of known values behind its name.
+        Two columns with one line for each feature, dark where it has a value; its label states the fraction known.
     """
     names = list(values)
     half = (len(names) + 1) // 2
@@ -35,20 +35,20 @@ def known(values: Mapping[str, Floats], times: Ints) -> Picture:
         axes.grid(visible=False)
         axes.tick_params(axis="y", length=0)
         time_axis(axes)
-    panels[0, 0].set_title("Known (dark) or not, and the share of known values")
+    panels[0, 0].set_title("Known (dark) or null, and the fraction known")
     return figure
 
 
 @styled
 def distributions(values: Mapping[str, Floats], names: Sequence[str]) -> Picture:
-    """Histograms of features, between the 0.5th and the 99.5th percentile.
+    """Draw histograms of features between the 0.5th and the 99.5th percentile.
 
     Args:
         values: Name -> (n,) feature; NaN is left out.
-        names: Which.
+        names: Features to draw.
 
     Returns:
-        A panel a feature, four a row; a line marks the median.
+        One panel for each feature, four in a row; a line marks the median.
     """
     rows = -(-len(names) // 4)
     figure, panels = picture(rows, 4, height=1.9 * rows)
@@ -60,6 +60,8 @@ def distributions(values: Mapping[str, Floats], names: Sequence[str]) -> Picture
         axes.hist(good, bins=np.linspace(low, high, 41).tolist(), color=BLUE)
         if len(good):
             axes.axvline(float(np.median(good)), color=INK, linewidth=0.9)
+        else:
+            explain_empty(axes, "null throughout")
         axes.set_title(name, fontsize=9, fontweight="normal")
         axes.set_xlabel(_unit(name), fontsize=8)
         axes.set_yticks([])
@@ -74,13 +76,13 @@ def distributions(values: Mapping[str, Floats], names: Sequence[str]) -> Picture
 
 @styled
 def correlation(values: Mapping[str, Floats]) -> Picture:
-    """Rank correlation of features, those that go together side by side.
+    """Draw the rank correlation of features, with similar features side by side.
 
     Args:
         values: Name -> (n,) feature; a pair is compared where both are known.
 
     Returns:
-        One panel of Spearman coefficients, -1 to 1; a feature that never changes is left out.
+        One panel of Spearman coefficients, -1 to 1; constant features are left out.
     """
     ranks = {name: _ranks(column) for name, column in values.items() if _changes(column)}
     table = np.array([[_pair(a, b) for b in ranks.values()] for a in ranks.values()])
@@ -99,17 +101,17 @@ def correlation(values: Mapping[str, Floats]) -> Picture:
 
 @styled
 def responses(values: Mapping[str, Floats], label: Floats, names: Sequence[str], bins: int = 10) -> Picture:
-    """How the share of ones depends on a feature, in bins that hold the same number of rows.
+    """Draw how the fraction of ones depends on a feature, in bins with equal numbers of rows.
 
     Args:
         values: Name -> (n,) feature.
         label: (n,) 1 or 0.
-        names: Which.
-        bins: How many.
+        names: Features to draw.
+        bins: Number of bins.
 
     Returns:
-        A panel a feature, three a row: share of ones against the rank of the feature, with two standard errors that
-        take rows as independent; the line is the share of all rows.
+        One panel for each feature, three in a row: fraction of ones against the rank of the feature, with two standard
+        errors that assume independent rows; the line is the fraction over all rows.
     """
     rows = -(-len(names) // 3)
     figure, panels = picture(rows, 3, height=2.3 * rows, sharey=True)
@@ -121,20 +123,20 @@ def responses(values: Mapping[str, Floats], label: Floats, names: Sequence[str],
         axes.errorbar(found.at, found.mean, yerr=2 * found.error, fmt="o-", color=BLUE, markersize=3.5, linewidth=1)
         axes.set_title(name, fontsize=9, fontweight="normal")
     for axes in panels[:, 0]:
-        axes.set_ylabel("share of ones")
+        axes.set_ylabel("fraction of ones")
     for axes in panels.flat[max(0, len(names) - 3) : len(names)]:
         axes.set_xlabel("rank of the feature, 0 to 1")
     return figure
 
 
 def _unit(name: str) -> str:
-    """Unit of a feature, as its definition says it."""
-    registry = next((one for one in (BARS, MOMENTS) if name in one), None)
+    """Return the unit of a feature from its definition."""
+    registry = next((one for one in (BARS, POINT_IN_TIME) if name in one), None)
     return registry[name].unit if registry is not None else ""
 
 
 def _ranks(values: Floats) -> Floats:
-    """(n,) mid-ranks from 0 to 1, NaN where unknown."""
+    """Return (n,) mid-ranks from 0 to 1, NaN where unknown."""
     out = np.full(len(values), np.nan)
     good = ~np.isnan(values)
     _, index, count = np.unique(values[good], return_inverse=True, return_counts=True)
@@ -154,12 +156,12 @@ def _pair(a: Floats, b: Floats) -> float:
     return float(np.corrcoef(a[both], b[both])[0, 1])
 
 
-def _chain(likeness: Floats) -> list[int]:
-    """An order in which each row is followed by the one most like it among those left."""
-    if not len(likeness):
+def _chain(similarity: Floats) -> list[int]:
+    """Return an order in which each row is followed by the remaining row most similar to it."""
+    if not len(similarity):
         return []
-    order = [int(likeness.sum(axis=1).argmax())]
-    while len(order) < len(likeness):
-        left = np.setdiff1d(np.arange(len(likeness)), order)
-        order.append(int(left[likeness[order[-1], left].argmax()]))
+    order = [int(similarity.sum(axis=1).argmax())]
+    while len(order) < len(similarity):
+        left = np.setdiff1d(np.arange(len(similarity)), order)
+        order.append(int(left[similarity[order[-1], left].argmax()]))
     return order

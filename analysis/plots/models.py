@@ -1,4 +1,4 @@
-"""Figures of models: how rows are split, how good a forecast was, whether it still is."""
+"""Figures of models: how rows are split, how good the forecasts are, and whether they stay good."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ from analysis.plots.style import (
     ORANGE,
     RED,
     Picture,
+    explain_empty,
     key,
-    nothing,
     picture,
     stamps,
     styled,
@@ -32,18 +32,18 @@ _LINES = 40
 
 @styled
 def split(rows: Dataset, found: Split) -> Picture:
-    """Which rows train, which are held out, and which are purged between them.
+    """Draw which rows train, which are held out, and which are purged between them.
 
     Args:
         rows: (n,) a training frame.
-        found: Rows in neither part were purged.
+        found: A split; rows in neither part were purged.
 
     Returns:
-        Left: a point a row, decision time against how long its label takes, days. Right: some of the rows about the
-        begin of the test part, each a line from decision to label.
+        Left: one point for each row, decision time against the length of its label, days. Right: some of the rows
+        around the start of the test part, each a line from decision to label.
     """
     figure, panels = picture(1, 2, height=3.4, width_ratios=[3, 2])
-    whole, near = panels[0]
+    overview, near = panels[0]
     purged = np.setdiff1d(np.arange(len(rows)), np.concatenate([found.train, found.test]))
     length = (rows.end - rows.start) / DAY
     parts = (found.train, BLUE, "o", "train"), (purged, INK, "x", "purged"), (found.test, ORANGE, "^", "test")
@@ -51,12 +51,12 @@ def split(rows: Dataset, found: Split) -> Picture:
     for number, (place, colour, marker, name) in enumerate(parts):
         part_of[place] = number
         if len(place):
-            told = f"{name} {len(place):,}"
-            whole.scatter(stamps(rows.start[place]), length[place], s=9, marker=marker, color=colour, label=told)
-    whole.set(ylabel="decision to label, days", ylim=(0, None), title="The split")
-    key(whole)
-    time_axis(whole)
-    near.set_title("About the cut")
+            label = f"{name} {len(place):,}"
+            overview.scatter(stamps(rows.start[place]), length[place], s=9, marker=marker, color=colour, label=label)
+    overview.set(ylabel="decision to label, days", ylim=(0, None), title="The split")
+    key(overview, 3)
+    time_axis(overview)
+    near.set_title("Around the cut")
     if len(found.test):
         cut = int(rows.start[found.test].min())
         reach = 2 * int(np.median(rows.end - rows.start))
@@ -70,7 +70,7 @@ def split(rows: Dataset, found: Split) -> Picture:
             near.plot(stamps(rows.start[shown[mine]]), np.flatnonzero(mine), marker, color=colour, markersize=4)
         near.axvline(stamps(np.array([cut]))[0], color=FAINT, linestyle="--", linewidth=1.0)
     else:
-        nothing(near, "nothing is held out")
+        explain_empty(near, "no row is held out")
     near.set_yticks([])
     near.set_ylabel("rows")
     time_axis(near)
@@ -79,14 +79,14 @@ def split(rows: Dataset, found: Split) -> Picture:
 
 @styled
 def prices_by_outcome(rows: Dataset) -> Picture:
-    """The baseline's forecast at each horizon, for what came true and what did not.
+    """Draw the baseline's forecast at each horizon, separately for both outcomes.
 
     Args:
-        rows: Of one set, with several horizons.
+        rows: Rows of one set with several horizons.
 
     Returns:
-        One panel: a box a horizon and outcome, from the 25th to the 75th percentile with the median, whiskers from the
-        5th to the 95th.
+        One panel with one box for each horizon and outcome, from the 25th to the 75th percentile with the median;
+        whiskers from the 5th to the 95th.
     """
     figure, panels = picture(height=3.6)
     axes = panels[0, 0]
@@ -107,48 +107,51 @@ def prices_by_outcome(rows: Dataset) -> Picture:
         axes.plot([], [], "s", color=colour, alpha=0.6, label=f"{name} ({sum(map(len, groups))} rows)")
     axes.set_xticks(range(len(horizons)), horizons)
     axes.set(xlabel="before the scheduled end", ylabel=f"{rows.baseline}, probability", ylim=(-0.03, 1.03))
-    axes.set_title("What the market knew")
+    axes.set_title("Market price by outcome")
     key(axes)
     return figure
 
 
 @styled
 def evaluation(found: Evaluation) -> Picture:
-    """Reliability, skill by horizon or as a whole, how far the model moves, and what its features do.
+    """Draw reliability, skill by horizon, the size of corrections, and the importance of features.
 
     Args:
-        found: Of `analysis.evaluation.evaluate`.
+        found: Result of `analysis.evaluation.evaluate`.
 
     Returns:
-        Four panels, those of the report.
+        The four panels of the report.
     """
     figure, panels = picture(2, 2, height=6.6)
     figures.draw_reliability(panels[0, 0], found)
-    figures.draw_skills(panels[0, 1], [*found.by_horizon, found.whole] if len(found.by_horizon) > 1 else [found.whole])
+    figures.draw_skills(
+        panels[0, 1], [*found.by_horizon, found.all_rows] if len(found.by_horizon) > 1 else [found.all_rows]
+    )
     figures.draw_moves(panels[1, 0], found)
     panels[0, 1].set_xlabel("nats saved (right of the line is better)")
     panels[1, 0].locator_params(axis="x", nbins=5)
-    titles = "Reliability: what came of forecasts", "Log loss saved", "How far the model moves"
-    for axes, title in zip(panels.flat, (*titles, "What the features do"), strict=True):
+    titles = "Reliability", "Log loss saved", "How far the model moves"
+    for axes, title in zip(panels.flat, (*titles, "Importance of the features"), strict=True):
         axes.set_title(title)
-    if found.facts.rounds:
+    if found.metadata.rounds:
         figures.draw_importance(panels[1, 1], found)
         panels[1, 1].set_xlabel("mean absolute SHAP value, log odds")
     else:
-        nothing(panels[1, 1], f"no tree has earned its place:\nthe model is the {found.facts.baseline}")
+        explain_empty(panels[1, 1], f"no correction was accepted:\nthe model equals the {found.metadata.baseline}")
         panels[1, 1].set_axis_off()
     return figure
 
 
 @styled
 def drift(found: Drift) -> Picture:
-    """Population stability of each feature in each period.
+    """Draw the population stability of each feature in each period.
 
     Args:
-        found: Of `analysis.evaluation.monitor.drift`.
+        found: Result of `analysis.evaluation.monitor.drift`.
 
     Returns:
-        One panel: a line a feature, most moved first, a column a period; the number in a cell is the index in nats.
+        One panel with one line for each feature, largest drift first, and one column for each period; the number in a
+        cell is the index in nats.
     """
     order = np.argsort(-np.nanmax(found.index, axis=1)) if found.index.size else np.zeros(0, np.int64)
     figure, panels = picture(height=1.4 + 0.27 * len(order))
@@ -162,22 +165,22 @@ def drift(found: Drift) -> Picture:
     names = [f"{name}\n{rows} rows" for name, rows in zip(found.periods, found.rows.tolist(), strict=True)]
     axes.set_xticks(range(len(names)), names)
     axes.grid(visible=False)
-    axes.set_title("Drift against the training rows")
+    axes.set_title("Drift relative to the training rows")
     figure.colorbar(shown, ax=axes, label="stability index, nats", extend="max")
     return figure
 
 
 @styled
 def over_time(periods: Sequence[Period], model: str, baseline: str) -> Picture:
-    """Calibration and log loss, period by period.
+    """Draw calibration and log loss, period by period.
 
     Args:
-        periods: Of `analysis.evaluation.monitor.over_time`.
-        model: Whose forecasts they are, for the legend.
-        baseline: What it corrects.
+        periods: Result of `analysis.evaluation.monitor.over_time`.
+        model: Name of the model, for the legend.
+        baseline: Name of the forecast that it corrects.
 
     Returns:
-        Above: mean forecast with a band of two standard errors in which the outcomes should lie, and the share that
+        Above: mean forecast, with a band of two standard errors in which the outcomes should lie, and the fraction that
         came true. Below: log loss of model and baseline, nats.
     """
     figure, panels = picture(2, sharex=True, height=5.0)
@@ -185,7 +188,7 @@ def over_time(periods: Sequence[Period], model: str, baseline: str) -> Picture:
     at = np.arange(len(periods))
     forecast = np.array([one.forecast for one in periods])
     error = 2 * np.array([one.expected_error for one in periods])
-    top.bar(at, 2 * error, 0.5, bottom=forecast - error, color=BLUE, alpha=0.25, label="where outcomes should lie")
+    top.bar(at, 2 * error, 0.5, bottom=forecast - error, color=BLUE, alpha=0.25, label="expected range of outcomes")
     top.plot(at, forecast, "_", color=BLUE, markersize=26, label="mean forecast")
     top.plot(at, [one.outcome for one in periods], "D", color=ORANGE, label="came true")
     top.set(ylabel="probability", title="Calibration over time", ylim=(0, None))
@@ -201,17 +204,16 @@ def over_time(periods: Sequence[Period], model: str, baseline: str) -> Picture:
 
 @styled
 def forecasts(rows: Dataset, p: Floats) -> Picture:
-    """Every scored forecast against its baseline, marked by what came of it.
+    """Draw every forecast against its baseline, marked by its outcome.
 
     Args:
-        rows: (n,) with labels.
+        rows: (n,) rows with labels.
         p: (n,) forecasts.
 
     Returns:
-        Left: forecast against baseline, both as probabilities; where the baseline is always the same, how forecasts are
-        spread by outcome instead. Right: running sum of the log loss saved, nats, in the
-        order of decision; a line that falls says that the
-        baseline was better.
+        Left: forecast against baseline, both as probabilities; with a constant baseline, the distribution of the
+        forecasts by outcome instead. Right: running sum of the log loss saved, nats, in the order of decision; a
+        falling line means that the baseline was better.
     """
     figure, panels = picture(1, 2, height=3.8)
     left, right = panels[0]
@@ -219,13 +221,13 @@ def forecasts(rows: Dataset, p: Floats) -> Picture:
     for label, colour, marker, name in ((0.0, RED, "x", "did not"), (1.0, GREEN, "o", "came true")):
         mine = rows.label == label
         if constant:
-            share, edges = np.histogram(p[mine], np.linspace(0, 1, 51))
+            fraction, edges = np.histogram(p[mine], np.linspace(0, 1, 51))
             dash = "--" if label else "-"
-            left.stairs(share / max(mine.sum(), 1), edges, color=colour, linestyle=dash, linewidth=1.4, label=name)
+            left.stairs(fraction / max(mine.sum(), 1), edges, color=colour, linestyle=dash, linewidth=1.4, label=name)
         else:
             left.scatter(rows.market[mine], p[mine], s=12, marker=marker, color=colour, linewidth=0.9, label=name)
     if constant:
-        left.set(xlabel="forecast, probability", ylabel="share of rows of that outcome")
+        left.set(xlabel="forecast, probability", ylabel="fraction of rows with that outcome")
     else:
         left.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9)
         left.set(xlabel=rows.baseline, ylabel="forecast, probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))

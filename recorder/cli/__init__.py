@@ -1,53 +1,38 @@
-"""`tapedeck`: the appliance from a terminal. One file per group of commands; this one puts them together."""
+"""`tapedeck`: the appliance from a terminal. One file per group of commands; `app.py` lists them."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-import recorder
-from recorder.cli import appliance, data, decode, replay, simulate, venue
-from recorder.cli.common import Context
-from recorder.terminal import run
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Record markets: every message of a venue's feed, into Postgres, exactly once.\n\n"
-    "Start with `tapedeck up`, look with `tapedeck status`, prove with `tapedeck verify`, end with `tapedeck down`.",
-)
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"tapedeck {recorder.__version__}")
-        raise typer.Exit
+@contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process at once and without a traceback, for imports: nothing is open yet.
 
-
-@app.callback()
-def _options(
-    context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Settings: a TOML file, or a profile (demo, live).")
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Log everything; show tracebacks.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    context.obj = Context(config, debug)
-
-
-for group in (appliance, venue, decode, data, replay, simulate):
-    group.register(app)
+    Afterwards Ctrl-C raises KeyboardInterrupt, unless this process was started to ignore it or has a handler.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before in (signal.default_int_handler, signal.SIG_DFL):
+        signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(130))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    else:
+        yield
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 when all is well, 1 when something is unhealthy or a check failed, 2 when the user must change something.
+        0 when all is well, 1 when something is unhealthy or a check failed, 2 when the user must change something,
+        130 after Ctrl-C.
     """
+    with quiet_interrupt():
+        from recorder.cli.app import app
+        from recorder.process.files import keep_private
+        from recorder.process.terminal import run
+    keep_private()
     return run(app, "tapedeck", "tapedeck", arguments)

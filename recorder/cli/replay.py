@@ -1,4 +1,4 @@
-"""`tapedeck replay`: decode journalled frames again, show what differs, and apply it when asked to."""
+"""`tapedeck replay`: decodes journalled frames again, shows what differs, and applies it on request."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -9,22 +9,37 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
+from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.common import Context, console, make_venue
+from recorder.clock import SystemClock
 from recorder.errors import ConfigError
-from recorder.journal_reader import JournalReader, segments
+from recorder.journal.reader import JournalReader, segments
+from recorder.poller.jobs import all_jobs
 from recorder.position import Position
-from recorder.postgres import database_url
-from recorder.replay import Account, Example, TableCount, venue_of
-from recorder.replay_run import Correction, Request
-from recorder.replay_run import replay as run
-from recorder.store_replay import ReplayStore
+from recorder.process.screen import Screen
+from recorder.process.terminal import say_json
+from recorder.replay.apply import ReplayStore
+from recorder.replay.polls import PollReplay, is_polls, replay_polls
+from recorder.replay.redecode import venue_of
+from recorder.replay.report import Example, ReplayReport, TableCount
+from recorder.replay.run import ReplayApplier, Request
+from recorder.replay.run import replay as run
+from recorder.settings import Settings
+from recorder.store.database import REPLAY
 
-_MEMBERS = {"symbol", "trade_id", "ts_event", "frame_seq"}  # what names a row to a person
-_PROGRESS_BYTES = 1 << 20
+_MEMBERS = {"symbol", "trade_id", "ts_event", "frame_seq"}  # columns that identify a row to a person
+_PROGRESS_BYTES = 1 << 18  # of journal, between two updates of the bar
 
 
 def register(app: typer.Typer) -> None:
@@ -49,9 +64,9 @@ def replay(
 ) -> int:
     """Decode journalled frames again with the adapters as they are now, and show what differs from what was recorded.
 
-    For use after an adapter was corrected. Nothing is changed without `--apply`. With it the stored rows become what
-    the frames say: piece by piece, each in one transaction, so it may be killed and started again at any time, and
-    applying twice changes nothing the second time. The difference shown is always that to the recording itself.
+    Use it after an adapter was corrected. Nothing is changed without `--apply`. With it the stored rows become what
+    the frames give now. Each batch is one transaction, so the command may be killed and started again at any time, and
+    applying twice changes nothing the second time. The differences shown are always those to the recording itself.
 
     Exit code: 0 when every frame could be replayed, whether or not anything differs; 1 when some could not (damaged
     frames, rows Postgres refuses, differing blocks the writer has yet to load); 2 when you must change something.
@@ -69,14 +84,15 @@ def replay(
     from_ns, until_ns = _instant("--from", since), _instant("--to", until)
     if from_ns is not None and until_ns is not None and from_ns >= until_ns:
         raise ConfigError("--from must be before --to")
-    readers = [JournalReader(folder) for folder in _folders(settings.journal.dir, journal or [])]
+    found = [JournalReader(folder) for folder in _folders(settings.journal.dir, journal or [])]
+    readers = [reader for reader in found if not is_polls(reader)]
     venues = [venue_of(reader) for reader in readers]
     replay_id = secrets.randbits(63) or 1
     results = []
     for reader, name in zip(readers, venues, strict=True):
         venue = make_venue(settings, name)
-        request = Request(venue.session, from_ns or 0, until_ns, examples)
-        store = ReplayStore(database_url(settings), reader.journal_id, name, replay_id) if apply else None
+        request = Request(venue.decoder, from_ns or 0, until_ns, examples)
+        store = ReplayStore(database_url(settings, REPLAY), reader.journal_id, name, replay_id) if apply else None
         try:
             with _Bar(reader, shown=not as_json) as progress:
                 results.append(run(reader, request, store, progress))
@@ -84,22 +100,60 @@ def replay(
             reader.close()
             if store is not None:
                 store.close()
+    polls = [
+        _polls(settings, reader, from_ns or 0, until_ns, shown=not as_json) for reader in found if is_polls(reader)
+    ]
     if as_json:
-        answer = [as_values(account, correction) for account, correction in results]
-        typer.echo(msgspec.json.format(msgspec.json.encode(answer)).decode())
+        answer = [as_values(report, applier) for report, applier in results]
+        say_json([*answer, *({**msgspec.to_builtins(one), "differs": one.differs} for one in polls)], indented=True)
     else:
-        show(console(), results)
-    whole = all(
-        not account.skipped and (correction is None or not correction.not_loaded) for account, correction in results
-    )
-    return 0 if whole else 1
+        if results:
+            show(console(), results)
+        for one in polls:
+            for line in poll_lines(one, applied=apply):
+                console().print(line, soft_wrap=True, markup=False)
+    complete = all(not report.skipped and (applier is None or not applier.not_loaded) for report, applier in results)
+    complete = complete and not any(one.skipped for one in polls)
+    return 0 if complete else 1
+
+
+def _polls(settings: Settings, reader: JournalReader, from_ns: int, until_ns: int | None, *, shown: bool) -> PollReplay:
+    """Take the answers of the poller's journal again."""
+    jobs = {job.name: job for job in all_jobs(settings, SystemClock())}
+    try:
+        with _Bar(reader, shown=shown) as progress:
+            return replay_polls(reader, jobs, from_ns, until_ns, progress)
+    finally:
+        reader.close()
+
+
+def poll_lines(report: PollReplay, *, applied: bool) -> Iterator[str]:
+    """Yield the result for the poller's journal in lines."""
+    yield ""
+    yield f"{report.journal}: {report.answers:,} answers of {report.rounds:,} rounds; {report.odd:,} odd rows now"
+    for table, count in report.tables.items():
+        yield f"  {table}: {count.same:,} same, {count.added:,} added, {count.removed:,} removed"
+    if report.differs:
+        yield "  rows that depend on what a job remembered may differ, because a replay begins without that"
+    if report.without_answers:
+        yield f"  {report.without_answers:,} rounds are left out: not all of their answers are in the journal"
+    if report.unknown:
+        yield f"  {report.unknown:,} rounds are left out: they are of jobs that these settings do not have"
+    if report.skipped:
+        yield f"  skipped {report.skipped:,} damaged blocks"
+    for reason in report.reasons:
+        yield f"  cannot be taken: {reason}"
+    if applied:
+        yield "  rows of polls are compared only: --apply does not change them yet"
+    elif not report.differs:
+        yield "  the answers give the same rows now"
 
 
 def _folders(home: Path, wanted: list[str]) -> list[Path]:
-    """Folders of the journals asked for.
+    """Return the folders of the requested journals; all without a request.
 
     Raises:
-        ConfigError: there is none, or none of this name.
+        ConfigError: There is no journal, or none of this name.
     """
     found = {path.parent.name: path.parent for path in sorted(home.glob("*/journal.id"))}
     if not found:
@@ -109,107 +163,109 @@ def _folders(home: Path, wanted: list[str]) -> list[Path]:
             raise ConfigError(f"there is no journal {name!r} in {home}; there are: {', '.join(found)}")
     if wanted:
         return [found[name] for name in dict.fromkeys(wanted)]
-    return [folder for folder in found.values() if segments(folder)]  # one that was just made has nothing to say
+    return [folder for folder in found.values() if segments(folder)]  # a new journal without a segment is left out
 
 
 def _instant(option: str, text: str | None) -> int | None:
-    """Nanoseconds of an ISO 8601 instant; without an offset it is UTC.
+    """Return the nanoseconds of an ISO 8601 instant, which is UTC without an offset.
 
     Raises:
-        ConfigError: it is no instant.
+        ConfigError: The text is not an instant.
     """
     if text is None:
         return None
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{option} {text!r} is no instant; write it like 2026-11-21T13:30:00Z") from None
+        raise ConfigError(f"{option} {text!r} is not an instant; write it like 2026-11-21T13:30:00Z") from None
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=UTC)
     return int(instant.timestamp()) * 10**9 + instant.microsecond * 1000
 
 
 class _Bar:
-    """A bar over the bytes of a journal, on standard error, when that is a terminal."""
+    """Shows on standard error how much of a journal is replayed, when that is a terminal."""
 
     def __init__(self, reader: JournalReader, *, shown: bool) -> None:
         err = console(stderr=True)
         self._reader = reader
         self._bar = Progress(
-            TextColumn(f"replay {reader.folder.name}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+            TextColumn(f"replay {reader.folder.name}", markup=False), TextColumn("{task.fields[blocks]:,} blocks"),
+            BarColumn(), TaskProgressColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
             console=err, transient=True, disable=not (shown and err.is_terminal),
         )  # fmt: skip
         self._total = reader.lag_bytes(reader.first())
-        self._segment, self._before, self._told = 0, 0, 0
+        self._segment, self._before, self._shown, self._blocks = 0, 0, 0, 0
 
     def __enter__(self) -> Callable[[Position], None]:
         self._bar.start()
-        self._task = self._bar.add_task("", total=self._total)
+        self._task = self._bar.add_task("", total=self._total, blocks=0)
         return self._at
 
     def _at(self, position: Position) -> None:
+        self._blocks += 1
         if position.segment != self._segment:
             self._segment = position.segment
             self._before = self._total - self._reader.lag_bytes(Position(position.segment, 0))
-            self._told = 0
-        elif position.offset - self._told < _PROGRESS_BYTES:
+            self._shown = 0
+        elif position.offset - self._shown < _PROGRESS_BYTES:
             return
-        self._told = position.offset
-        self._bar.update(self._task, completed=self._before + position.offset)
+        self._shown = position.offset
+        self._bar.update(self._task, completed=self._before + position.offset, blocks=self._blocks)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
 
-# ---- what is shown -----------------------------------------------------------------------------------
-
-
-def as_values(account: Account, correction: Correction | None) -> dict[str, Any]:
-    """A result as plain values, for --json."""
-    values: dict[str, Any] = msgspec.to_builtins(account)
-    values["differs"] = account.differs
+def as_values(report: ReplayReport, applier: ReplayApplier | None) -> dict[str, Any]:
+    """Return a result as plain values, for --json."""
+    values: dict[str, Any] = msgspec.to_builtins(report)
+    values["differs"] = report.differs
     values["applied"] = None
-    if correction is not None:
-        values["applied"] = msgspec.to_builtins(correction.applied)
-        values["not_loaded_blocks"] = correction.not_loaded
+    if applier is not None:
+        values["applied"] = msgspec.to_builtins(applier.applied)
+        values["not_loaded_blocks"] = applier.not_loaded
     return values
 
 
-def show(target: Console, results: list[tuple[Account, Correction | None]]) -> None:
-    """A table over all venues and channels, examples, what was left out, and what was done."""
+def show(target: Screen, results: list[tuple[ReplayReport, ReplayApplier | None]]) -> None:
+    """Print a table over all venues and channels, examples, skipped blocks, and the changes."""
     table = Table("venue", "channel", box=None, header_style="bold")
-    for name in ("same", "changed", "only now", "no longer"):
+    for name in ("same", "changed", "added", "removed"):
         table.add_column(name, justify="right")
-    for account, _ in results:
-        for channel, count in account.tables.items():
-            numbers = (count.same, count.changed, count.only_now, count.no_longer)
-            table.add_row(account.venue, channel, *(f"{number:,}" for number in numbers))
+    for report, _ in results:
+        for channel, count in report.tables.items():
+            numbers = (count.same, count.changed, count.added, count.removed)
+            table.add_row(report.venue, channel, *(f"{number:,}" for number in numbers))
     target.print(table)
-    tell = partial(target.print, markup=False, soft_wrap=True)
-    for account, correction in results:
-        tell(f"\n{account.journal}: {account.frames:,} frames in {account.blocks:,} blocks; quarantined when recorded "
-             f"{account.quarantined_before:,}, now {account.quarantined_now:,}")  # fmt: skip
-        for line in _details(account):
-            tell(f"  {line}")
-        for line in _outcome(account, correction):
-            tell(line)
+    print_line = partial(target.print, soft_wrap=True)
+    for report, applier in results:
+        print_line("")
+        print_line(
+            f"{report.journal}: {report.frames:,} frames in {report.blocks:,} blocks; "
+            f"quarantined when recorded {report.quarantined_before:,}, now {report.quarantined_now:,}"
+        )
+        for line in _details(report):
+            print_line(f"  {line}")
+        for line in _outcome(report, applier):
+            print_line(line)
 
 
-def _details(account: Account) -> Iterator[str]:
-    for example in account.examples:
+def _details(report: ReplayReport) -> Iterator[str]:
+    for example in report.examples:
         yield example_line(example)
-    for reason in account.unread:
+    for reason in report.undecodable:
         yield f"cannot be decoded: {reason}"
-    if account.sessions_without_beginning:
-        yield f"{account.sessions_without_beginning} sessions are decoded without their beginning, which is gone"
-    for place in account.skipped_examples:
+    if report.sessions_without_beginning:
+        yield f"{report.sessions_without_beginning} sessions are decoded without their first frames, which are deleted"
+    for place in report.skipped_examples:
         yield f"skipped {place}"
-    if account.skipped > len(account.skipped_examples):
-        yield f"skipped {account.skipped - len(account.skipped_examples)} places more"
+    if report.skipped > len(report.skipped_examples):
+        yield f"skipped {report.skipped - len(report.skipped_examples)} more blocks"
 
 
 def example_line(example: Example) -> str:
-    """One difference as a line: what names the row, then what is different."""
+    """Return one difference as a line: what identifies the row, then what differs."""
     row = example.new or example.old or {}
     name = " ".join(value if key == "symbol" else f"{key}={value}" for key, value in row.items() if key in _MEMBERS)
     head = f"{example.table} {name} {example.what}"
@@ -221,27 +277,27 @@ def example_line(example: Example) -> str:
     return f"{head}: {', '.join(cells)} (block {example.at})"
 
 
-def _outcome(account: Account, correction: Correction | None) -> Iterator[str]:
+def _outcome(report: ReplayReport, applier: ReplayApplier | None) -> Iterator[str]:
     total = TableCount()
-    for count in account.tables.values():
+    for count in report.tables.values():
         total.changed += count.changed
-        total.only_now += count.only_now
-        total.no_longer += count.no_longer
-    if correction is None:
-        if account.restorable_gaps:
-            yield f"{account.restorable_gaps} gaps of damaged blocks can be healed: their frames are intact"
-        if account.differs:
+        total.added += count.added
+        total.removed += count.removed
+    if applier is None:
+        if report.restorable_gaps:
+            yield f"{report.restorable_gaps} gaps of damaged blocks can be healed, because their frames are intact"
+        if report.differs:
             yield "nothing was changed; --apply corrects the stored rows"
         else:
-            yield "the adapter makes the same rows today"
+            yield "the adapter makes the same rows now"
         return
-    if correction.not_loaded:
-        yield f"{correction.not_loaded:,} blocks that differ are left out: the writer has yet to load them"
-    if not correction.applied.any:
-        yield "nothing to apply: what is stored is what the frames say"
+    if applier.not_loaded:
+        yield f"{applier.not_loaded:,} blocks that differ are left out, because the writer has not loaded them yet"
+    if not applier.applied.any:
+        yield "nothing to apply: the stored rows are those of the frames"
         return
-    for name, changed in correction.applied.tables.items():
+    for name, changed in applier.applied.tables.items():
         if changed.any:
             yield f"{name}: {changed.removed:,} removed, {changed.inserted:,} inserted, {changed.updated:,} updated"
-    if correction.applied.gaps_healed:
-        yield f"gap: {correction.applied.gaps_healed:,} healed"
+    if applier.applied.gaps_healed:
+        yield f"gap: {applier.applied.gaps_healed:,} healed"

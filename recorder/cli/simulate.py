@@ -1,14 +1,18 @@
-"""Commands about the simulated venues."""
+"""`tapedeck simulate`: the simulated venues and services in the foreground, and actions on running ones."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 import requests
 import typer
 
 from recorder.cli.common import console
-from recorder.errors import ConfigError
+from recorder.errors import ConfigError, nearest
+from recorder.process.screen import shown
+from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
+from recorder.simulator.main import main
 
 TIMEOUT_S = 5.0
 
@@ -22,14 +26,15 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(context: typer.Context) -> int:
-    """Serve the simulated venues in the foreground until Ctrl-C: loopback servers that know the truth.
+    """Serve the simulated venues on loopback in the foreground until Ctrl-C, and log the truth of what they send.
 
-    Example: `tapedeck simulate`, and from another terminal `tapedeck simulate do kraken help`
+    Beside the venues of simulator.venues these are the services of simulator.services, which have REST only: Gamma,
+    CLOB and Data API of Polymarket with simulator.markets open markets, and the charts of Yahoo Finance.
+
+    Example: `tapedeck simulate`, and in another terminal `tapedeck simulate do kraken help`
     """
     if context.invoked_subcommand is not None:
         return 0
-    from recorder.simulator.main import main
-
     loaded: Settings = context.obj.settings()
     context.obj.log_to_stderr(loaded, "simulator")
     return main(loaded)
@@ -37,42 +42,64 @@ def simulate(context: typer.Context) -> int:
 
 def do(
     context: typer.Context,
-    venue: Annotated[str, typer.Argument(help="Which simulated venue.")],
-    misbehaviour: Annotated[str, typer.Argument(help="What it shall do; `help` lists all.")],
+    venue: Annotated[str, typer.Argument(help="A simulated venue or service.")],
+    action: Annotated[str, typer.Argument(help="An action; `help` lists all.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="NAME=VALUE, as `help` shows.")] = None,
 ) -> int:
-    """Make a running simulated venue misbehave.
+    """Run an action on a running simulated venue or service, such as a fault.
 
-    Examples: `tapedeck simulate do kraken help`, `tapedeck simulate do kraken close how=rst`
+    Examples: `tapedeck simulate do kraken help`, `tapedeck simulate do kraken close how=rst`,
+    `tapedeck simulate do gamma rest status=429 retry_after=5 times=3`
     """
     loaded: Settings = context.obj.settings()
+    ports = loaded.simulator.ports | loaded.simulator.service_ports
     try:
-        url = f"http://127.0.0.1:{loaded.simulator.ports[venue]}/_control"
+        url = f"http://127.0.0.1:{ports[venue]}/_control"
     except KeyError:
-        known = ", ".join(sorted(loaded.simulator.ports)) or "none"
-        raise ConfigError(f"{loaded.file.name} simulates no venue {venue!r}; simulated are: {known}") from None
+        hint = nearest(venue, sorted(ports))
+        raise ConfigError(f"{loaded.file.name} simulates no venue {venue!r}{hint}") from None
     try:
-        if misbehaviour == "help":
+        if action == "help":
             answer = requests.get(url, timeout=TIMEOUT_S)
         else:
-            answer = requests.post(url, json={"do": misbehaviour, **_parse(arguments or [])}, timeout=TIMEOUT_S)
+            answer = requests.post(url, json={"do": action, **_parse(arguments or [])}, timeout=TIMEOUT_S)
     except requests.RequestException:
-        raise ConfigError(
-            f"the simulator does not answer at {url}; is it running? `tapedeck status` shows it"
-        ) from None
+        raise ConfigError(f"the simulator does not answer at {url}; `tapedeck status` shows whether it runs") from None
     body = answer.json()
     if answer.status_code != 200:
         raise ConfigError(str(body.get("error", body)))
-    if misbehaviour == "help":
+    if action == "help":
         for name, text in body.items():
-            console().print(f"[bold]{name}[/bold]{text}", markup=True)
+            console().print(shown(name, "bold") + shown(text))
+    elif action == "status":
+        say_json(body)
     else:
-        typer.echo(msgspec.json.encode(body).decode())
+        say(outcome(venue, action, body))
     return 0
 
 
+def outcome(venue: str, action: str, body: Mapping[str, Any]) -> str:
+    """Return what an action did, or will do, as one sentence."""
+    figures = {name: value for name, value in body.items() if name != "armed"}
+    shown = "; ".join(
+        f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in figures.items()
+    )
+    details = f" ({shown})" if shown else ""
+    rules = body.get("armed", [])
+    if not rules:
+        return f"{venue}: {action} is done{details}"
+    rule = rules[0]
+    stream = " ".join(word for word in (rule["channel"], rule["symbol"]) if word)
+    what = f"{action} is armed{f' for {stream}' if stream else ''}{details}"
+    heal = f"`tapedeck simulate do {venue} heal` ends it"
+    if rule["left"] is None:
+        return f"{venue}: {what} until {heal}"
+    times = "the next time" if rule["left"] == 1 else f"the next {rule['left']} times"
+    return f"{venue}: {what}, {times}; {heal} earlier"
+
+
 def _parse(words: list[str]) -> dict[str, object]:
-    """NAME=VALUE words; a value that reads as JSON (a number, true, null) is that, anything else is text."""
+    """Return the values of NAME=VALUE words; numbers, true, false and null are read as JSON, the rest is text."""
     values: dict[str, object] = {}
     for word in words:
         name, separator, text = word.partition("=")

@@ -1,147 +1,199 @@
-"""What the appliance does now: gathered from supervisord and the programs' reports, judged, shown. Judging is pure."""
+"""The command `status`: every program of the appliance, its data, its lag, and the disk."""
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, NamedTuple
 
-import msgspec
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 
-from recorder.appliance import Process
-from recorder.health import Report
-from recorder.shares import venue_of
+from recorder.appliance import disk, processes, supervisor
+from recorder.appliance.disk import DiskUse
+from recorder.appliance.status import Line, Status, judge, other_database
+from recorder.appliance.supervisor import Process, Supervisor
+from recorder.cli.common import console
+from recorder.process.health import JobFigures, read_all
+from recorder.process.screen import Screen, fold, shown
+from recorder.process.terminal import say_json
+from recorder.settings import Settings
+from recorder.settings.sources import running_note
+
+_FAILED_SHOWN = 3
+_DISK_EVERY_S = 60.0  # of `--watch`: the sizes of thousands of files are read
 
 
-class Line(msgspec.Struct):
-    """One program."""
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
+) -> int:
+    """Show every program, its data and its lag. Exit code 0 only when all is healthy.
 
-    program: str
-    supervisor: str  # RUNNING, BACKOFF, ...; "absent" when supervisord does not have it
-    state: str  # its own word; "" when it writes no report
-    detail: str
-    uptime_s: float
-    messages_per_s: float | None = None
-    data_age_s: float | None = None
-    journal_lag_bytes: int | None = None
-    rows_per_s: float | None = None
-    open_gaps: int | None = None
-    streams: int | None = None  # it carries
-    venue_streams: int | None = None  # that all processes of its venue carry, where there are several
-    refused: int | None = None  # by the venue, or for want of connections
-    silent: list[str] = []  # "trade BTC-USD": not one of which brings what it used to
-    problem: str | None = None  # why it is not healthy
-
-
-class Status(msgspec.Struct):
-    """All programs."""
-
-    healthy: bool
-    problems: list[str]
-    rows: int
-    programs: list[Line]
+    Example: `tapedeck status --watch`, `tapedeck status --json | jq .problems`
+    """
+    settings: Settings = context.obj.settings()
+    screen = console()
+    if watch:
+        _watch(settings, screen)
+    current = gather(settings)
+    current.disk = disk.measure(settings, time.time()) if current.programs else None
+    if as_json:
+        say_json(current, indented=True)
+    else:
+        show(current, screen)
+    return 0 if current.healthy else 1
 
 
-def judge(
-    expected: Sequence[str], processes: Mapping[str, Process], reports: Mapping[str, Report], now: float
-) -> Status:
-    """Put both sources together.
+def _watch(settings: Settings, screen: Screen) -> None:
+    pause = threading.Event()
+    use, measured = disk.measure(settings, time.time()), time.monotonic()
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            if time.monotonic() - measured > _DISK_EVERY_S:
+                use, measured = disk.measure(settings, time.time()), time.monotonic()
+            current = gather(settings)
+            current.disk = use
+            live.update(view(current, screen.width), refresh=True)
+            pause.wait(1.0)
+
+
+def gather(settings: Settings, found: Sequence[Process] | None = None) -> Status:
+    """Ask supervisord and read the health reports.
 
     Args:
-        expected: Programs the settings ask for.
-        processes: By name, as supervisord sees them; empty when it does not run.
-        reports: Last words, by program.
-        now: Unix seconds.
+        settings: Of the appliance.
+        found: supervisord's answer, where the caller has it already.
     """
-    if not processes:
-        return Status(False, ["the appliance is not running; `make run` starts it"], 0, [])
-    writer = reports.get("writer")
-    lags = _lags(writer)
-    lines = [
-        _line(name, processes.get(name), reports.get(name), lags.get(name), now)
-        for name in dict.fromkeys([*processes, *expected])
+    home = settings.home
+    if found is None:
+        found = Supervisor(home).processes()
+    orphans = [] if found else processes.programs_of(processes.find(home))
+    by_name = {process.name: process for process in found}
+    current = judge(str(home), supervisor.programs(settings), by_name, read_all(home), time.time(), orphans)
+    running = running_note(home)
+    if current.programs and running is not None:
+        current.notes = other_database(running.recorded_into, settings.recorded_into)
+    return current
+
+
+def show(current: Status, screen: Screen) -> None:
+    """Print the status."""
+    screen.print(view(current, screen.width))
+
+
+def view(current: Status, width: int) -> RenderableType:
+    """Return the status for a terminal of this many columns."""
+    parts: list[RenderableType] = [table(current, width)] if current.programs else []
+    if current.disk is not None:
+        parts += [shown(line) for line in disk_lines(current.disk, width)]
+    for line in current.programs:
+        parts += [shown(text) for text in job_lines(line.jobs, time.time(), width)]
+    parts += [shown(note, style="yellow") for note in current.notes]
+    parts += [shown(problem, style="red") for problem in current.problems]
+    return Group(*parts)
+
+
+class Column(NamedTuple):
+    """One column of the table."""
+
+    title: str
+    cells: list[str]
+    worth: int  # columns of the least worth are left out where the terminal is narrow
+    right: bool = True
+
+    @property
+    def width(self) -> int:
+        """Number of characters of the longest cell."""
+        return max(map(len, [self.title, *self.cells]))
+
+
+def columns(lines: Sequence[Line]) -> list[Column]:
+    """Return every column that says something about these programs."""
+    wanted = [
+        Column("program", [line.program for line in lines], 100, right=False),
+        Column("process", [line.supervisor for line in lines], 80, right=False),
+        Column("state", [line.state for line in lines], 90, right=False),
+        Column("up", [duration(line.uptime_s) for line in lines], 10),
+        Column("streams", [_streams(line) for line in lines], 50),
+        Column("refused", [_number(line.refused or None) for line in lines], 75),
+        Column("silent", [_number(len(line.silent) or None) for line in lines], 74),
+        Column("msg/s", [_number(line.messages_per_s) for line in lines], 70),
+        Column("age", ["" if line.data_age_s is None else f"{line.data_age_s:.1f} s" for line in lines], 30),
+        Column("lag", ["" if (lag := line.journal_lag_bytes) is None else size(lag) for line in lines], 60),
+        Column("rows/s", [_number(line.rows_per_s) for line in lines], 40),
+        Column("gaps", [_number(line.open_gaps) for line in lines], 20),
     ]
-    _add_shares(lines)
-    problems = [f"{line.program}: {line.problem}" for line in lines if line.problem]
-    return Status(not problems, problems, int(writer.metrics.get("rows", 0)) if writer else 0, lines)
+    unusual = {
+        "process": any(line.supervisor != "RUNNING" for line in lines),
+        "refused": any(line.refused for line in lines),
+        "silent": any(line.silent for line in lines),
+    }
+    return [column for column in wanted if unusual.get(column.title, True)]
 
 
-def _lags(writer: Report | None) -> dict[str, int]:
-    """Bytes of journal not yet loaded, by recorder."""
-    journals = writer.metrics.get("journals", {}) if writer else {}
-    return {name: int(values.get("lag_bytes", 0)) for name, values in journals.items()}
+def fit(wanted: Sequence[Column], width: int) -> tuple[list[Column], int]:
+    """Return the columns that fit into a width, in their order, and the spaces between them (2, or 1 when narrow)."""
+    kept = list(wanted)
+    while True:
+        for spaces in (2, 1):
+            if sum(column.width for column in kept) + spaces * (len(kept) - 1) <= width:
+                return kept, spaces
+        if len(kept) <= 2:
+            return kept, 1
+        kept.remove(min(kept, key=lambda column: column.worth))
 
 
-def _line(name: str, process: Process | None, report: Report | None, lag: int | None, now: float) -> Line:
-    line = Line(name, process.state if process else "absent", "", "", process.uptime_s if process else 0.0)
-    if process is None or process.state != "RUNNING":
-        line.problem = f"supervisord has it as {line.supervisor}"
-        return line
-    if report is None:
-        if reports_itself(name):
-            line.state, line.problem = "silent", "it has not reported yet"
-        return line
-    line.state, line.detail = report.state, report.detail
-    if report.stale(now) or report.pid != process.pid:
-        line.state, line.problem = "silent", f"its last word is {report.age_s(now):.0f} s old"
-        return line
-    if report.state != "live":
-        line.problem = f"{report.state}{f': {report.detail}' if report.detail else ''}"
-    _fill_metrics(line, report.metrics, lag)
-    return line
-
-
-def _fill_metrics(line: Line, metrics: Mapping[str, Any], lag: int | None) -> None:
-    line.messages_per_s = metrics.get("frames_per_s")
-    line.rows_per_s = metrics.get("rows_per_s")
-    line.open_gaps = metrics.get("open_gaps")
-    line.journal_lag_bytes = metrics.get("lag_bytes", lag)
-    ages = [age for link in metrics.get("links", ()) if (age := link.get("last_data_age_s")) is not None]
-    line.data_age_s = min(ages, default=None)
-    if "links" in metrics:
-        links = metrics["links"]
-        line.streams = sum(int(link.get("streams", 0)) for link in links)
-        line.refused = int(metrics.get("refused", 0)) + sum(int(link.get("refused", 0)) for link in links)
-        line.silent = list(metrics.get("silent", ()))
-
-
-def _add_shares(lines: Sequence[Line]) -> None:
-    """Tell the processes of one venue what they carry together."""
-    for line in lines:
-        venue = venue_of(line.program)
-        processes = [other.streams or 0 for other in lines if venue is not None and venue_of(other.program) == venue]
-        if len(processes) > 1:
-            line.venue_streams = sum(processes)
-
-
-def reports_itself(program: str) -> bool:
-    """Whether a program writes a report; Postgres is not ours, and the simulator is only a prop."""
-    return program.startswith("recorder-") or program in ("writer", "discovery")
-
-
-def table(status: Status) -> Table:
-    """The status for a terminal."""
-    result = Table(box=None, pad_edge=False, header_style="bold")
-    result.add_column("program")
-    result.add_column("process")
-    result.add_column("state")
-    extra = [title for title in ("refused", "silent") if any(getattr(line, title) for line in status.programs)]
-    for title in ("up", "streams", *extra, "messages/s", "data age", "journal lag", "rows/s", "open gaps"):
-        result.add_column(title, justify="right")
-    for line in status.programs:
+def table(current: Status, width: int) -> Table:
+    """Return the table of the programs for a terminal of this many columns."""
+    kept, spaces = fit(columns(current.programs), width)
+    result = Table(box=None, padding=(0, spaces, 0, 0), pad_edge=False, header_style="bold")
+    for column in kept:
+        result.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+    for row, line in enumerate(current.programs):
         colour = "red" if line.problem else "green"
-        result.add_row(
-            line.program,
-            f"[{colour}]{line.supervisor}[/{colour}]",
-            f"[{colour}]{line.state}[/{colour}]",
-            duration(line.uptime_s),
-            _streams(line),
-            *(f"[red]{_count(line, title)}[/red]" for title in extra),
-            "" if line.messages_per_s is None else f"{line.messages_per_s:,.0f}",
-            "" if line.data_age_s is None else f"{line.data_age_s:.1f} s",
-            "" if line.journal_lag_bytes is None else size(line.journal_lag_bytes),
-            "" if line.rows_per_s is None else f"{line.rows_per_s:,.0f}",
-            "" if line.open_gaps is None else str(line.open_gaps),
-        )
+        styles = {"process": colour, "state": colour, "refused": "red", "silent": "red"}
+        result.add_row(*(shown(column.cells[row], style=styles.get(column.title, "")) for column in kept))
     return result
+
+
+def disk_lines(use: DiskUse, width: int) -> list[str]:
+    """Return the disk space and its growth, in lines of at most this width."""
+    named = (("journal", use.journal), ("database", use.database), ("truth", use.truth), ("logs", use.logs))
+    parts = ", ".join(f"{name} {size(count)}" for name, count in named if count is not None)
+    text = f"disk: {size(use.used)} used ({parts}), {size(use.free)} free"
+    return [*fold(text, width, "  "), *fold(f"disk: {_growth(use)}", width, "  ")]
+
+
+def job_lines(jobs: Mapping[str, JobFigures], now: float, width: int) -> list[str]:
+    """Return how the jobs of the poller are, in lines of at most this width; `tapedeck poll` shows each."""
+    if not jobs:
+        return []
+    counts: dict[str, int] = {}
+    for job in jobs.values():
+        state = "running" if job.running_since is not None else job.last_state or "waiting for the first slot"
+        counts[state] = counts.get(state, 0) + 1
+    last = max((job.last_end or 0.0, name) for name, job in jobs.items())
+    newest = f"; latest {last[1]} {duration(max(0.0, now - last[0]))} ago" if last[0] else ""
+    failed = [f"{name} failed ({job.last_reason[:80]})" for name, job in jobs.items() if job.last_state == "failed"]
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return fold("; ".join([f"polls: {len(jobs)} jobs, {states}{newest}", *failed[:_FAILED_SHOWN]]), width, "  ")
+
+
+def _growth(use: DiskUse) -> str:
+    """Return what grows, and when the disk is full."""
+    if not use.measured_over_s:
+        return f"growth is known after {disk.MIN_SPAN_S / 60:.0f} min"
+    full = "" if use.full_after_s is None else f"full in {duration(use.full_after_s)} at the present rate"
+    if use.growth_per_day is None:
+        text = "the database is elsewhere, and all that is kept here is bounded"
+    elif use.growth_per_day > 0:
+        text = f"the database grows {size(use.growth_per_day)} a day"
+    else:
+        text = "the database does not grow"
+    return f"{text} (measured over {duration(use.measured_over_s)}){f'; {full}' if full else ''}"
 
 
 def _streams(line: Line) -> str:
@@ -150,13 +202,12 @@ def _streams(line: Line) -> str:
     return f"{line.streams:,}" if line.venue_streams is None else f"{line.streams:,} of {line.venue_streams:,}"
 
 
-def _count(line: Line, title: str) -> str:
-    number = line.refused if title == "refused" else len(line.silent)
-    return f"{number:,}" if number else ""
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3 min, 5.2 h, 12 d."""
+    """Return a time as text: 42 s, 3 min, 5.2 h, 12 d."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 100 * 60:
@@ -167,9 +218,9 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as a person says them."""
+    """Return a number of bytes as text: 12 B, 3 KiB, 5 MiB, 3.0 GiB."""
     for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
+        if abs(count) < 1024:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"

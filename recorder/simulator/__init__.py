@@ -1,1 +1,1 @@
-"""Venues on loopback that know the truth and misbehave on request: a program, and a library for tests."""
+"""Simulated venues on loopback that know the truth and have faults on request, as a program and for tests."""

@@ -1,21 +1,21 @@
-"""Put a fake venue together."""
+"""The simulated venues by name, and how one is put together."""
 
 import time
 
 from recorder.clock import Clock
-from recorder.simulator.binance import Binance
-from recorder.simulator.bitfinex import Bitfinex
-from recorder.simulator.coinbase import Coinbase
-from recorder.simulator.coinbase_advanced import CoinbaseAdvanced
 from recorder.simulator.control import Controls
-from recorder.simulator.figure import Figure
-from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec
-from recorder.simulator.okx import Okx
-from recorder.simulator.polymarket import Polymarket
 from recorder.simulator.server import Server
-from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
+from recorder.simulator.venues.binance.stream import Binance
+from recorder.simulator.venues.bitfinex.stream import Bitfinex
+from recorder.simulator.venues.coinbase.stream import Coinbase
+from recorder.simulator.venues.coinbase_advanced.stream import CoinbaseAdvanced
+from recorder.simulator.venues.figure.stream import Figure
+from recorder.simulator.venues.kraken.stream import Kraken
+from recorder.simulator.venues.okx.stream import Okx
+from recorder.simulator.venues.polymarket.stream import Polymarket
+from recorder.truth import TruthLog
 
 VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
@@ -41,7 +41,7 @@ def build(
     depth: int = 400,
     first_trade_id: int = 1_000_000,
 ) -> tuple[FakeVenue, Server, Controls]:
-    """A venue, its server (not yet listening) and its controls."""
+    """Return a venue, its server, which does not listen yet, and its controls."""
     now_ns = time.time_ns()
     kind = VENUES[name]
     market = Market(

@@ -1,7 +1,7 @@
-"""Play a capture to every client that subscribes: the frames exactly as in the file, whoever sent them.
+"""Playing a capture: every client that subscribes gets the frames exactly as they stand in the file.
 
-`NAME.jsonl` or `NAME.jsonl.gz`, one frame a line; beside it `NAME.recv_ts.txt` with one receive time a line,
-in seconds or nanoseconds, for playing at the recorded speed.
+A capture is `NAME.jsonl` or `NAME.jsonl.gz` with one frame per line. Playing at the recorded speed needs
+`NAME.recv_ts.txt` beside it, with one receive time per line in seconds or nanoseconds.
 """
 
 import gzip
@@ -12,8 +12,8 @@ import msgspec
 from recorder.errors import ConfigError
 from recorder.simulator import wire
 from recorder.simulator.connection import Connection
-from recorder.simulator.truth import Closed, Ended, Opened, RawItem, Sent, Started, TruthLog
 from recorder.simulator.wire import Request, Response
+from recorder.truth import Closed, Ended, Opened, RawItem, Sent, Started, TruthLog
 
 _HIGH_WATER = 1 << 20
 _TURN = 1000
@@ -31,7 +31,7 @@ class Capture(msgspec.Struct):
         """Read a capture.
 
         Raises:
-            ConfigError: it cannot be read, or its times do not fit its frames.
+            ConfigError: a file cannot be read, or the number of times is not the number of frames.
         """
         try:
             data = path.read_bytes()
@@ -50,12 +50,12 @@ class Capture(msgspec.Struct):
 
 
 def _nanoseconds(stamps: list[float]) -> bool:
-    """Monotonic stamps may be small numbers; whole ones that advance by thousands are nanoseconds."""
+    """Return whether stamps are nanoseconds: integers that span more than a million. Monotonic ones may be small."""
     return len(stamps) > 1 and all(stamp == int(stamp) for stamp in stamps) and stamps[-1] - stamps[0] > 1e6
 
 
 class _Cursor(msgspec.Struct):
-    """How far a client is in the capture."""
+    """The position of a client in the capture."""
 
     connection: Connection
     began_s: float | None = None
@@ -63,7 +63,7 @@ class _Cursor(msgspec.Struct):
 
 
 class CapturePlayer:
-    """An `App` that knows no protocol: any text message of a client starts the tape for it."""
+    """An `App` that knows no protocol: the first text message of a client starts the capture for it."""
 
     def __init__(
         self, name: str, capture: Capture, truth: TruthLog, *, speed: float, now_ns: int, close_at_end: bool = False
@@ -81,36 +81,36 @@ class CapturePlayer:
 
     @property
     def finished(self) -> bool:
-        """Whether some client was given the whole capture, and all who began were."""
+        """Return whether at least one client began and every client that began got all frames."""
         return bool(self._cursors) and all(one.next == len(self._capture.frames) for one in self._cursors.values())
 
     def handshake(self, request: Request) -> Response | None:
-        """Everybody may come."""
+        """Accept every client."""
         return None
 
     def opened(self, connection: Connection, request: Request, now_ns: int) -> None:
-        """A client is there."""
+        """Add a client."""
         self._clients[connection.number] = connection
         self.truth.line(Opened(connection.number, now_ns, request.headers.get("user-agent", "")))
 
     def message(self, connection: Connection, payload: bytes, now_ns: int) -> None:
-        """The first message of a client starts the tape."""
+        """Start the capture at the first message of a client."""
         if connection.number not in self._cursors:
             self._cursors[connection.number] = _Cursor(connection)
 
     def closed(self, connection: Connection, why: str, now_ns: int) -> None:
-        """A client is gone."""
+        """Remove a client."""
         self._clients.pop(connection.number, None)
         self._cursors.pop(connection.number, None)
         self._log_sent(connection, now_ns)
         self.truth.line(Closed(connection.number, now_ns, why, connection.unsent))
 
     def http(self, request: Request, now_ns: int) -> Response:
-        """A capture has no REST."""
+        """Answer 404: a capture has no REST service."""
         return Response(404, b"{}")
 
     def advance(self, now_ns: int, now_s: float) -> float:
-        """Send what is due."""
+        """Send the frames whose time has come."""
         wait_s = _WAIT_S
         for cursor in self._cursors.values():
             if cursor.began_s is None:
@@ -136,11 +136,11 @@ class CapturePlayer:
         return 0.0
 
     def before_writes(self) -> None:
-        """The truth is in its file before it is on a socket."""
+        """Commit the truth log, so that an item is in its file before it is on a socket."""
         self.truth.commit()
 
     def after_writes(self, now_ns: int, now_s: float) -> None:
-        """Log what was written."""
+        """Log the items written to the sockets."""
         for connection in self._clients.values():
             self._log_sent(connection, now_ns)
 

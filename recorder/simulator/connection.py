@@ -1,4 +1,4 @@
-"""One client of a fake venue: its socket, what is queued for it, and how much of that the kernel took."""
+"""One client of a simulated venue: its socket, the bytes queued for it, and the items written to it."""
 
 import contextlib
 import random
@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 
 
 class Pace(msgspec.Struct):
-    """A slow sender: at most `chunk` bytes every `every_s`."""
+    """The pace of a slow sender: at most `chunk` bytes every `every_s`."""
 
     chunk: int
     every_s: float
@@ -22,7 +22,7 @@ class Pace(msgspec.Struct):
 
 
 class Connection:
-    """Queue of bytes with marks on it: a mark is an item's number at the end of its frame."""
+    """A socket and its queue of bytes. Marks in the queue give the byte at which the frame of an item ends."""
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         self.sock = sock
@@ -32,39 +32,39 @@ class Connection:
         self.websocket = False
         self.agent = ""
         self.opened_s = 0.0
-        self.half_open = False  # neither read nor written any more, yet not closed
-        self.ending = False  # close once the queue is empty
+        self.half_open = False  # no longer read or written, yet not closed
+        self.ending = False  # to be closed once the queue is empty
         self.over = False
         self.pace: Pace | None = None
-        self.cut_at: int | None = None  # largest fragment of a message; None sends messages whole
-        self.cut_pings = False
-        self.written: list[tuple[int, int]] = []  # items wholly written, not yet logged
+        self.cut_at: int | None = None  # largest fragment of a message; None does not fragment
+        self.cut_pings = False  # send a ping between the fragments
+        self.written: list[tuple[int, int]] = []  # ranges of items that are written completely, not yet logged
         self.controls = 0  # pings and pongs of the client so far
         self.pong = b""  # payload of its last pong
         self._rng = random.Random(number)
         self._waiting: list[bytes] = []
         self._current = memoryview(b"")
         self._queued = 0  # bytes ever queued
-        self._taken = 0  # bytes the kernel took
-        self._marks: deque[tuple[int, int, int]] = deque()
+        self._written = 0  # bytes that the kernel accepted
+        self._marks: deque[tuple[int, int, int]] = deque()  # end of the frame, first and last item in it
 
     @property
     def pending(self) -> int:
-        """Bytes queued and not yet taken by the kernel."""
-        return self._queued - self._taken
+        """Return the number of bytes that the kernel has not accepted yet."""
+        return self._queued - self._written
 
     @property
     def queued(self) -> int:
-        """Bytes ever queued."""
+        """Return the number of bytes ever queued."""
         return self._queued
 
     @property
     def unsent(self) -> int:
-        """Items queued and not wholly written."""
+        """Return the number of items queued and not written completely."""
         return sum(last - first + 1 for _, first, last in self._marks)
 
     def raw(self, data: bytes) -> None:
-        """Queue bytes as they are."""
+        """Queue bytes without framing them."""
         self._waiting.append(data)
         self._queued += len(data)
 
@@ -89,10 +89,10 @@ class Connection:
         return wire.fragmented(payload, cuts, b"between" if self.cut_pings else None)
 
     def flush(self, now_s: float) -> bool:
-        """Write what the kernel takes.
+        """Write as much as the kernel accepts.
 
         Returns:
-            True if the kernel takes no more for now, so that the caller waits for writability.
+            True if the kernel accepts no more for now, so that the caller waits for writability.
 
         Raises:
             OSError: the connection is gone.
@@ -113,18 +113,18 @@ class Connection:
                 self._waiting.clear()
             limit = _CHUNK if self.pace is None else self.pace.chunk
             try:
-                taken = self.sock.send(self._current[:limit])
+                count = self.sock.send(self._current[:limit])
             except BlockingIOError:
                 return True
-            self._current = self._current[taken:]
-            self._taken += taken
+            self._current = self._current[count:]
+            self._written += count
             if self.pace is not None:
                 self.pace.next_s = now_s + self.pace.every_s
                 return False
         return False
 
     def _note_written(self) -> None:
-        while self._marks and self._marks[0][0] <= self._taken:
+        while self._marks and self._marks[0][0] <= self._written:
             _, first, last = self._marks.popleft()
             if self.written and self.written[-1][1] + 1 == first:
                 self.written[-1] = (self.written[-1][0], last)
@@ -133,25 +133,25 @@ class Connection:
 
     def abort(self) -> None:
         """End with a TCP reset."""
-        # The receiver may already have reset the connection: there is nothing left to abort then.
+        # The receiver may have reset the connection already; then nothing is left to abort.
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
         self.over = True
 
     def finish(self) -> None:
-        """End with a TCP FIN, without a websocket close frame; what is queued is dropped."""
+        """End with a TCP FIN, without a websocket close frame; the queue is dropped."""
         self.part()
         self.sock.close()
 
     def part(self) -> None:
-        """Say with a TCP FIN that nothing follows; what the client still says can be read."""
+        """End our direction with a TCP FIN; the client can still send."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
         self.over = True
 
     def goodbye(self, code: int, reason: str = "") -> None:
-        """Queue a websocket close frame; the connection ends when it is written."""
+        """Queue a websocket close frame; the connection ends once it is written."""
         self.raw(wire.frame(struct.pack("!H", code) + reason.encode(), wire.CLOSE))
         self.ending = True
 

@@ -1,86 +1,28 @@
-"""Misbehaviour on request: one method per thing a venue may do wrong, the same over HTTP and from Python.
+"""Faults of a simulated venue on request: one method per action. recorder/simulator/actions.py offers them."""
 
-`POST /_control {"do": "close", "how": "rst"}` on the venue's own port; `GET /_control` lists what there is.
-"""
-
-import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
 from recorder.errors import ConfigError
 from recorder.events import CHANNELS
+from recorder.simulator.actions import Actions
 from recorder.simulator.connection import Connection, Pace
-from recorder.simulator.junk import KINDS, junk, oversized
-from recorder.simulator.mischief import Rule
+from recorder.simulator.faults import Rule
+from recorder.simulator.malformed import KINDS, malformed_frame, oversized
 from recorder.simulator.server import Server
-from recorder.simulator.truth import Done
 from recorder.simulator.venue import FakeVenue
-from recorder.simulator.wire import Request, Response
-
-Argument = str | float | bool | None
-_PATH = "/_control"
 
 
-class Controls:
-    """What can be asked of one fake venue: every `do_NAME`, here or of the venue, its docstring being the help."""
+class Controls(Actions):
+    """The actions of one simulated venue: its own `do_NAME` methods and those below."""
 
     def __init__(self, venue: FakeVenue, server: Server) -> None:
+        super().__init__(server, venue.truth, venue.faults, (venue,))
         self._venue = venue
-        self._server = server
-        self._actions: dict[str, Callable[..., dict[str, object]]] = {
-            name.removeprefix("do_"): getattr(owner, name)
-            for owner in (self, venue)
-            for name in dir(owner)
-            if name.startswith("do_")
-        }
         venue.control = self.http
-
-    def do(self, name: str, arguments: Mapping[str, Argument] | None = None) -> dict[str, object]:
-        """Run an action in the venue's thread.
-
-        Raises:
-            ConfigError: there is no such action, or its arguments are wrong.
-        """
-        arguments = dict(arguments or {})
-        action = self._actions.get(name)
-        if action is None:
-            raise ConfigError(f"no misbehaviour {name!r}; there are: {', '.join(sorted(self._actions))}")
-        try:
-            inspect.signature(action).bind(**arguments)
-        except TypeError as error:
-            raise ConfigError(f"{name}{inspect.signature(action)}: {error}") from error
-
-        def run() -> dict[str, object]:
-            self._venue.truth.line(Done(time.time_ns(), name, arguments))
-            try:
-                return action(**arguments)
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"{name}: {error}") from error
-
-        return self._server.call(run)
-
-    def http(self, request: Request) -> Response | None:
-        """Answer a request to the control path, None for any other."""
-        if request.path != _PATH:
-            return None
-        if request.method == "GET":
-            return Response(200, msgspec.json.encode(self.help()))
-        try:
-            arguments = msgspec.json.decode(request.body, type=dict[str, Argument])
-            done = self.do(str(arguments.pop("do", "")), arguments)
-        except (msgspec.DecodeError, ConfigError) as error:
-            return Response(400, msgspec.json.encode({"error": str(error)}))
-        return Response(200, msgspec.json.encode(done))
-
-    def help(self) -> dict[str, str]:
-        """Every action with its arguments and what it does."""
-        return {
-            name: f"{str(inspect.signature(action)).split(' ->')[0]} {inspect.getdoc(action)}"
-            for name, action in sorted(self._actions.items())
-        }
 
     # ---- connections
 
@@ -102,23 +44,23 @@ class Controls:
         return {"connections": len(chosen)}
 
     def do_half_open(self, connection: int | None = None, next_ones: int = 0) -> dict[str, object]:
-        """Neither read nor write any more, without telling: now, and for the next new connections."""
+        """Stop reading and writing all open connections, and the next `next_ones` new ones, without closing them."""
         chosen = self._chosen(connection)
         for one in chosen:
             one.half_open = True
         if next_ones:
-            self._venue.mischief.add(Rule("half_open", left=int(next_ones)))
+            self._venue.faults.add(Rule("half_open", left=int(next_ones)))
         return {"connections": len(chosen)}
 
     def do_slow(self, chunk: int = 100, every_s: float = 0.05, connection: int | None = None) -> dict[str, object]:
-        """Send at most `chunk` bytes every `every_s` seconds; chunk 0 ends it."""
+        """Send at most `chunk` bytes every `every_s` seconds; chunk 0 ends this."""
         chosen = self._chosen(connection)
         for one in chosen:
             one.pace = Pace(int(chunk), float(every_s)) if chunk else None
         return {"connections": len(chosen)}
 
     def do_fragment(self, largest: int = 50, pings: bool = True, connection: int | None = None) -> dict[str, object]:
-        """Cut messages into random fragments of at most that size, pings between them; largest 0 ends it."""
+        """Cut messages into random fragments of at most `largest` bytes, with pings between; largest 0 ends this."""
         chosen = self._chosen(connection)
         for one in chosen:
             one.cut_at, one.cut_pings = (int(largest) or None), bool(pings)
@@ -141,7 +83,7 @@ class Controls:
     # ---- data
 
     def do_freeze(self, symbol: str | None = None, channel: str | None = None) -> dict[str, object]:
-        """Send no data of a symbol or channel, while heartbeats and pongs go on; `heal` ends it."""
+        """Send no data of a symbol or channel, while heartbeats and pongs continue; `heal` ends this."""
         self._rule("freeze", channel, symbol, None)
         return {}
 
@@ -161,16 +103,16 @@ class Controls:
         return {}
 
     def do_reset_ids(self, symbol: str, first: int = 1) -> dict[str, object]:
-        """Count the trades of a symbol anew."""
+        """Number the trades of a symbol from `first` on again."""
         if symbol not in self._venue.symbols:
-            raise ConfigError(f"no symbol {symbol!r}; there are: {', '.join(self._venue.symbols)}")
+            raise ConfigError(f"no symbol {symbol!r}; the symbols are: {', '.join(self._venue.symbols)}")
         self._venue.restart_ids(symbol, int(first), time.time_ns())
         return {}
 
     def do_republish(
         self, count: int = 10, symbol: str | None = None, times: int | None = None, now: bool = False
     ) -> dict[str, object]:
-        """Publish the last trades once more as if live: at the next trade subscriptions, or now."""
+        """Publish the last trades again as if live: at the next trade subscriptions, or now."""
         if not now:
             self._rule("republish", "trade", symbol, times, count=int(count))
             return {}
@@ -184,31 +126,31 @@ class Controls:
         self._rule("checksum", "book", symbol, times, text="zero" if zero else "")
         return {}
 
-    def do_junk(
+    def do_malformed(
         self, kind: str = "", instead: bool = False, channel: str = "trade", symbol: str | None = None
     ) -> dict[str, object]:
         """Send a malformed frame (all kinds if none is named); `instead` of the next message of a stream."""
         kinds = [kind] if kind else list(KINDS)
         for one in kinds:
             if one not in KINDS:
-                raise ConfigError(f"no junk {one!r}; there are: {', '.join(KINDS)}")
+                raise ConfigError(f"no malformed frame {one!r}; the kinds are: {', '.join(KINDS)}")
             if instead:
-                self._rule("replace", channel, symbol, 1, text=junk(one).decode("latin-1"))
+                self._rule("replace", channel, symbol, 1, text=malformed_frame(one).decode("latin-1"))
             else:
-                self._venue.junk(one, junk(one), time.time_ns())
+                self._venue.send_malformed(one, malformed_frame(one), time.time_ns())
         return {"kinds": kinds}
 
     def do_oversized(self, megabytes: float = 40.0) -> dict[str, object]:
         """Send one frame of that size."""
-        return {"clients": self._venue.junk("oversized", oversized(float(megabytes)), time.time_ns())}
+        return {"clients": self._venue.send_malformed("oversized", oversized(float(megabytes)), time.time_ns())}
 
     def do_burst(self, events: int = 1000) -> dict[str, object]:
-        """Let that many market events happen at once, beyond the rate."""
+        """Make that many market events at once, beyond the rate."""
         self._venue.burst += int(events)
         return {}
 
     def do_rate(self, per_s: float) -> dict[str, object]:
-        """Market events a second from now on; 0 is as fast as the clients read."""
+        """Set the market events per second; 0 is as fast as the clients read."""
         self._venue.rate = float(per_s)
         return {}
 
@@ -216,25 +158,25 @@ class Controls:
 
     def do_rest(self, status: int = 503, times: int = 1, retry_after: str = "") -> dict[str, object]:
         """Answer the next REST requests with an error status, with `Retry-After` if given."""
-        self._venue.mischief.add(Rule("rest", left=int(times), text=retry_after, count=int(status)))
+        self._venue.faults.add(Rule("rest", left=int(times), text=retry_after, count=int(status)))
         return {}
 
-    # ---- and back
+    # ---- recovery and status
 
     def do_heal(self, what: str | None = None) -> dict[str, object]:
-        """End one kind of misbehaviour, or all of them."""
-        dropped = self._venue.mischief.heal(what)
+        """End one kind of fault, or all of them."""
+        dropped = self._venue.faults.heal(what)
         if what is None:
             for one in self._server.connections.values():
                 one.pace, one.cut_at = None, None
         return {"rules": dropped}
 
     def do_status(self) -> dict[str, object]:
-        """What is going on."""
+        """Show the rate, the faults and the connections."""
         venue = self._venue
         return {
             "venue": venue.name, "rate": venue.rate, "seed": venue.market.seed, "items": venue.truth.items,
-            "messages": venue.sent_messages, "rules": [msgspec.to_builtins(rule) for rule in venue.mischief.rules],
+            "messages": venue.sent_messages, "rules": [msgspec.to_builtins(rule) for rule in venue.faults.rules],
             "connections": [
                 {"connection": one.number, "pending": one.pending, "topics": len(venue.topics_of(one))}
                 for one in venue.clients.values()
@@ -245,10 +187,10 @@ class Controls:
         self, do: str, channel: str | None, symbol: str | None, times: int | None, text: str = "", count: int = 0
     ) -> None:
         if symbol is not None and symbol not in self._venue.symbols:
-            raise ConfigError(f"no symbol {symbol!r}; there are: {', '.join(self._venue.symbols)}")
+            raise ConfigError(f"no symbol {symbol!r}; the symbols are: {', '.join(self._venue.symbols)}")
         if channel is not None and channel not in CHANNELS:
-            raise ConfigError(f"no channel {channel!r}; there are: {', '.join(CHANNELS)}")
-        self._venue.mischief.add(Rule(do, symbol, channel, int(times) if times is not None else None, text, count))
+            raise ConfigError(f"no channel {channel!r}; the channels are: {', '.join(CHANNELS)}")
+        self._venue.faults.add(Rule(do, symbol, channel, int(times) if times is not None else None, text, count))
 
     def _chosen(self, number: int | None) -> list[Connection]:
         return [one for one in self._venue.clients.values() if number is None or one.number == number]

@@ -1,6 +1,5 @@
-"""The program `simulator`: every configured venue on its port, and one control port for all of them."""
+"""The program `simulator`: every configured venue and service on its own port, and one control port for all."""
 
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -8,131 +7,145 @@ from pathlib import Path
 import msgspec
 
 from recorder.errors import ConfigError
-from recorder.health import HealthFile
-from recorder.log import get_logger
-from recorder.service import Part, run
-from recorder.settings import Settings
+from recorder.process.health import HealthFile
+from recorder.process.log import get_logger
+from recorder.process.reporting import reporting
+from recorder.process.threads import Part, run
+from recorder.settings import Settings, SimulatorSettings
+from recorder.simulator.actions import Actions, Argument, refuse_web_page
 from recorder.simulator.build import VENUES, build
-from recorder.simulator.control import Argument, Controls
-from recorder.simulator.server import Server
-from recorder.simulator.truth import TruthLog
+from recorder.simulator.health import check_health
+from recorder.simulator.server import HttpOnly, Server
+from recorder.simulator.services.build import SERVICES, Served, build_services, end
+from recorder.simulator.services.polymarket.streamed import Stream
 from recorder.simulator.venue import FakeVenue
+from recorder.simulator.venues.polymarket.polled import PolledMarkets
+from recorder.simulator.venues.polymarket.stream import Polymarket
 from recorder.simulator.wire import Request, Response
+from recorder.truth import KEPT_LOGS, PART_BYTES, PARTS, TruthLog
 
-_HEALTH_EVERY_S = 1.0
 _EPOCH_S = 1_577_836_800  # 2020-01-01
 _IDS_PER_S = 100_000
-# A demo that runs for weeks must not fill the disk: so much per part, so many parts of this run, so many files in all.
-_PART_BYTES = 64 << 20
-_PARTS = 6
-_KEPT_LOGS = 12
 
 _log = get_logger(__name__)
 
 
 def main(settings: Settings) -> int:
-    """Serve until a signal comes.
+    """Serve until a signal arrives.
 
     Raises:
-        ConfigError: an unknown venue, or a port is taken.
+        ConfigError: a venue or service is unknown, or a port is in use.
     """
     chosen = settings.simulator
-    if not chosen.ports:
-        raise ConfigError("simulator.ports names no venue: give a port for each, as the demo profile does")
+    _check_names(chosen)
     health = HealthFile(settings.home, "simulator")
     venues: dict[str, FakeVenue] = {}
-    controls: dict[str, Controls] = {}
-    parts: dict[str, Part] = {}
+    controls: dict[str, Actions] = {}
+    servers: dict[str, Server] = {}
     for name, port in chosen.ports.items():
-        if name not in VENUES:
-            raise ConfigError(f"simulator.ports: no simulated venue {name!r}; there are: {', '.join(VENUES)}")
-        _forget_old_logs(chosen.truth_dir, name)
         venue, server, control = build(
             name,
-            truth=TruthLog(
-                chosen.truth_dir / f"truth-{name}-{time.time_ns() // 1_000_000}.jsonl",
-                part_bytes=_PART_BYTES,
-                parts=_PARTS,
-            ),
+            truth=_truth_log(chosen.truth_dir, f"truth-{name}"),
             seed=chosen.seed,
             rate=chosen.rate,
             port=port,
-            # A restarted simulator must not use trade ids anew: its market goes on, as a venue's does.
+            # A restarted simulator must not reuse trade ids: no venue does.
             first_trade_id=int((time.time() - _EPOCH_S) * _IDS_PER_S),
         )
         server.listen()
         venues[name], controls[name] = venue, control
-        parts[f"simulator.{name}"] = server.run
+        servers[f"simulator.{name}"] = server
         _log.info(
             "simulator.listening", venue=name, url=server.url, seed=chosen.seed, rate=chosen.rate,
             truth=str(venue.truth.path),
         )  # fmt: skip
+    services = _serve(chosen, venues, servers)
+    for name, one in services.items():
+        one.server.listen()
+        controls[name] = one.controls
+        servers[f"simulator.{name}"] = one.server
+        _log.info(
+            "simulator.listening", service=name, url=one.server.rest_url, seed=chosen.seed, markets=chosen.markets,
+            truth=str(one.service.truth.log.path),
+        )  # fmt: skip
     control_server = Server(_ControlPort(controls), chosen.control_port)
     control_server.listen()
-    parts["simulator.control"] = control_server.run
-    parts["simulator.health"] = partial(_report, health, venues)
+    servers["simulator.control"] = control_server
+    parts: dict[str, Part] = {name: server.run for name, server in servers.items()}
+    answering = {name: one.service for name, one in services.items()}
+    parts["simulator.health"] = reporting(
+        health, partial(check_health, servers, venues, answering), settings.monitoring
+    )
     try:
         return run(parts)
     finally:
         for venue in venues.values():
             venue.end(time.time_ns())
+        end(list(services.values()), time.time_ns())
         health.remove()
 
 
-def _report(health: HealthFile, venues: dict[str, FakeVenue], stop: threading.Event) -> None:
-    while not stop.is_set():
-        figures = {
-            name: {"clients": len(venue.clients), "messages": venue.sent_messages, "items": venue.truth.items}
-            for name, venue in venues.items()
-        }
-        health.write("live", ", ".join(venues), figures)
-        stop.wait(_HEALTH_EVERY_S)
+def _check_names(chosen: SimulatorSettings) -> None:
+    if not chosen.ports and not chosen.service_ports:
+        raise ConfigError("simulator.venues names no venue: list them as the demo profile does")
+    for name in chosen.ports:
+        if name not in VENUES:
+            raise ConfigError(f"simulator.venues: no simulated venue {name!r}; the venues are: {', '.join(VENUES)}")
+    for name in chosen.service_ports:
+        if name not in SERVICES:
+            raise ConfigError(f"simulator.services: no service {name!r}; the services are: {', '.join(SERVICES)}")
 
 
-def _forget_old_logs(folder: Path, venue: str) -> None:
-    logs = sorted(folder.glob(f"truth-{venue}-*.jsonl"))
-    for path in logs[: max(0, len(logs) - _KEPT_LOGS + 1)]:
+def _serve(chosen: SimulatorSettings, venues: dict[str, FakeVenue], servers: dict[str, Server]) -> dict[str, Served]:
+    """Return the services. They show the markets of the simulated stream where that runs, too."""
+    streaming = venues.get(Polymarket.name)
+    stream = None
+    if isinstance(streaming, Polymarket):
+        streaming.polled = PolledMarkets(chosen.markets, chosen.seed, chosen.trades_per_s)
+        stream = Stream(streaming, servers[f"simulator.{Polymarket.name}"], int(time.time()))
+    return build_services(
+        chosen.service_ports,
+        make_log=lambda group: _truth_log(chosen.truth_dir, f"answers-{group}"),
+        seed=chosen.seed,
+        markets=chosen.markets,
+        trades_per_s=chosen.trades_per_s,
+        stream=stream,
+    )
+
+
+def _truth_log(folder: Path, name: str) -> TruthLog:
+    """Begin a log, and delete the oldest ones of that name."""
+    logs = sorted(folder.glob(f"{name}-*.jsonl"))
+    for path in logs[: max(0, len(logs) - KEPT_LOGS + 1)]:
         path.unlink(missing_ok=True)
+    return TruthLog(folder / f"{name}-{time.time_ns() // 1_000_000}.jsonl", part_bytes=PART_BYTES, parts=PARTS)
 
 
-class _ControlPort:
-    """An `App` with nothing but HTTP: `POST / {"venue": "kraken", "do": "close"}`, `GET /` for the list."""
+class _ControlPort(HttpOnly):
+    """The control port: `POST / {"venue": "kraken", "do": "close"}` runs an action, `GET /` lists all."""
 
-    def __init__(self, controls: dict[str, Controls]) -> None:
+    def __init__(self, controls: dict[str, Actions]) -> None:
         self._controls = controls
 
-    def handshake(self, request: Request) -> Response | None:
-        """There is no websocket here."""
-        return Response(404, b"{}")
-
     def http(self, request: Request, now_ns: int) -> Response:
-        """List the actions of every venue, or do one at one venue or at all."""
+        """List the actions of every venue and service, or run one on one of them or on all."""
+        refusal = refuse_web_page(request)
+        if refusal is not None:
+            return refusal
         if request.method == "GET":
             return Response(200, msgspec.json.encode({name: one.help() for name, one in self._controls.items()}))
         try:
             arguments = msgspec.json.decode(request.body, type=dict[str, Argument])
             wanted = arguments.pop("venue", None)
+            action = str(arguments.pop("do", ""))
             chosen = {name: one for name, one in self._controls.items() if wanted in (None, name)}
             if not chosen:
-                raise ConfigError(f"no simulated venue {wanted!r}; there are: {', '.join(self._controls)}")
-            action = str(arguments.pop("do", ""))
+                raise ConfigError(f"no simulated venue {wanted!r}; the venues are: {', '.join(self._controls)}")
+            if wanted is None:  # of all, those that have it
+                chosen = {name: one for name, one in chosen.items() if one.offers(action)} or chosen
             done = {name: one.do(action, arguments) for name, one in chosen.items()}
         except (msgspec.DecodeError, ConfigError) as error:
             return Response(400, msgspec.json.encode({"error": str(error)}))
         except TimeoutError:
-            return Response(503, b'{"error":"the venue does not answer: it is being stopped"}')
+            return Response(503, b'{"error":"the venue does not answer; it may be stopping"}')
         return Response(200, msgspec.json.encode(done))
-
-    def opened(self, connection: object, request: Request, now_ns: int) -> None: ...
-
-    def message(self, connection: object, payload: bytes, now_ns: int) -> None: ...
-
-    def closed(self, connection: object, why: str, now_ns: int) -> None: ...
-
-    def advance(self, now_ns: int, now_s: float) -> float:
-        """Nothing happens by itself."""
-        return 1.0
-
-    def before_writes(self) -> None: ...
-
-    def after_writes(self, now_ns: int, now_s: float) -> None: ...

@@ -1,7 +1,7 @@
-"""A seeded market that knows the truth: random-walk books, trades at the touch, contiguous trade ids.
+"""A seeded market: books that follow a random walk, trades at the touch, contiguous trade ids.
 
-Pure: no socket, and no clock of its own; the caller passes the time. Prices and sizes are integers in
-units of the symbol's last decimal, so that a dialect prints them exactly.
+It has no socket and no clock; the caller passes the time. Prices and sizes are integers in units of the symbol's last
+decimal, so that a venue can print them exactly.
 """
 
 import random
@@ -17,10 +17,11 @@ Taker = Literal["b", "s"]
 
 _HISTORY = 20_000  # trades kept per symbol for REST
 _PAST_TRADES = 60  # made before the market opens: Kraken's snapshot carries fifty
+_REACH = 3  # a side may reach this many times its depth in typical gaps; a full side fills about half of it
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """One symbol of the market, in a venue's precision."""
+    """One symbol of the market, with the precision of a venue."""
 
     base: str
     quote: str
@@ -29,7 +30,7 @@ class Spec(msgspec.Struct, frozen=True):
     size_decimals: int
     usual_size: float  # median of a level
     tick: int = 1  # in units of the last decimal
-    weight: int = 1  # share of the events
+    weight: int = 1  # its part of the events, relative to the other symbols
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -40,7 +41,7 @@ class Trade(msgspec.Struct, gc=False):
     price: int
     size: int
     taker: Taker
-    sequence: int  # of the symbol's full feed
+    sequence: int  # number in the symbol's full feed
 
 
 class Change(msgspec.Struct, gc=False):
@@ -52,14 +53,14 @@ class Change(msgspec.Struct, gc=False):
 
 
 class Step(msgspec.Struct, gc=False):
-    """What one event of the market did, in order: the trades, and the net change of each level."""
+    """The effects of one market event: its trades in order, and the net change of each level."""
 
     market: "SymbolMarket"
     ts_ns: int
     trades: list[Trade]
     bids: list[Change]
     asks: list[Change]
-    touched: bool  # best bid or ask, or a size there, is another
+    touched: bool  # the best bid or ask, or its size, changed
 
 
 class Stats(msgspec.Struct):
@@ -75,7 +76,14 @@ class Stats(msgspec.Struct):
 
 
 class SymbolMarket:
-    """Book and prints of one symbol."""
+    """Book and prints of one symbol.
+
+    Every level lies between `lowest` and `highest`, and takers pull the price back to where it began. So a market
+    that runs for days neither reaches the floor nor runs out of prices for its book.
+    """
+
+    least = 3
+    """Levels of a side from which on it grows outwards only; with fewer it may also grow into the spread."""
 
     def __init__(self, spec: Spec, rng: random.Random, depth: int, first_trade_id: int, now_ns: int) -> None:
         self.spec = spec
@@ -87,8 +95,11 @@ class SymbolMarket:
         self._rng = rng
         self._depth = depth
         self._start = round(spec.price * 10**spec.price_decimals / spec.tick) * spec.tick
-        # Typical distance of neighbouring levels: a twentieth of a basis point of the price, at least a tick.
+        self.lowest, self.highest = self._bounds()
+        # The typical distance of neighbouring levels is a twentieth of a basis point of the price, at least a tick.
         self._spacing = max(1.0, self._start * 0.000005 / spec.tick)
+        # How far a side may reach from its best price. An exponential gap rounds up, hence a mean of about 1.6 ticks.
+        self._reach = int(depth * _REACH * self._spacing) * spec.tick
         self._median = max(1, round(spec.usual_size * 10**spec.size_decimals))
         self.stats = Stats(self._start, self._start, self._start, self._start)
         for side in (self.bids, self.asks):
@@ -103,14 +114,14 @@ class SymbolMarket:
                 self._place({}, {})
 
     def step(self, ts_ns: int) -> Step:
-        """Let one thing happen: a trade (28 %), a level set (44 %), or a level cancelled."""
+        """Make one event: a trade (28 %), a level set (44 %), or a level cancelled."""
         bids: dict[int, Change] = {}
         asks: dict[int, Change] = {}
         trades: list[Trade] = []
         best = (self.bids.best, self.asks.best)
         sizes = (self.bids.size(best[0]), self.asks.size(best[1]))
         draw = self._rng.random()
-        self.sequence += 1 + int(draw * 7)  # the full feed counts orders that we do not show
+        self.sequence += 1 + int(draw * 7)  # the full feed also counts orders that the book does not show
         if draw < 0.28:
             trades = self._trade(ts_ns, bids, asks)
         elif draw < 0.72:
@@ -123,15 +134,20 @@ class SymbolMarket:
         return Step(self, ts_ns, trades, changed[0], changed[1], touched)
 
     def restart_ids(self, first: int) -> None:
-        """Count trades anew from `first`."""
+        """Number the trades from `first` on again."""
         self.next_id = first
 
-    def _inside(self, price: int) -> int:
-        """The nearest price there can be."""
-        return max(self.spec.tick, price)
+    def _bounds(self) -> tuple[int, int]:
+        """Return the lowest and the highest price of a level."""
+        tick = self.spec.tick
+        return max(tick, self._start // 4 // tick * tick), self._start * 4
 
-    def _eatable(self, side: BookSide) -> bool:
-        """Whether a side has levels to spare."""
+    def _inside(self, price: int) -> int:
+        """Return the nearest price that a level may have."""
+        return min(self.highest, max(self.lowest, price))
+
+    def _may_shrink(self, side: BookSide) -> bool:
+        """Return whether a trade may remove a level of a side."""
         return len(side) > self._depth // 2 + 1
 
     def _gap(self) -> int:
@@ -149,22 +165,22 @@ class SymbolMarket:
             known.new = size
 
     def _trade(self, ts_ns: int, bids: dict[int, Change], asks: dict[int, Change]) -> list[Trade]:
-        """A taker eats from the touch, at times through a few levels: one print per level."""
+        """Let a taker trade at the touch, sometimes through a few levels: one print per level."""
         rng = self._rng
-        pull = (self._start - self.asks.best) / self._start * 4  # towards where it began, so that it never runs off
+        pull = (self._start - self.asks.best) / self._start * 4  # keeps the price near its start
         taker: Taker = "b" if rng.random() < 0.5 + max(-0.35, min(0.35, pull)) else "s"
         side, changes = (self.asks, asks) if taker == "b" else (self.bids, bids)
-        wanted = self._size() // 2 + 1
+        remaining = self._size() // 2 + 1
         trades: list[Trade] = []
-        while wanted > 0 and len(trades) < 4 and self._eatable(side):
+        while remaining > 0 and len(trades) < 4 and self._may_shrink(side):
             price = side.best
-            there = side.size(price)
-            size = min(wanted, there)
-            self._set(side, changes, price, there - size)
+            available = side.size(price)
+            size = min(remaining, available)
+            self._set(side, changes, price, available - size)
             self.sequence += 1
             trade = Trade(self.next_id, ts_ns, price, size, taker, self.sequence)
             self.next_id += 1
-            wanted -= size
+            remaining -= size
             trades.append(trade)
             self.history.append(trade)
             self._count(trade)
@@ -181,13 +197,13 @@ class SymbolMarket:
         stats.trades += 1
 
     def _place(self, bids: dict[int, Change], asks: dict[int, Change]) -> None:
-        """Set a level: new inside the spread, new near the touch, or another size at an old one."""
+        """Set a level: a new one inside the spread or near the touch, or another size at an existing one."""
         rng = self._rng
         side, changes = (self.bids, bids) if rng.random() < 0.5 else (self.asks, asks)
         spread = (self.asks.best - self.bids.best) // self.spec.tick
         draw = rng.random()
         if spread > 3 * self._spacing and draw < 0.6:
-            middle = self.bids.best + spread // 2 * self.spec.tick  # offers gather there, or it widens for ever
+            middle = self.bids.best + spread // 2 * self.spec.tick  # without these the spread would widen for ever
             price = middle + (-self._gap() if side is self.bids else self._gap())
         elif spread > 1 and draw < 0.25:
             better = rng.randint(1, min(spread - 1, int(self._spacing) + 1)) * self.spec.tick
@@ -202,16 +218,42 @@ class SymbolMarket:
             self._set(side, changes, side.price_at(len(side) - 1 - rng.randrange(8)), 0)
 
     def _cancel(self, bids: dict[int, Change], asks: dict[int, Change]) -> None:
+        """Remove a level near the touch, or the outermost one where the price has left it behind."""
         side, changes = (self.bids, bids) if self._rng.random() < 0.5 else (self.asks, asks)
-        price = side.price_at(min(len(side) - 1, int(self._rng.expovariate(0.08))))
+        price = side.price_at(len(side) - 1)
+        if abs(price - side.best) <= self._reach:
+            price = side.price_at(min(len(side) - 1, int(self._rng.expovariate(0.08))))
         self._set(side, changes, price, 0)
         self._refill(side, changes)
 
     def _refill(self, side: BookSide, changes: dict[int, Change]) -> None:
-        while len(side) < self._depth * 3 // 4:
-            price = side.price_at(len(side) - 1)
-            price += self._gap() if side is self.asks else -self._gap()
-            self._set(side, changes, self._inside(price), self._size())
+        """Add levels until a side has three quarters of its depth, as far as there are free prices."""
+        for _ in range(self._depth * 3 // 4 - len(side)):
+            price = self._free_price(side)
+            if price is None:
+                return
+            self._set(side, changes, price, self._size())
+
+    def _free_price(self, side: BookSide) -> int | None:
+        """Return a price without a level, the first one from a random price on; None where every price is used."""
+        room = self._room(side)
+        if not room:
+            return None
+        first = int(self._rng.expovariate(5 / len(room)))  # mostly near the touch, where trades and cancels thin it out
+        for index in range(len(room)):  # ends after as many turns as the room has levels, and one more
+            price = room[(first + index) % len(room)]
+            if not side.size(price):
+                return price
+        return None
+
+    def _room(self, side: BookSide) -> range:
+        """Return the prices at which a side may grow, near the touch first."""
+        tick = self.spec.tick
+        if side is self.asks:
+            start = side.best if len(side) >= self.least else (self.bids.best // tick + 1) * tick
+            return range(start, min(self.highest, start + self._reach) + 1, tick)
+        start = side.best if len(side) >= self.least else (self.asks.best - 1) // tick * tick
+        return range(start, max(self.lowest, start - self._reach) - 1, -tick)
 
 
 class Market:
@@ -230,7 +272,7 @@ class Market:
         self.seed = seed
         self.depth = depth
         self._rng = random.Random(seed)
-        self._last_ns = now_ns // 1_000_000 * 1_000_000  # whole: some venues print no more than milliseconds
+        self._last_ns = now_ns // 1_000_000 * 1_000_000  # some venues print only milliseconds
         self.origin_ns = self._last_ns - _PAST_TRADES * 1_000_000_000
         self.symbols = [
             kind(spec, random.Random(self._rng.getrandbits(64)), depth, first_trade_id, self._last_ns) for spec in specs
@@ -238,13 +280,13 @@ class Market:
         self._weighted = [symbol for symbol in self.symbols for _ in range(symbol.spec.weight)]
 
     def step(self, now_ns: int) -> Step:
-        """One event of some symbol, at a time that rises by at least a microsecond each event."""
+        """Make one event of a random symbol, at least a microsecond later than the event before."""
         self._last_ns = max(now_ns // 1000 * 1000, self._last_ns + 1000)
         return self._rng.choice(self._weighted).step(self._last_ns)
 
 
 def text(value: int, decimals: int) -> str:
-    """An integer in units of the last decimal, with all its decimals."""
+    """Return an integer in units of the last decimal as text with all its decimals."""
     if decimals == 0:
         return str(value)
     digits = str(value).rjust(decimals + 1, "0")
@@ -252,5 +294,5 @@ def text(value: int, decimals: int) -> str:
 
 
 def short_text(value: int, decimals: int) -> str:
-    """An integer in units of the last decimal, without idle zeros."""
+    """Return an integer in units of the last decimal as text without trailing zeros."""
     return text(value, decimals).rstrip("0").rstrip(".") if decimals else str(value)

@@ -1,4 +1,4 @@
-"""Start fake venues inside a test, on ports the system chooses."""
+"""Simulated venues inside a test process, on ports that the system chooses."""
 
 import threading
 import time
@@ -13,12 +13,12 @@ from recorder.simulator.capture import Capture, CapturePlayer
 from recorder.simulator.control import Controls
 from recorder.simulator.market import Spec
 from recorder.simulator.server import App, Server
-from recorder.simulator.truth import TruthLog
 from recorder.simulator.venue import FakeVenue
+from recorder.truth import TruthLog
 
 
 class Running:
-    """A fake venue that is being served."""
+    """A simulated venue that is being served."""
 
     def __init__(self, venue: FakeVenue, server: Server, controls: Controls) -> None:
         self.venue = venue
@@ -28,16 +28,16 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Where its websocket is."""
+        """Return the address of its websocket."""
         return self.server.url
 
     @property
     def rest_url(self) -> str:
-        """Where its REST is."""
+        """Return the address of its REST service."""
         return self.server.rest_url
 
     def do(self, name: str, **arguments: str | float | bool | None) -> dict[str, object]:
-        """Ask for a misbehaviour, as the HTTP control does."""
+        """Run an action of its controls, as an HTTP request does."""
         return self.controls.do(name, arguments)
 
 
@@ -54,7 +54,7 @@ def running(
     first_trade_id: int = 1_000_000,
     clock: Clock | None = None,
 ) -> Iterator[Running]:
-    """Serve a venue while the block runs; afterwards its truth log is complete."""
+    """Serve a venue while the block runs. After the block its truth log is complete."""
     venue, server, controls = build(
         name,
         truth=TruthLog(truth),
@@ -74,7 +74,7 @@ def running(
 def playing(
     name: str, path: Path, *, truth: Path | None = None, speed: float = 0.0, close_at_end: bool = False
 ) -> Iterator[tuple[CapturePlayer, str]]:
-    """Serve a capture while the block runs; gives the player and its websocket URL."""
+    """Serve a capture while the block runs; yield the player and the address of its websocket."""
     player = CapturePlayer(
         name, Capture.read(path), TruthLog(truth), speed=speed, now_ns=time.time_ns(), close_at_end=close_at_end
     )

@@ -1,7 +1,7 @@
-"""The socket loop of a fake venue: one thread, one selector, every connection under full control.
+"""The socket loop of a simulated venue: one thread and one selector for all its connections.
 
-The venue itself (`App`) is told of requests and messages, and queues bytes on connections; only this loop
-touches sockets. Other threads reach the venue through `call`.
+The loop calls the venue (`App`) with requests and messages, and the venue queues bytes on connections. Only the loop
+reads and writes sockets. Other threads reach the venue through `call`.
 """
 
 import queue
@@ -19,19 +19,19 @@ from recorder.simulator import wire
 from recorder.simulator.connection import Connection
 from recorder.simulator.wire import BadRequestError, Request, Response
 
-HOST = "127.0.0.1"  # a fake venue is for this machine only
+HOST = "127.0.0.1"  # a simulated venue serves this machine only
 _IDLE_S = 0.05
 _READ = 1 << 16
-_PARTING_S = 10.0  # what an orderly end waits for the client, in seconds of this machine whatever the venue's clock is
+_PARTING_S = 10.0  # how long a closing connection waits for the client, by this machine's clock and not the venue's
 
 T = TypeVar("T")
 
 
 class App(Protocol):
-    """What is served."""
+    """The application behind a server."""
 
     def handshake(self, request: Request) -> Response | None:
-        """An answer that refuses the websocket, or None to accept it."""
+        """Return an answer that refuses the websocket, or None to accept it."""
         ...
 
     def opened(self, connection: Connection, request: Request, now_ns: int) -> None: ...
@@ -40,12 +40,31 @@ class App(Protocol):
     def http(self, request: Request, now_ns: int) -> Response: ...
 
     def advance(self, now_ns: int, now_s: float) -> float:
-        """Do what is due.
+        """Do the work of this moment.
 
         Returns:
-            Seconds until there is something to do again.
+            Seconds until there is work again.
         """
         ...
+
+    def before_writes(self) -> None: ...
+    def after_writes(self, now_ns: int, now_s: float) -> None: ...
+
+
+class HttpOnly:
+    """The parts of an `App` that an application without websockets and without work of its own does not need."""
+
+    def handshake(self, request: Request) -> Response | None:
+        """Refuse a websocket."""
+        return Response(404, b"{}")
+
+    def opened(self, connection: Connection, request: Request, now_ns: int) -> None: ...
+    def message(self, connection: Connection, payload: bytes, now_ns: int) -> None: ...
+    def closed(self, connection: Connection, why: str, now_ns: int) -> None: ...
+
+    def advance(self, now_ns: int, now_s: float) -> float:
+        """Do nothing: all work is a request."""
+        return 1.0
 
     def before_writes(self) -> None: ...
     def after_writes(self, now_ns: int, now_s: float) -> None: ...
@@ -62,14 +81,18 @@ class Server:
         self._thread: int | None = None
         self._count = 0
         self.port = 0
+        self.turned_s = time.monotonic()  # when the loop last turned, on this machine's clock
         self.connections: dict[int, Connection] = {}
-        self._parting: dict[Connection, float] = {}  # ended by us and not yet by the client: until when
+        self._late: list[
+            tuple[float, Connection, Response]
+        ] = []  # answers that are held back, with the time to send them
+        self._parting: dict[Connection, float] = {}  # closed by the server and not yet by the client, and its deadline
 
     def listen(self) -> int:
-        """Take the port, and say which.
+        """Bind the port and return its number.
 
         Raises:
-            ConfigError: the port is taken.
+            ConfigError: the port is in use.
         """
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,7 +100,7 @@ class Server:
             listener.bind((HOST, self._wanted_port))
         except OSError as error:
             listener.close()
-            raise ConfigError(f"simulator: port {self._wanted_port} on {HOST}: {error.strerror}") from error
+            raise ConfigError(f"simulator: cannot use port {self._wanted_port} on {HOST}: {error.strerror}") from error
         listener.listen(128)
         listener.setblocking(False)
         self._listener = listener
@@ -89,16 +112,16 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where the websocket is."""
+        """Return the address of the websocket."""
         return f"ws://{HOST}:{self.port}"
 
     @property
     def rest_url(self) -> str:
-        """Where REST is."""
+        """Return the address of the REST service."""
         return f"http://{HOST}:{self.port}"
 
     def call(self, function: Callable[[], T], timeout_s: float = 10.0) -> T:
-        """Run a function in the venue's thread and give its result; from that thread itself, directly."""
+        """Run a function in the venue's thread and return its result; in that thread, call it directly."""
         if self._thread == threading.get_ident():
             return function()
         future: Future[T] = Future()
@@ -106,7 +129,7 @@ class Server:
         def run() -> None:
             try:
                 future.set_result(function())
-            except Exception as error:  # handed to the caller, whose error it is
+            except Exception as error:  # raised in the caller
                 future.set_exception(error)
 
         self._calls.put(run)
@@ -114,14 +137,16 @@ class Server:
         return future.result(timeout_s)
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until told to stop; `listen` comes first."""
+        """Serve until `stop` is set. Call `listen` first."""
         self._thread = threading.get_ident()
+        self.turned_s = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         wait_s = 0.0
         try:
             while not stop.is_set():
+                self.turned_s = time.monotonic()
                 self._turn(wait_s)
                 wait_s = self._advance()
         finally:
@@ -151,6 +176,7 @@ class Server:
     def _advance(self) -> float:
         now_s = self._clock.monotonic_s()
         wait_s = self._app.advance(self._clock.wall_ns(), now_s)
+        wait_s = min(wait_s, self._send_late(now_s))
         self._app.before_writes()
         for connection in list(self.connections.values()):
             if connection.over:
@@ -173,11 +199,11 @@ class Server:
                 self._forget(connection, "server")
 
     def _accept(self) -> None:
-        self._sweep()  # the new socket may get the number of one closed in this turn
+        self._sweep()  # the new socket may get the file descriptor of one closed in this turn
         try:
             sock, _ = self._listener.accept()
         except (BlockingIOError, ConnectionError):
-            return  # the client left before we looked
+            return  # the client left before it was accepted
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._count += 1
@@ -187,8 +213,10 @@ class Server:
         self._selector.register(sock, selectors.EVENT_READ, connection)
 
     def _part(self, connection: Connection) -> None:
-        """End in order: were a word of the client left unread, the system would reset the connection, and with that
-        take away what the client has not read yet, though the truth says that it was sent.
+        """Close, and read on until the client closes too.
+
+        Closing a socket with unread data resets the connection. The client would then lose data that it has not read
+        yet, though the truth log says that it was sent.
         """
         connection.part()
         self._forget(connection, "server")
@@ -211,7 +239,7 @@ class Server:
         if connection.over:
             return
         if connection.half_open:
-            # Nobody reads it, so it would stay readable for ever: look at writability of nothing instead.
+            # It would stay readable for ever, since it is not read.
             self._selector.unregister(connection.sock)
             return
         try:
@@ -226,19 +254,39 @@ class Server:
             return
         connection.received += data
         try:
-            self._understand(connection)
+            self._handle(connection)
         except BadRequestError:
             self._end(connection, "protocol error of client")
 
-    def _understand(self, connection: Connection) -> None:
+    def _answer(self, connection: Connection, response: Response) -> None:
+        if response.reset:
+            connection.abort()
+        elif response.never:
+            connection.half_open = True
+        elif response.delay_s > 0:
+            self._late.append((self._clock.monotonic_s() + response.delay_s, connection, response))
+        else:
+            connection.raw(response.encode())
+            connection.ending = not response.keep_alive
+
+    def _send_late(self, now_s: float) -> float:
+        """Queue the answers whose time has come; return the seconds until the next."""
+        due = [one for one in self._late if one[0] <= now_s]
+        self._late = [one for one in self._late if one[0] > now_s and not one[1].over]
+        for _, connection, response in due:
+            if not connection.over:
+                connection.raw(response.encode())
+                connection.ending = not response.keep_alive
+        return max(0.001, min(one[0] for one in self._late) - now_s) if self._late else _IDLE_S
+
+    def _handle(self, connection: Connection) -> None:
         now_ns = self._clock.wall_ns()
         if not connection.websocket:
             request = wire.read_request(connection.received)
             if request is None:
                 return
             if not request.upgrades:
-                connection.raw(self._app.http(request, now_ns).encode())
-                connection.ending = True
+                self._answer(connection, self._app.http(request, now_ns))
                 return
             refusal = self._app.handshake(request)
             if refusal is not None:

@@ -1,7 +1,7 @@
-"""What every fake venue does alike: pace the market, fan out, log the truth, obey the controls.
+"""The base of every simulated venue: it paces the market, sends messages to subscribers and logs the truth.
 
-A dialect (coinbase.py, kraken.py, ...) subclasses `FakeVenue` and says how things look on its wire. What only it
-can do wrong are methods `do_NAME` of its own, offered beside those of control.py.
+A venue (venues/kraken/stream.py, ...) subclasses `FakeVenue` and formats the messages of its wire. Faults that only
+one venue can have are methods `do_NAME` of its class; the controls offer them beside those of control.py.
 """
 
 from abc import ABC, abstractmethod
@@ -12,15 +12,16 @@ import msgspec
 
 from recorder.simulator import wire
 from recorder.simulator.connection import Connection
+from recorder.simulator.faults import FaultRules
 from recorder.simulator.market import Market, Spec, Step, SymbolMarket, Trade, text
-from recorder.simulator.mischief import Mischief
-from recorder.simulator.truth import (
+from recorder.simulator.wire import Request, Response
+from recorder.truth import (
     BookItem,
     Closed,
     Ended,
     Item,
-    JunkItem,
     Line,
+    MalformedItem,
     Opened,
     QuoteItem,
     Reset,
@@ -30,17 +31,16 @@ from recorder.simulator.truth import (
     TradeItem,
     TruthLog,
 )
-from recorder.simulator.wire import Request, Response
 
 Topic = tuple[str, str, str]
 """Channel as in recorder.events (or the venue's own), symbol, variant."""
 
 StreamItem = TradeItem | QuoteItem | BookItem
 
-Dressed = tuple[Connection, bytes, bytes]
-"""Receiver, its message, and that message as a frame."""
+Framed = tuple[Connection, bytes, bytes]
+"""A receiver, its message, and that message as a frame."""
 
-_TURN = 512  # market events of one turn of the loop at most
+_TURN = 512  # the most market events of one turn of the loop
 _HIGH_WATER = 1 << 18  # bytes queued for a client that stop an unpaced market
 _SLOW_CLIENT = 1 << 26  # bytes queued for a client that make a paced venue drop it
 _SENT_EVERY_S = 0.1
@@ -49,49 +49,50 @@ _WAIT_S = 0.05
 
 
 class FakeVenue(ABC):
-    """One venue on loopback, run by one thread."""
+    """One simulated venue on loopback, run by one thread."""
 
     name: ClassVar[str]
     specs: ClassVar[tuple[Spec, ...]]
-    instruments_of: ClassVar[str | None] = None  # the venue whose instruments it names, where it is a second dialect
+    instruments_of: ClassVar[str | None] = None  # the venue whose instruments it lists, where it is a second API of it
     market_kind: ClassVar[type[SymbolMarket]] = SymbolMarket
 
     def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
         self.market = market
         self.truth = truth
         self.rate = rate  # market events a second; 0 is as fast as the clients read
-        self.mischief = Mischief()
+        self.faults = FaultRules()
         self.symbols = self.listed()
-        self.spelled = {id(one): symbol for symbol, one in self.symbols.items()}
+        self.symbol_names = {id(one): symbol for symbol, one in self.symbols.items()}
         self.topics: dict[Topic, dict[int, Connection]] = {}
         self.clients: dict[int, Connection] = {}
-        self.halted = False  # nobody trades: the market stands still
-        self.burst = 0  # market events to do at once, beyond the rate
+        self.halted = False  # while set, the market has no events
+        self.burst = 0  # market events to make at once, beyond the rate
+        self.events = 0  # market events so far
         self.sent_messages = 0
         self.control: Callable[[Request], Response | None] | None = None
-        self._owed = 0.0
+        self._backlog = 0.0  # market events that the rate allows and that were not made yet
         self._last_s: float | None = None
         self._sent_s = 0.0
-        self._beat_s = 0.0
+        self._second_s = 0.0
         self._started = Started(self.instruments_of or self.name, now_ns, market.seed, market.origin_ns)
         truth.line(self._started)
         for symbol, one in self.symbols.items():
             for trade in one.history:
                 truth.item(self.trade_item(symbol, trade))
 
-    # ---- what a dialect says
+    # ---- what a venue defines
 
     @abstractmethod
-    def spell(self, spec: Spec) -> str:
-        """The venue's name of a symbol."""
+    def format_symbol(self, spec: Spec) -> str:
+        """Return the venue's name of a symbol."""
 
     def listed(self) -> dict[str, SymbolMarket]:
-        """Every symbol one can subscribe to."""
-        return {self.spell(one.spec): one for one in self.market.symbols}
+        """Return every symbol that a client can subscribe to, by its name."""
+        return {self.format_symbol(one.spec): one for one in self.market.symbols}
 
     @abstractmethod
     def publish_step(self, symbol: str, step: Step) -> None:
-        """Send what one market event looks like."""
+        """Send the messages of one market event."""
 
     @abstractmethod
     def message(self, connection: Connection, payload: bytes, now_ns: int) -> None:
@@ -102,45 +103,45 @@ class FakeVenue(ABC):
         """Answer a REST request."""
 
     @abstractmethod
-    def beat(self, now_ns: int, now_s: float) -> None:
-        """Once a second: heartbeats, and clients that have idled too long."""
+    def on_second(self, now_ns: int, now_s: float) -> None:
+        """Send heartbeats and close idle clients; called once a second."""
 
     @abstractmethod
     def publish_trades(self, symbol: str, trades: Sequence[tuple[Trade, bool]], only: Connection | None = None) -> None:
-        """Send prints as they look live, to one client or to all who subscribed."""
+        """Send prints in the form of live ones, to one client or to all subscribers."""
 
     @abstractmethod
-    def greet(self, connection: Connection, now_ns: int) -> None:
-        """Send what the venue sends first."""
+    def on_open(self, connection: Connection, now_ns: int) -> None:
+        """Send the first messages of a new connection."""
 
     # ---- sending
 
     def trade_item(self, symbol: str, trade: Trade, again: bool = False, held: str | None = None) -> TradeItem:
-        """A print as the truth log has it."""
+        """Return a print in the form of the truth log."""
         spec = self.symbols[symbol].spec
         price, size = text(trade.price, spec.price_decimals), text(trade.size, spec.size_decimals)
         return TradeItem(0, symbol, trade.id, trade.ts_ns, price, size, trade.taker, again, held)
 
-    def shape(self, symbol: str, trades: Sequence[Trade]) -> list[tuple[Trade, bool]]:
-        """Prints left to send after mischief; the others are logged as withheld."""
+    def apply_faults(self, symbol: str, trades: Sequence[Trade]) -> list[tuple[Trade, bool]]:
+        """Apply the trade faults: return the prints to send, and log the others as withheld."""
         if ("trade", symbol, "") not in self.topics:
-            return [(trade, False) for trade in trades]  # nobody would notice: the mischief waits for a listener
-        shaped = self.mischief.shape(symbol, trades)
-        for trade, reason in shaped.held:
+            return [(trade, False) for trade in trades]  # without a subscriber a fault would have no effect
+        outgoing = self.faults.apply(symbol, trades)
+        for trade, reason in outgoing.held:
             self.withhold(("trade", symbol, ""), self.trade_item(symbol, trade, held=reason))
-        return shaped.out
+        return outgoing.out
 
     def withhold(self, topic: Topic, item: StreamItem) -> None:
-        """Log an item that nobody gets."""
+        """Log an item that is sent to no client."""
         self.truth.item(item)
 
     def log(self, items: Sequence[Item]) -> tuple[int, int] | None:
-        """Log items that travel in one frame; gives their numbers."""
+        """Log the items of one frame and return the first and the last of their numbers."""
         numbers = [self.truth.item(item) for item in items]
         return (numbers[0], numbers[-1]) if numbers else None
 
-    def dress(self, topic: Topic, payload: bytes, targets: Sequence[Connection]) -> list[Dressed]:
-        """A message as each of its receivers gets it: here, the same for all."""
+    def frame_for(self, topic: Topic, payload: bytes, targets: Sequence[Connection]) -> list[Framed]:
+        """Return a message in the form of each of its receivers; here it is the same for all."""
         framed = wire.frame(payload)
         return [(connection, payload, framed) for connection in targets]
 
@@ -151,36 +152,36 @@ class FakeVenue(ABC):
         payload: bytes,
         only: Connection | Sequence[Connection] | None = None,
     ) -> None:
-        """Send one message to all who subscribed to a topic, or to some of them."""
+        """Send one message to all subscribers of a topic, or to some of them."""
         if only is None:
             targets: Sequence[Connection] = list(self.topics.get(topic, {}).values())
         else:
             targets = [only] if isinstance(only, Connection) else only
-        dressed = self.dress(topic, payload, targets)
+        messages = self.frame_for(topic, payload, targets)
         repeats = 1
         replaced = None
-        if self.mischief.rules and targets:
-            replaced = self.mischief.take("replace", topic[0], topic[1])
+        if self.faults.rules and targets:
+            replaced = self.faults.use("replace", topic[0], topic[1])
             if replaced is not None:
                 payload = replaced.text.encode("latin-1")
                 framed = wire.frame(payload)
-                dressed = [(connection, payload, framed) for connection in targets]
+                messages = [(connection, payload, framed) for connection in targets]
                 for item in items:
                     item.held = "replace"
-            elif topic[0] != "trade" and self.mischief.take("repeat", topic[0], topic[1]) is not None:
+            elif topic[0] != "trade" and self.faults.use("repeat", topic[0], topic[1]) is not None:
                 repeats = 2
         for repeat in range(repeats):
             for item in items:
                 item.again = item.again or repeat > 0
             logged = self.log(items)
             numbers = logged if replaced is None else None
-            self.sent_messages += len(dressed)
-            for connection, text_of_it, framed in dressed:
-                connection.text(text_of_it, framed, numbers)
+            self.sent_messages += len(messages)
+            for connection, message, framed in messages:
+                connection.text(message, framed, numbers)
 
-    def junk(self, kind: str, payload: bytes, now_ns: int) -> int:
-        """Send a frame with nothing to store to every client; gives how many there are."""
-        number = self.truth.item(JunkItem(0, now_ns, kind, len(payload)))
+    def send_malformed(self, kind: str, payload: bytes, now_ns: int) -> int:
+        """Send a frame with nothing to store to every client and return how many there are."""
+        number = self.truth.item(MalformedItem(0, now_ns, kind, len(payload)))
         for connection in self.clients.values():
             connection.text(payload, None, (number, number))
         return len(self.clients)
@@ -193,7 +194,7 @@ class FakeVenue(ABC):
         self.truth.line(Subscribed(connection.number, now_ns, topic[0], topic[1]))
 
     def leave(self, connection: Connection, topic: Topic, now_ns: int) -> bool:
-        """End a stream on a connection; False where there was none."""
+        """End a stream on a connection; return False where there was none."""
         if self.topics.get(topic, {}).pop(connection.number, None) is None:
             return False
         if not self.topics[topic]:
@@ -202,49 +203,49 @@ class FakeVenue(ABC):
         return True
 
     def refuse(self, connection: Connection, channel: str, symbol: str, why: str, now_ns: int) -> None:
-        """Note a refused subscription."""
+        """Log a refused subscription."""
         self.truth.line(Subscribed(connection.number, now_ns, channel, symbol, on=False, why=why))
 
     def topics_of(self, connection: Connection) -> list[Topic]:
-        """What a connection is subscribed to."""
+        """Return the topics of a connection."""
         return [topic for topic, members in self.topics.items() if connection.number in members]
 
     def republish(self, connection: Connection, symbol: str) -> None:
-        """After a new trade subscription: past trades once more as if live, if that was asked for."""
-        rule = self.mischief.take("republish", "trade", symbol)
+        """Publish past trades again as if live, if that fault is set; called after a new trade subscription."""
+        rule = self.faults.use("republish", "trade", symbol)
         if rule is not None and rule.count > 0:
             past = list(self.symbols[symbol].history)[-rule.count :]
             self.publish_trades(symbol, [(trade, True) for trade in past], connection)
 
     def restart_ids(self, symbol: str, first: int, now_ns: int) -> None:
-        """Count a symbol's trades anew."""
+        """Number the trades of a symbol from `first` on again."""
         self.symbols[symbol].restart_ids(first)
         self.truth.line(Reset(symbol, now_ns, first))
 
-    # ---- what the server asks (recorder.simulator.server.App)
+    # ---- calls of the server (recorder.simulator.server.App)
 
     def handshake(self, request: Request) -> Response | None:
-        """Refuse a websocket with an HTTP status where that was asked for."""
+        """Refuse a websocket with an HTTP status if that fault is set."""
         return self._unavailable("refuse_handshake")
 
     def _unavailable(self, do: str) -> Response | None:
-        rule = self.mischief.take(do)
+        rule = self.faults.use(do)
         if rule is None:
             return None
         headers = {"Retry-After": rule.text} if rule.text else {}
         return Response(rule.count, b'{"message":"unavailable"}', headers)
 
     def opened(self, connection: Connection, request: Request, now_ns: int) -> None:
-        """A client is there."""
+        """Add a client."""
         self.clients[connection.number] = connection
         connection.agent = request.headers.get("user-agent", "")
         self.truth.line(Opened(connection.number, now_ns, connection.agent))
-        if self.mischief.take("half_open") is not None:
+        if self.faults.use("half_open") is not None:
             connection.half_open = True
-        self.greet(connection, now_ns)
+        self.on_open(connection, now_ns)
 
     def closed(self, connection: Connection, why: str, now_ns: int) -> None:
-        """A client is gone."""
+        """Remove a client."""
         self.clients.pop(connection.number, None)
         for topic in self.topics_of(connection):
             del self.topics[topic][connection.number]
@@ -255,14 +256,14 @@ class FakeVenue(ABC):
 
     def http(self, request: Request, now_ns: int) -> Response:
         """Answer a request to the control path, or a REST request."""
-        controlled = self.control(request) if self.control is not None else None
-        return controlled or self._unavailable("rest") or self.get(request, now_ns)
+        response = self.control(request) if self.control is not None else None
+        return response or self._unavailable("rest") or self.get(request, now_ns)
 
     def advance(self, now_ns: int, now_s: float) -> float:
-        """Let the market move as far as is due."""
-        if now_s - self._beat_s >= _HEARTBEAT_S:
-            self._beat_s = now_s
-            self.beat(now_ns, now_s)
+        """Make the market events that the rate allows by now."""
+        if now_s - self._second_s >= _HEARTBEAT_S:
+            self._second_s = now_s
+            self.on_second(now_ns, now_s)
             self._drop_slow()
             if self.truth.full:
                 self.truth.next_part(self._state(now_ns))
@@ -270,18 +271,19 @@ class FakeVenue(ABC):
         for _ in range(due):
             step = self.market.step(now_ns)
             self.publish_step(self.symbol_of(step.market), step)
+        self.events += due
         return wait_s
 
     def symbol_of(self, market: SymbolMarket) -> str:
-        """The venue's name of one of its markets."""
-        return self.spelled[id(market)]
+        """Return the venue's name of one of its markets."""
+        return self.symbol_names[id(market)]
 
     def before_writes(self) -> None:
-        """The truth is in its file before it is on a socket."""
+        """Commit the truth log, so that an item is in its file before it is on a socket."""
         self.truth.commit()
 
     def after_writes(self, now_ns: int, now_s: float) -> None:
-        """Log what was written, every so often."""
+        """Log the items written to the sockets, ten times a second."""
         if now_s - self._sent_s >= _SENT_EVERY_S:
             self._sent_s = now_s
             for connection in self.clients.values():
@@ -299,7 +301,7 @@ class FakeVenue(ABC):
             connection.written = []
 
     def _state(self, now_ns: int) -> list[Line]:
-        """What a reader of the next part of the truth log must know."""
+        """Return the first lines of the next part of the truth log: the run, its clients and their streams."""
         first = msgspec.structs.replace(self._started, part=self.truth.part + 1, part_t=now_ns)
         lines: list[Line] = [first]
         for connection in self.clients.values():
@@ -317,14 +319,14 @@ class FakeVenue(ABC):
             if not listening or any(c.pending > _HIGH_WATER for c in self.clients.values() if not c.half_open):
                 return 0, _WAIT_S
             return _TURN // 4, 0.0
-        self._owed += passed_s * self.rate
-        due = min(_TURN, int(self._owed))
-        self._owed = min(self._owed - due, self.rate)  # after a stall, at most a second is caught up
+        self._backlog += passed_s * self.rate
+        due = min(_TURN, int(self._backlog))
+        self._backlog = min(self._backlog - due, self.rate)  # a stall is made up for by a second of events at most
         extra = min(self.burst, _TURN)
         self.burst -= extra
-        if self.burst or self._owed >= 1:
+        if self.burst or self._backlog >= 1:
             return due + extra, 0.0
-        return due + extra, min(_WAIT_S, max(0.001, (1 - self._owed) / self.rate))
+        return due + extra, min(_WAIT_S, max(0.001, (1 - self._backlog) / self.rate))
 
     def _drop_slow(self) -> None:
         for connection in self.clients.values():

@@ -1,6 +1,6 @@
-"""The server's side of HTTP/1.1 and RFC 6455, as bytes in and bytes out. No socket inside.
+"""The server side of HTTP/1.1 and RFC 6455 as functions of bytes, without sockets.
 
-Our own, because a fake venue must be able to send what a correct library refuses to.
+It is not a library's because a simulated venue must be able to send what a correct library refuses to send.
 """
 
 import base64
@@ -26,24 +26,39 @@ class Request(msgspec.Struct):
     query: dict[str, str]
     headers: dict[str, str]  # names in lower case
     body: bytes = b""
+    pairs: list[tuple[str, str]] = []  # the query in its order, with every value of a repeated key
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of a key of the query."""
+        return [value for key, value in self.pairs if key == name]
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Return whether the client may send another request on this connection."""
+        return self.headers.get("connection", "").lower() != "close"
 
     @property
     def upgrades(self) -> bool:
-        """Whether it asks for a websocket."""
+        """Return whether the client asks for a websocket."""
         return self.headers.get("upgrade", "").lower() == "websocket"
 
 
 class Response(msgspec.Struct):
-    """One HTTP answer."""
+    """One HTTP response, and how the server delivers it."""
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = {}
+    keep_alive: bool = False  # else the server closes the connection after it
+    delay_s: float = 0.0
+    never: bool = False  # send nothing, and leave the connection open
+    reset: bool = False  # send nothing, and reset the connection
 
     def encode(self) -> bytes:
-        """The bytes of the answer, after which the server closes."""
+        """Return the bytes of the response."""
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(self.body)), "Connection": "close"}
+        connection = "keep-alive" if self.keep_alive else "close"
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(self.body)), "Connection": connection}
         lines += [f"{name}: {value}" for name, value in (headers | self.headers).items()]
         return "\r\n".join([*lines, "", ""]).encode() + self.body
 
@@ -53,7 +68,7 @@ class BadRequestError(ValueError):
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
-    """One unmasked frame."""
+    """Return one unmasked frame."""
     first = opcode | (0x80 if fin else 0)
     size = len(payload)
     if size < 126:
@@ -64,7 +79,7 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
 
 
 def fragmented(payload: bytes, cuts: list[int], ping: bytes | None = None) -> bytes:
-    """One text message as continuation frames cut at the given offsets, a ping after the first on request."""
+    """Return one text message as frames cut at the given offsets, with a ping after the first if one is given."""
     edges = [0, *cuts, len(payload)]
     parts = []
     for index, (start, end) in enumerate(pairwise(edges)):
@@ -76,10 +91,10 @@ def fragmented(payload: bytes, cuts: list[int], ping: bytes | None = None) -> by
 
 
 def read_request(buffer: bytearray) -> Request | None:
-    """Take one request from the front of the buffer, or None while it is incomplete.
+    """Remove one request from the front of the buffer and return it; None while it is incomplete.
 
     Raises:
-        BadRequestError: it is not HTTP, or too large.
+        BadRequestError: the bytes are not HTTP, or the request is too large.
     """
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
@@ -100,11 +115,12 @@ def read_request(buffer: bytearray) -> Request | None:
     body = bytes(buffer[end + 4 : end + 4 + size])
     del buffer[: end + 4 + size]
     url = urlsplit(target)
-    return Request(method, url.path, dict(parse_qsl(url.query)), headers, body)
+    pairs = parse_qsl(url.query)
+    return Request(method, url.path, dict(pairs), headers, body, pairs)
 
 
 def accept(request: Request) -> bytes:
-    """The 101 answer to a websocket handshake; no extension is agreed to.
+    """Return the 101 response to a websocket handshake; it accepts no extension.
 
     Raises:
         BadRequestError: the key is missing.
@@ -112,7 +128,7 @@ def accept(request: Request) -> bytes:
     key = request.headers.get("sec-websocket-key")
     if not key:
         raise BadRequestError("handshake without Sec-WebSocket-Key")
-    # SHA-1 is what the protocol prescribes; it protects nothing here.
+    # The protocol prescribes SHA-1; it protects nothing here.
     digest = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -121,12 +137,14 @@ def accept(request: Request) -> bytes:
 
 
 def read_frames(buffer: bytearray, parts: list[bytes]) -> list[tuple[int, bytes]]:
-    """Take all complete client frames from the front of the buffer as (opcode, payload).
+    """Remove all complete client frames from the front of the buffer and return them as (opcode, payload).
 
-    `parts` keeps the fragments of an unfinished message between calls.
+    Args:
+        buffer: The bytes received so far.
+        parts: Keeps the fragments of an unfinished message between calls.
 
     Raises:
-        BadRequestError: an unmasked or oversized frame.
+        BadRequestError: a frame is not masked, or too large.
     """
     messages: list[tuple[int, bytes]] = []
     position = 0

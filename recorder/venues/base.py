@@ -1,55 +1,51 @@
-"""The contract of a venue: constant data, and pure translation.
+"""The contract of a venue: constants, and pure translation.
 
-A `Venue` is made once from its endpoint; a `Session` is born with each connection and dies with it, so a
-reconnect cannot inherit a stale book. Neither does I/O; commands to the link are returned as values.
-`tests/unit/venues/contract.py` holds what every venue must satisfy.
+A `Venue` is built once, for one endpoint. A `Decoder` is built for each connection and is dropped with it, so a
+reconnect cannot inherit a stale book. Neither does any I/O; commands to the link are returned as values.
+`tests/support/venues/contract.py` holds the tests that every venue must pass.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
-from recorder.events import Channel, Output, Stream
-
-Amount = Annotated[float, msgspec.Meta(ge=0.0, le=1e300)]
-"""A price or a size on the wire: finite and not negative. The bounds refuse the texts "nan" and "inf"."""
-
-Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""An id or sequence that fits its column."""
-
-MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
-"""What a decoder raises for a frame that is not of the wire's shape."""
+from recorder.errors import ConfigError
+from recorder.events import CHANNELS, Channel, Output, Stream
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the venue allows one address or one connection."""
+    """What the venue allows per address and per connection."""
 
     streams_per_link: int
     frames_per_s: float  # frames we may send on one link
     connects_per_minute: float
-    session_s: float | None = None  # age at which the venue ends a connection
+    session_s: float | None = None  # age at which the venue closes a connection
     symbols_per_link: int | None = None  # where one subscription carries all channels of a symbol
 
 
 class RestLimits(msgspec.Struct, frozen=True):
-    """What we allow ourselves at the venue's REST, below what it allows one address: several processes share that."""
+    """Our REST budget. It stays below the venue's limit per address, because several processes share that."""
 
-    per_s: float  # units regained a second
+    per_s: float  # units regained per second
     burst: float  # units that may be spent at once
-    weights: tuple[tuple[str, float], ...] = ()  # (pattern found in the path, units); the first counts, else 1 unit
+    weights: tuple[tuple[str, float], ...] = ()  # (pattern in the path, units): the first match counts, else 1 unit
+    attempts: int = 5  # at one request, where the failure may pass
+    failures_to_open: int = 5  # in a row; then the circuit breaker opens
+    open_s: float = 30.0  # between two trials while it is open
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """How a connection is kept and judged alive."""
+    """How a connection is kept open, and when it counts as dead."""
 
     every_s: float  # between our pings
     frame: str | None  # text to send as ping; None sends a protocol ping
-    silence_s: float  # no frame of any kind for this long: the session is dead
+    silence_s: float  # without any frame for this long, the connection is dead
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """One instrument as the venue lists it over REST. Numbers keep the venue's text."""
+    """One instrument in the venue's REST list. Numbers keep the venue's text."""
 
     symbol: str
     base: str
@@ -58,24 +54,37 @@ class Listing(msgspec.Struct, frozen=True):
     tick_size: str | None
     min_size: str | None
     status: str
-    base_unit: str | None = None  # the venue's own smallest unit of base and of quote, where it settles in one
+    base_unit: str | None = None  # the venue's smallest unit of base and of quote, where it settles in one
     quote_unit: str | None = None
-    trades: bool = True  # whether its status lets it trade now
+    trades: bool = True  # whether its status allows trading now
     price: float | None = None  # of the last trade
     volume: float | None = None  # of the last 24 hours, quote units
-    rest_symbol: str | None = None  # what the venue's REST calls it, where its stream calls it otherwise
-    alias_of: str | None = None  # another listing's symbol, under which the venue sends its data
+    rest_symbol: str | None = None  # its name in REST answers, where the feed uses another one
+    alias_of: str | None = None  # symbol of the listing under which the venue sends its data
+    canonical: str | None = None  # BASE-QUOTE in the common names of the assets; set by the catalog
+
+
+class ListingPage(list[Listing]):
+    """The instruments in one answer.
+
+    Attributes:
+        odd: Names of the rows that are not understood, each with the reason.
+    """
+
+    def __init__(self, listings: Iterable[Listing] = ()) -> None:
+        super().__init__(listings)
+        self.odd: list[str] = []
 
 
 class Day(msgspec.Struct, frozen=True):
-    """What the venue says of one instrument's last 24 hours."""
+    """The last 24 hours of one instrument."""
 
     price: float  # of the last trade
     volume: float  # quote units
 
 
 class Audit(msgspec.Struct, gc=False):
-    """Running verdicts on one symbol's book in one session."""
+    """Running verdicts on the book of one symbol in one connection."""
 
     checksums_passed: int = 0
     checksums_failed: int = 0
@@ -83,8 +92,8 @@ class Audit(msgspec.Struct, gc=False):
     resyncs: int = 0
 
 
-class Session(Protocol):
-    """The decoder of one connection; holds the books and sequences of that connection only."""
+class Decoder(Protocol):
+    """The decoder of one connection. It holds the books and sequence numbers of that connection only."""
 
     audits: dict[str, Audit]  # by symbol; the link reports and clears them
 
@@ -92,44 +101,39 @@ class Session(Protocol):
         """Translate one frame.
 
         Raises:
-            DecodeError: the frame is not understood; nothing of it was applied.
+            DecodeError: The frame is not understood. No part of it was applied.
         """
         ...
 
 
 class Requests(Protocol):
-    """Where the frames come from that begin and end streams on an open connection."""
+    """The source of the frames that begin and end streams on an open connection."""
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
-        """Text frames that subscribe these streams."""
+        """Return text frames that subscribe these streams."""
         ...
 
     def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
-        """Text frames that end these streams."""
+        """Return text frames that end these streams."""
         ...
 
 
 @runtime_checkable
-class Conversation(Session, Requests, Protocol):
-    """A session that must be asked for its requests: what its frames mean depends on what was asked there.
+class Conversation(Decoder, Requests, Protocol):
+    """A decoder that makes the requests of its connection, because the meaning of its frames depends on them.
 
-    Needed where a stream is named by a number the venue gives (its end needs that number), by an id we invent
-    (data carries nothing else), or where the venue also sends what nobody asked for.
+    A venue needs one where it numbers a stream and ends it by that number, where data carries only an id that we
+    invented, or where it also sends data that was not requested.
     """
 
 
 @runtime_checkable
 class BooksByRest(Protocol):
-    """A venue whose books begin with a snapshot by REST, not with a subscription."""
+    """A venue whose books begin with a REST snapshot instead of a subscription."""
 
     def snapshot_path(self, symbol: str) -> str:
-        """REST path of a symbol's book; the session takes the answer."""
+        """Return the REST path of a symbol's book; the decoder receives the answer."""
         ...
-
-
-def requests_of(venue: "Venue", session: Session) -> Requests:
-    """Who makes the requests of a connection: its session where that must know them, else the venue."""
-    return session if isinstance(session, Conversation) else venue
 
 
 @runtime_checkable
@@ -137,17 +141,17 @@ class Paged(Protocol):
     """A venue that lists its instruments page by page."""
 
     def next_page(self, path: str, body: bytes) -> str | None:
-        """The path of the page that follows the one answered at `path`; None after the last.
+        """Return the path of the page after the one answered at `path`; None after the last.
 
         Raises:
-            DecodeError: the answer is not understood.
+            DecodeError: The answer is not understood.
         """
         ...
 
 
 @runtime_checkable
 class Ranked(Protocol):
-    """A venue that tells the trading of the last 24 hours apart from its list."""
+    """A venue that publishes the volumes of the last 24 hours apart from its list."""
 
     volume_paths: ClassVar[tuple[str, ...]]
 
@@ -155,52 +159,78 @@ class Ranked(Protocol):
         """Decode the answer at one of `volume_paths`: by `rest_symbol` where a listing has one, else by symbol.
 
         Raises:
-            DecodeError: the answer is not understood.
+            DecodeError: The answer is not understood.
         """
         ...
 
 
-class Venue(Protocol):
-    """A venue: data and translation."""
+class Venue(ABC):
+    """The constants of a venue, and the text of its requests."""
 
     name: ClassVar[str]  # "kraken"; the key in settings, journal and tables
     url: ClassVar[str]  # public websocket endpoint
     rest_url: ClassVar[str]  # public REST endpoint
-    limits: ClassVar[Limits]
-    rest: ClassVar[RestLimits]
+    limits: Limits  # of the venue; a venue made with settings may have lower ones
+    rest: RestLimits  # likewise
     heartbeat: ClassVar[Heartbeat]
-    channels: ClassVar[tuple[Channel, ...]]
+    channels: ClassVar[tuple[Channel, ...]] = CHANNELS
     contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol
-    listing_paths: ClassVar[tuple[str, ...]]  # REST paths of the instrument list; of their first pages if `Paged`
-    endpoint: str  # the websocket endpoint in use
+    connection_sequences: ClassVar[bool] = False  # sequences of rows number the messages of one connection
+    channel_words: ClassVar[Mapping[str, Channel]] = {}  # names that frames with data of a channel contain
+    assets: ClassVar[Mapping[str, str]] = {}  # common names of assets, by the venue's codes that differ from them
+    listing_paths: ClassVar[tuple[str, ...]]  # REST paths of the instrument list; of its first pages if `Paged`
+    book_depths: ClassVar[tuple[int, ...]] = ()  # levels a side that the venue offers; empty where it does not ask
+    default_book_depth: ClassVar[int] = 0
+    fixed_books: ClassVar[str] = "complete books"  # what the venue sends where no depth can be chosen
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         """
         Args:
-            url: Websocket endpoint instead of the venue's public one.
-            book_depth: Levels a side to ask for, where the venue lets one choose.
+            url: Websocket endpoint, if not the venue's public one.
+            book_depth: Levels a side to request, where the venue offers a choice.
 
         Raises:
-            ConfigError: the venue offers no such depth.
+            ConfigError: The venue does not offer this depth.
         """
-        ...
+        if book_depth is not None and book_depth not in self.book_depths:
+            if not self.book_depths:
+                raise ConfigError(f"{self.name} sends {self.fixed_books}: remove book_depth from its settings")
+            offered = ", ".join(map(str, self.book_depths))
+            raise ConfigError(f"{self.name} offers book_depth {offered}; not {book_depth}")
+        self.endpoint = url or self.url
+        self.book_depth = book_depth or self.default_book_depth
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
-        """Text frames that subscribe these streams on an open connection."""
-        ...
+        """Return text frames that subscribe these streams on a new connection."""
+        return self._conversation().subscribe(streams)
 
     def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
-        """Text frames that end these streams on an open connection."""
-        ...
+        """Return text frames that end these streams on a new connection."""
+        return self._conversation().unsubscribe(streams)
 
-    def session(self) -> Session:
-        """A new decoder for a new connection."""
-        ...
+    def asset_name(self, asset: str) -> str:
+        """Return the common name of an asset in a listing of the venue."""
+        return self.assets.get(asset, asset)
 
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Return a new decoder for a new connection."""
+
+    @abstractmethod
     def listings(self, body: bytes) -> list[Listing]:
-        """Decode the answer at one of `listing_paths`, or a further page of it.
+        """Decode the answer at one of `listing_paths`, or a further page of it; a `ListingPage` names odd rows.
 
         Raises:
-            DecodeError: the answer is not understood.
+            DecodeError: The answer is not understood.
         """
-        ...
+
+    def _conversation(self) -> Conversation:
+        decoder = self.decoder()
+        if not isinstance(decoder, Conversation):
+            raise NotImplementedError(f"{self.name}: neither the venue nor its decoder makes requests")
+        return decoder
+
+
+def requests_of(venue: Venue, decoder: Decoder) -> Requests:
+    """Return the source of a connection's requests: its decoder if that is a `Conversation`, else the venue."""
+    return decoder if isinstance(decoder, Conversation) else venue

@@ -1,6 +1,7 @@
-"""The dialects a file of frames may be written in, where nothing but its frames tells which.
+"""The wire dialects of a venue, for files of frames that do not name theirs.
 
-A recorder knows its dialect: it chose the endpoint. What a person has may be older, or from another endpoint.
+A recorder knows its dialect, because it chose the endpoint. A file may be older, or from another endpoint. A changed
+wire format becomes a second decoder, in a module of the venue's folder with the date of the change in its name.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,48 +10,58 @@ from typing import NamedTuple
 from recorder.errors import DecodeError
 from recorder.events import Channel
 from recorder.venues import venue_class
-from recorder.venues.base import Session
-from recorder.venues.coinbase_advanced import CoinbaseAdvanced
-from recorder.venues.kraken_v1 import KrakenV1Session
+from recorder.venues.base import Decoder
+from recorder.venues.bitfinex.recorded_2022 import BitfinexRecorded2022Decoder
+from recorder.venues.bitfinex.stream import Bitfinex
+from recorder.venues.coinbase_advanced.stream import CoinbaseAdvanced
+from recorder.venues.kraken.v1 import KrakenV1Decoder
+from recorder.venues.okx.checksum_2026_06 import OkxUntil202606Decoder
+from recorder.venues.okx.stream import Okx
+from recorder.venues.polymarket.changes_2025_09 import PolymarketUntil202509Decoder
+from recorder.venues.polymarket.stream import Polymarket
 
 
 class Dialect(NamedTuple):
-    """One way a venue speaks."""
+    """One wire format of a venue."""
 
     name: str
-    session: Callable[[], Session]
+    decoder: Callable[[], Decoder]
     contiguous: frozenset[Channel]  # channels whose ids rise by exactly one per symbol
 
 
 _OTHERS: dict[str, tuple[Dialect, ...]] = {
+    "bitfinex": (Dialect("bitfinex_recorded_2022", BitfinexRecorded2022Decoder, Bitfinex.contiguous),),
     "coinbase": (
-        Dialect("coinbase_advanced", lambda: CoinbaseAdvanced().session(), CoinbaseAdvanced.contiguous),
+        Dialect("coinbase_advanced", lambda: CoinbaseAdvanced().decoder(), CoinbaseAdvanced.contiguous),
     ),
-    "kraken": (Dialect("kraken_v1", KrakenV1Session, frozenset()),),
+    "kraken": (Dialect("kraken_v1", KrakenV1Decoder, frozenset()),),
+    "okx": (Dialect("okx_until_2026_06", OkxUntil202606Decoder, Okx.contiguous),),
+    "polymarket": (Dialect("polymarket_until_2025_09", PolymarketUntil202509Decoder, Polymarket.contiguous),),
 }  # fmt: skip
 
 
 def dialects_of(name: str) -> tuple[Dialect, ...]:
-    """All dialects of a venue, the one recorded today first.
+    """Return all dialects of a venue, the one recorded today first.
 
     Raises:
-        ConfigError: no venue has this name.
+        ConfigError: No venue has this name.
     """
     kind = venue_class(name)
-    return Dialect(name, lambda: kind().session(), kind.contiguous), *_OTHERS.get(name, ())
+    return Dialect(name, lambda: kind().decoder(), kind.contiguous), *_OTHERS.get(name, ())
 
 
-def spoken(dialects: Sequence[Dialect], frames: Sequence[bytes], ts_recv_ns: int) -> Dialect:
-    """The dialect that understands most of some frames; the first of equals."""
-    return max(dialects, key=lambda dialect: _understood(dialect.session(), frames, ts_recv_ns))
+def match_dialect(dialects: Sequence[Dialect], frames: Sequence[bytes], ts_recv_ns: int) -> Dialect:
+    """Return the dialect that understands most of some frames; of equals the one that proves most checksums."""
+    return max(dialects, key=lambda dialect: _score(dialect.decoder(), frames, ts_recv_ns))
 
 
-def _understood(session: Session, frames: Sequence[bytes], ts_recv_ns: int) -> int:
-    count = 0
+def _score(decoder: Decoder, frames: Sequence[bytes], ts_recv_ns: int) -> tuple[int, int]:
+    """Return how many frames were understood, and how many checksums were right."""
+    understood = 0
     for frame in frames:
         try:
-            session.decode(frame, ts_recv_ns)
+            decoder.decode(frame, ts_recv_ns)
         except DecodeError:
             continue
-        count += 1
-    return count
+        understood += 1
+    return understood, sum(audit.checksums_passed for audit in decoder.audits.values())

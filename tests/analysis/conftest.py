@@ -1,4 +1,4 @@
-"""Tests of `analysis`. Without its extra they are skipped, with a reason: the recorder's own do not wait for it.
+"""Fixtures for the tests of `analysis`, which are skipped when a package of the analysis extra is missing.
 
 stored     a tape in a database of the test's own (stored.py), a copy: change it at will
 archive    the same tape exported to Parquet, a copy
@@ -7,7 +7,6 @@ archive    the same tape exported to Parquet, a copy
 import importlib.util
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +16,11 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from recorder.database import database_name, with_database
-from recorder.migrate import drop_database, migrate
+from recorder.store.database import database_name, with_database
+from recorder.store.migrate import drop_database, migrate
 
 if TYPE_CHECKING:
-    from stored import Stored
-
-sys.path.insert(0, str(Path(__file__).parent))
+    from support.analysis.stored_tape import Stored
 
 NEEDED = (
     "numpy",
@@ -46,21 +43,21 @@ MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 class _Absent(pytest.Module):
-    """A test file that cannot be imported here."""
+    """A test file whose imports are missing here."""
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         pytest.skip(f"needs the analysis extra ({', '.join(MISSING)}): make test-analysis", allow_module_level=True)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Skip what lies in this folder when a package of the extra is missing."""
+    """Skip the tests of this folder when a package of the extra is missing."""
     return _Absent.from_parent(parent, path=module_path) if MISSING else None
 
 
 @pytest.fixture(scope="session")
 def _filled(postgres: str) -> Iterator[str]:
-    """A database with the tape, which nobody is connected to: a copy takes a fraction of filling another."""
-    from stored import Stored, fill
+    """Return a filled database without connections; copying it is faster than filling another one."""
+    from support.analysis.stored_tape import Stored, fill
 
     url = with_database(postgres, f"tapedeck_filled_{secrets.token_hex(6)}")
     migrate(url)
@@ -71,8 +68,8 @@ def _filled(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def stored(postgres: str, _filled: str) -> "Iterator[Stored]":
-    """The tape."""
-    from stored import Stored
+    """Return a recording in a database of its own."""
+    from support.analysis.stored_tape import Stored
 
     url = with_database(postgres, f"tapedeck_test_{secrets.token_hex(6)}")
     with closing(psycopg2.connect(postgres)) as connection, connection.cursor() as cursor:
@@ -85,7 +82,7 @@ def stored(postgres: str, _filled: str) -> "Iterator[Stored]":
 
 @pytest.fixture(scope="session")
 def _exported(_filled: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stored import DAYS, LATER
+    from support.analysis.stored_tape import DAYS, LATER
 
     from analysis.export import export
     from analysis.load import PostgresSource
@@ -98,5 +95,5 @@ def _exported(_filled: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def archive(_exported: Path, tmp_path: Path) -> Path:
-    """The archive."""
+    """Return the same recording as an archive."""
     return Path(shutil.copytree(_exported, tmp_path / "archive"))

@@ -1,33 +1,29 @@
-"""Speed of `analysis` against the libraries it is measured by, in one run: ratios of medians mean more than times.
+"""Speed of `analysis` against the libraries that it stands on, in one run: ratios of medians mean more than times.
 
-    .venv/bin/python tests/bench/bench_analysis.py [--size 1.0] [--reps 5]
-
-At size 1: bars of 10 million trades, indicators of 1 million bars, 5 million trades through each door. Exit status 1
-when a ratio misses its aim; smaller sizes are for a quick look, since what is fixed weighs more there.
+At size 1 these are bars of 10 million trades, indicators of 1 million bars, and loading 5 million trades from Postgres
+and from Parquet.
 """
 
-import argparse
 import statistics
-import sys
 import time
 
 import duckdb
 import numpy as np
 import polars as pl
 import talib
-from bench_doors import bench_doors
-from measure import Line, medians, show
 from talib._ta_lib import MA_Type
 
 from analysis.arrays import DAY, MINUTE, SECOND, Floats, Trades
 from analysis.bars import time_bars
 from analysis.indicators import IndicatorStream, Series, indicators
+from bench.bench_load import bench_load
+from bench.measure import Figure, medians
 
 T0 = 1_700_006_400 * SECOND
 
 
 def make_trades(n: int) -> Trades:
-    """A week of random trades."""
+    """Return a week of random trades."""
     rng = np.random.default_rng(7)
     ts = T0 + np.sort(rng.integers(0, 7 * DAY, n))
     price = np.round(100 * np.exp(np.cumsum(rng.normal(0, 1e-5, n))), 2)
@@ -36,7 +32,7 @@ def make_trades(n: int) -> Trades:
 
 
 def polars_ohlcv(table: pl.DataFrame) -> pl.DataFrame:
-    """Only the five usual columns and the count: fewer than `time_bars` gives."""
+    """Compute only the five usual columns and the count, which are fewer than `time_bars` gives."""
     price, size = pl.col("price"), pl.col("size")
     return (
         table.group_by((pl.col("ts_event") // MINUTE * MINUTE).alias("start"))
@@ -53,7 +49,7 @@ def polars_ohlcv(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def polars_all(table: pl.DataFrame) -> pl.DataFrame:
-    """All columns that `time_bars` computes."""
+    """Compute all columns that `time_bars` gives."""
     price, size, side = pl.col("price"), pl.col("size"), pl.col("side")
     return (
         table.group_by((pl.col("ts_event") // MINUTE * MINUTE).alias("start"))
@@ -74,7 +70,7 @@ def polars_all(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def duckdb_bars(table: pl.DataFrame) -> dict[str, Floats]:
-    """The same by SQL, with compensated sums: an oracle, not a rival."""
+    """Compute the same by SQL with compensated sums, to compare values and not speed."""
     with duckdb.connect() as connection:
         connection.register("trades", table.to_arrow())
         found = connection.execute(
@@ -88,8 +84,8 @@ def duckdb_bars(table: pl.DataFrame) -> dict[str, Floats]:
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
-def bench_bars(n: int, reps: int) -> list[Line]:
-    """Bars against polars for speed, against DuckDB for truth."""
+def bench_bars(n: int, reps: int) -> list[Figure]:
+    """Compare bars with polars for speed and with DuckDB for their values."""
     trades = make_trades(n)
     names = ("ts_event", "trade_id", "price", "size", "side")
     table = pl.DataFrame({name: getattr(trades, name) for name in names})
@@ -100,15 +96,15 @@ def bench_bars(n: int, reps: int) -> list[Line]:
     columns = [name for name in oracle if name != "minute"]
     worst = max(float(np.max(np.abs(getattr(bars, name) / oracle[name] - 1))) for name in columns)
     return [
-        Line(f"bars of {n:,} trades, s", ours),
-        Line("speed against polars, all columns", wide / ours, at_least=0.8),
-        Line("speed against polars, OHLCV and count only", narrow / ours, at_least=0.8),
-        Line("largest relative difference from DuckDB", worst, at_most=1e-12),
+        Figure(f"bars of {n:,} trades, s", ours),
+        Figure("speed against polars, all columns", wide / ours, at_least=0.8),
+        Figure("speed against polars, OHLCV and count only", narrow / ours, at_least=0.8),
+        Figure("largest relative difference from DuckDB", worst, at_most=1e-12),
     ]
 
 
-def bench_indicators(n: int, reps: int) -> list[Line]:
-    """All columns against TA-Lib's own calls, and one new bar."""
+def bench_indicators(n: int, reps: int) -> list[Figure]:
+    """Compare all columns with TA-Lib's own calls, and measure one new bar."""
     rng = np.random.default_rng(8)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 1e-4, n)))
     high, low = close + rng.exponential(0.05, n), close - rng.exponential(0.05, n)
@@ -132,7 +128,7 @@ def bench_indicators(n: int, reps: int) -> list[Line]:
             talib.MFI(high, low, close, volume, 14),
         ]
 
-    # one thread on both sides: processor time tells the same as wall time, and not what else the machine does
+    # Both sides use one thread, so CPU time equals wall time without what else the machine does.
     ours, theirs = medians(2 * reps, lambda: indicators(series), plain, clock=time.process_time)
     stream = IndicatorStream(from_trades=False)
     one: list[float] = []
@@ -142,24 +138,19 @@ def bench_indicators(n: int, reps: int) -> list[Line]:
         one.append(time.perf_counter() - began)
     latest = statistics.median(one[1000:]) * 1e3
     return [
-        Line(f"indicators of {n:,} bars, CPU s", ours),
-        Line("time against TA-Lib's own", ours / theirs, at_most=1.5),
-        Line("one new bar, ms", latest, at_most=1),
+        Figure(f"indicators of {n:,} bars, CPU s", ours),
+        Figure("time against TA-Lib's own", ours / theirs, at_most=1.5),
+        Figure("one new bar, ms", latest, at_most=1),
     ]
 
 
-def main() -> int:
-    """Run all of it and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=float, default=1.0, help="factor on the numbers of rows")
-    parser.add_argument("--reps", type=int, default=5)
-    options = parser.parse_args()
-    size, reps = options.size, options.reps
-    lines = bench_bars(int(10_000_000 * size), reps)
-    lines += bench_indicators(int(1_000_000 * size), reps)
-    lines += bench_doors(int(5_000_000 * size), reps)
-    return 0 if show(lines) else 1
+def measure(size: float, reps: int) -> list[Figure]:
+    """Measure everything.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Args:
+        size: Factor on the numbers of rows; what is fixed weighs more where it is small.
+        reps: Rounds.
+    """
+    figures = bench_bars(int(10_000_000 * size), reps)
+    figures += bench_indicators(int(1_000_000 * size), reps)
+    return figures + bench_load(int(5_000_000 * size), reps)

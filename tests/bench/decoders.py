@@ -1,53 +1,46 @@
-"""What the decoder of each dialect costs on the captures of its venue, and how far the dearest is from the cheapest.
+"""CPU of the decoder of each dialect on captures of its venue, and the ratio of the dearest to the cheapest.
 
-    .venv/bin/python tests/bench/decoders.py
+An event is what is stored: a trade or a quote is one; a book message is one, and one more for each of its levels. A
+cost per row would call a message of one level and one of a hundred the same work, and a cost per level would leave out
+what every message costs before its levels are read. Both are printed as well.
 
-An event is what is stored: a trade or a quote is one; a book message is one, and one more for each of its levels. A row
-alone would call a message of one level and one of a hundred the same work, a level alone would leave out what every
-message costs before its levels are looked at. Both are printed as well: compare venues by the one you pay for.
-
-Frames are told apart before they are timed, and only the stream counts per event:
+Frames are classified before anything is timed, and only the stream counts per event:
 
 - stream: frames that bring rows;
-- snapshots: whole books of a dialect that sends deltas; how many a capture holds depends on when it was begun;
+- snapshots: full books of a dialect that sends deltas; their number depends on when a capture began;
 - others: acknowledgements, heartbeats, repeats, channels that are not recorded.
 
-CPU time of this process, rounds interleaved over the dialects, medians. Captures of a few frames are decoded by many
-sessions side by side, frame by frame, so that each timed stretch is long. Polymarket's capture is eight single messages
-and Figure's are 53: their figures are rough. Figures of one invocation compare with each other, not with those of
-another day; on a machine that others use the ratio moves by a tenth between invocations.
+What is measured is CPU time of this process, in rounds that alternate between the dialects; medians count. Captures of
+a few frames are decoded by many decoders side by side, frame by frame, so that each timed stretch is long. The capture
+of Polymarket is eight single messages and that of Figure 53, so their figures are rough. Figures of one invocation
+compare with each other, not with those of another day; on a busy machine the ratio varies by a tenth.
 """
 
 import gc
 import itertools
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
+import msgspec
+from support.venues.message_types import capture_files
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "captures"))
-from message_types import CAPTURES, capture_files
-
-from recorder.cli.frame_files import received
+from bench.measure import Figure, print_table
+from recorder.cli.decode.frame_files import received
 from recorder.errors import DecodeError
 from recorder.events import Book, Quote, Trade
 from recorder.venues import VENUES
-from recorder.venues.dialects import Dialect, dialects_of, spoken
+from recorder.venues.dialects import Dialect, dialects_of, match_dialect
 
-ROUNDS = 21
 FRAMES_A_ROUND = 5000
 FRAMES_AT_ONCE = 300
 LIMIT = 2.5
 
 Part = Literal["stream", "snapshots", "others"]
 CLOCK_S = statistics.median(-(time.process_time() - time.process_time()) for _ in range(10_001))
-"""What it costs to read the clock: some stretches are but ten frames long."""
+"""The cost of reading the clock, which matters because some stretches are only ten frames long."""
 
 PARTS: tuple[Part, ...] = ("stream", "snapshots", "others")
 Frames = list[tuple[bytes, int]]
@@ -55,7 +48,7 @@ Frames = list[tuple[bytes, int]]
 
 
 class Stretch(NamedTuple):
-    """Frames of one part that follow each other."""
+    """Consecutive frames of one part."""
 
     part: Part
     frames: Frames
@@ -69,29 +62,29 @@ class Load:
         self.frames: Counter[Part] = Counter()
         self.rows = self.levels = self.items = 0  # of the stream; an item is a trade, a quote or a level
         self._cpu_us: dict[Part, list[float]] = {part: [] for part in PARTS}
-        told = [self._told(frames) for frames in captures]
-        # Where no deltas are sent the whole books are the stream.
-        self._deltas = any(not book.snapshot for said in told for _, rows in said for book in _books(rows))
-        self._captures = [self._cut(said) for said in told]
+        decoded = [self._decoded(frames) for frames in captures]
+        # Where no deltas are sent, full books are the stream.
+        self._deltas = any(not book.snapshot for capture in decoded for _, rows in capture for book in _books(rows))
+        self._captures = [self._cut(capture) for capture in decoded if capture]  # some hold answers of REST alone
 
-    def _told(self, frames: Frames) -> "Told":
-        """Frames that are understood, with the rows they bring."""
-        session = self.dialect.session()
-        told = []
+    def _decoded(self, frames: Frames) -> "DecodedFrames":
+        """Return the frames that can be decoded, with the rows that they bring."""
+        decoder = self.dialect.decoder()
+        decoded = []
         for pair in frames:
             try:
-                outputs = session.decode(*pair)
+                outputs = decoder.decode(*pair)
             except DecodeError:
-                continue  # an answer of REST that no session reads
-            told.append((pair, [row for row in outputs if isinstance(row, Trade | Quote | Book)]))
-        return told
+                continue  # an answer of REST that no decoder reads
+            decoded.append((pair, [row for row in outputs if isinstance(row, Trade | Quote | Book)]))
+        return decoded
 
-    def _cut(self, told: "Told") -> list[Stretch]:
+    def _cut(self, decoded: "DecodedFrames") -> list[Stretch]:
         parts = []
-        for _, rows in told:
+        for _, rows in decoded:
             books = _books(rows)
-            whole = self._deltas and any(book.snapshot for book in books)
-            part: Part = "snapshots" if whole else "stream" if rows else "others"
+            full = self._deltas and any(book.snapshot for book in books)
+            part: Part = "snapshots" if full else "stream" if rows else "others"
             parts.append(part)
             self.frames[part] += 1
             if part == "stream":
@@ -99,22 +92,22 @@ class Load:
                 self.rows += len(rows)
                 self.levels += levels
                 self.items += len(rows) - len(books) + levels
-        cut = itertools.groupby(zip(parts, told, strict=True), key=lambda pair: pair[0])
+        cut = itertools.groupby(zip(parts, decoded, strict=True), key=lambda pair: pair[0])
         return [Stretch(part, [pair for _, (pair, _) in pairs]) for part, pairs in cut]
 
     @property
     def events(self) -> int:
-        """Of the stream."""
+        """Events of the stream."""
         return self.rows + self.levels
 
     def measure(self) -> None:
-        """One round: CPU of each part, per pass over all captures; several passes where they are short."""
+        """Measure one round: CPU of each part for a pass over all captures, or for several where they are short."""
         spent_us = dict.fromkeys(PARTS, 0.0)
         total = self.frames.total()
         passes = max(1, FRAMES_A_ROUND // total) if total > FRAMES_AT_ONCE else 1
         for stretches in self._captures * passes:
             side_by_side = max(1, FRAMES_AT_ONCE // sum(len(stretch.frames) for stretch in stretches))
-            decoders = [self.dialect.session().decode for _ in range(side_by_side)]
+            decoders = [self.dialect.decoder().decode for _ in range(side_by_side)]
             for part, frames in stretches:
                 began_s = time.process_time()
                 for decode in decoders:
@@ -125,11 +118,11 @@ class Load:
             self._cpu_us[part].append(spent_us[part] / passes)
 
     def cost_us(self, *parts: Part) -> float:
-        """Median CPU of some parts of all captures."""
+        """Return the median CPU of some parts of all captures."""
         return statistics.median(map(sum, zip(*(self._cpu_us[part] for part in parts), strict=True)))
 
 
-Told = list[tuple[tuple[bytes, int], list[Trade | Quote | Book]]]
+DecodedFrames = list[tuple[tuple[bytes, int], list[Trade | Quote | Book]]]
 
 
 def _books(rows: Sequence[Trade | Quote | Book]) -> list[Book]:
@@ -137,63 +130,97 @@ def _books(rows: Sequence[Trade | Quote | Book]) -> list[Book]:
 
 
 def loads() -> list[Load]:
-    """A load for each dialect that is recorded."""
+    """Return a load for each dialect that is recorded."""
     found: dict[str, tuple[Dialect, list[Frames]]] = {}
     now_ns = time.time_ns()
     for venue in sorted({kind.name for kind in VENUES.values()}):
         for file in capture_files(venue):
-            taken = [(item.frame, item.ts_ns or now_ns) for item in received(file)]
-            dialect = spoken(dialects_of(venue), [frame for frame, _ in taken[:100]], now_ns)
-            found.setdefault(dialect.name, (dialect, []))[1].append(taken)
-    return [Load(*found[name]) for name in VENUES if name in found]
+            frames = [(item.frame, item.ts_ns or now_ns) for item in received(file)]
+            recorded = [one for one in dialects_of(venue) if one.name in VENUES]
+            dialect = match_dialect(recorded, [frame for frame, _ in frames[:100]], now_ns)
+            found.setdefault(dialect.name, (dialect, []))[1].append(frames)
+    loads = [Load(*found[name]) for name in VENUES if name in found]
+    return [load for load in loads if load.events]
 
 
-def main() -> None:
-    """Measure and print."""
+class DecoderCost(msgspec.Struct):
+    """Cost of one dialect, CPU microseconds."""
+
+    dialect: str
+    frames: int
+    per_frame: float
+    per_event: float
+    per_row: float
+    per_item: float  # a trade, a quote or a level
+    levels_a_book: float | None
+    per_snapshot: float | None
+    snapshots: int
+    per_other: float | None
+    others: int
+
+
+def measure(rounds: int) -> list[DecoderCost]:
+    """Measure every dialect of which there are captures; none without captures."""
     measured = loads()
-    if not measured:
-        print(f"decoders: no captures in {CAPTURES} (set TAPEDECK_DATA)")
-        return
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for load in measured:
             gc.collect()
             gc.disable()
             load.measure()
             gc.enable()
-    per_event = {load.dialect.name: load.cost_us("stream") / load.events for load in measured}
-    cheapest = min(per_event.values())
-    table = Table(title="Decoders on captures: CPU in microseconds")
-    for column in (
+    return [_cost(load) for load in measured]
+
+
+def _cost(load: Load) -> DecoderCost:
+    stream, books = load.cost_us("stream"), load.levels + load.rows - load.items
+    frames = load.frames.total()
+
+    def each(part: Part) -> float | None:
+        return load.cost_us(part) / load.frames[part] if load.frames[part] else None
+
+    return DecoderCost(
+        load.dialect.name,
+        frames,
+        load.cost_us(*PARTS) / frames,
+        stream / load.events,
+        stream / load.rows,
+        stream / load.items,
+        load.levels / books if books else None,
+        each("snapshots"),
+        load.frames["snapshots"],
+        each("others"),
+        load.frames["others"],
+    )
+
+
+def spread(measured: list[DecoderCost]) -> Figure:
+    """Return the ratio of the dearest to the cheapest dialect per event."""
+    costs = [cost.per_event for cost in measured]
+    return Figure("dearest decoder to cheapest, per event", max(costs) / min(costs), at_most=LIMIT)
+
+
+def show(measured: list[DecoderCost]) -> None:
+    """Print the costs."""
+    cheapest = min(cost.per_event for cost in measured)
+    columns = (
         "dialect", "frames", "frames/s", "per frame", "events/s", "per event", "ratio", "per row", "per item",
         "levels a book", "snapshots", "others",
-    ):  # fmt: skip
-        table.add_column(column, justify="left" if column == "dialect" else "right")
-    for load in measured:
-        name = load.dialect.name
-        frames, stream = sum(load.frames.values()), load.cost_us("stream")
-        per_frame = load.cost_us(*PARTS) / frames
-        books = load.levels + load.rows - load.items
-        table.add_row(
-            name,
-            f"{frames:,}",
-            f"{1e6 / per_frame:,.0f}",
-            f"{per_frame:.2f}",
-            f"{1e6 / per_event[name]:,.0f}",
-            f"{per_event[name]:.2f}",
-            f"{per_event[name] / cheapest:.2f}",
-            f"{stream / load.rows:.2f}",
-            f"{stream / load.items:.2f}",
-            f"{load.levels / books:.1f}" if books else "",
-            *(
-                f"{load.cost_us(part) / load.frames[part]:,.1f} x {load.frames[part]:,}" if load.frames[part] else ""
-                for part in ("snapshots", "others")
-            ),
+    )  # fmt: skip
+    rows = [
+        (
+            cost.dialect,
+            f"{cost.frames:,}",
+            f"{1e6 / cost.per_frame:,.0f}",
+            f"{cost.per_frame:.2f}",
+            f"{1e6 / cost.per_event:,.0f}",
+            f"{cost.per_event:.2f}",
+            f"{cost.per_event / cheapest:.2f}",
+            f"{cost.per_row:.2f}",
+            f"{cost.per_item:.2f}",
+            "" if cost.levels_a_book is None else f"{cost.levels_a_book:.1f}",
+            "" if cost.per_snapshot is None else f"{cost.per_snapshot:,.1f} x {cost.snapshots:,}",
+            "" if cost.per_other is None else f"{cost.per_other:,.1f} x {cost.others:,}",
         )
-    console = Console(width=150)
-    console.print(table)
-    held = max(per_event.values()) / cheapest
-    console.print(f"dearest to cheapest per event: {held:.2f}; the limit is {LIMIT}")
-
-
-if __name__ == "__main__":
-    main()
+        for cost in measured
+    ]
+    print_table("Decoders on captures: CPU microseconds", columns, rows)

@@ -1,301 +1,253 @@
-"""Capacity, latency and outage of the recorder against cryptofeed, on one feed, in one run.
+"""Capacity, latency and outage of this recorder and of cryptofeed, on the same market and in the same run.
 
-    .venv/bin/python tests/bench/duel.py [--reps 3] [--total 200000]
+Both subjects record trades, quotes and ten-level book changes of five coins from a feed server on loopback, each in the
+dialect that it reads (cryptofeed: Binance; Tapedeck: Coinbase Exchange), into the same Postgres. Subjects alternate
+A B A B, and what counts are ratios of medians: the machine is never quite quiet, and bare times mean nothing outside of
+one run.
 
-The feed server, the peer's application and the throw-away Postgres cluster are the bench kit in `TAPEDECK_BENCH`
-(default ../shared/bench); without it there is nothing to compare with, and this says so. The machine is noisy:
-subjects alternate, ratios are of medians, and bare times mean nothing outside of one run.
+- Capacity: all messages are offered at once. It is the number of messages stored, divided by the time from the start
+  of sending until the last commit. The time of a commit is Postgres' own (`track_commit_timestamp`), so no subject is
+  changed; rows are indexed by then.
+- CPU per message: CPU time of a process, user and system, from the start of sending until everything is stored,
+  divided by the messages. Start-up and subscribing do not count. Postgres is the server with all its processes,
+  except for the connection by which the bench counts rows.
+- Latency: at a fixed rate, the time from the stamp of a trade, set when the feed sends it, until its commit.
+- Outage: at 1,000 messages/s Postgres is stopped for a while, a quarter into the run. Lost is what was sent and is not
+  stored ten seconds after the end; `catch_up` is the speed at which the backlog was loaded, over the live rate.
+- Load: the share of all CPUs that processes outside of the bench used during the run, and the load average.
 """
 
-import argparse
 import contextlib
-import importlib
+import json
 import os
-import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import psycopg2
-from rich.console import Console
-from rich.table import Table
+import msgspec
 
-from recorder.migrate import migrate
+from bench import process_stats
+from bench.cluster import Cluster, Monitor
+from bench.feed_server import State
+from bench.subjects import Subject, last_commit_s, stored, trade_latency_ms
 
-ROOT = Path(__file__).resolve().parents[2]
-KIT = Path(os.environ.get("TAPEDECK_BENCH", ROOT.parent / "shared" / "bench"))
-FEED_PORT, PG_PORT = 18765, 18432
-SYMBOLS = ["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD", "DOGE-USD"]
-PEER_TABLES = """
-DROP TABLE IF EXISTS ticker, trades, book;
-CREATE TABLE ticker (id serial PRIMARY KEY, timestamp timestamp, receipt_timestamp timestamp, exchange varchar(32),
-    symbol varchar(32), bid numeric(64, 32), ask numeric(64, 32));
-CREATE TABLE trades (id serial PRIMARY KEY, timestamp timestamp, receipt_timestamp timestamp, exchange varchar(32),
-    symbol varchar(32), side varchar(8), amount numeric(64, 32), price numeric(64, 32), trade_id varchar(64),
-    order_type varchar(32));
-CREATE TABLE book (id serial PRIMARY KEY, timestamp timestamp, receipt_timestamp timestamp, exchange varchar(32),
-    symbol varchar(32), data jsonb);
-"""
-COUNTS = {
-    "peer": ("FROM trades", "FROM ticker", "FROM book WHERE data ? 'delta'"),
-    "ours": ("FROM trade", "FROM quote", "FROM book WHERE kind = 'd'"),
-}
-STAMPS = {"peer": "timestamp AT TIME ZONE 'UTC'", "ours": "ts_event"}
-TRADES = {"peer": "trades", "ours": "trade"}
-DATABASE = {"peer": "postgres", "ours": "tapedeck_bench"}
+SETTLE_S = 1.5  # between the last subscription and the first message
+OUTAGE_RATE = 1000.0
 
 
-class Bench:
-    """A cluster, a feed, and one subject at a time."""
+class Capacity(msgspec.Struct):
+    """One run in which everything was offered at once."""
 
-    def __init__(self, kit: ModuleType, peer_python: str) -> None:
-        self.kit = kit
-        self.peer_python = peer_python
-        self.root = Path(kit.ROOT)
-        self.cluster = kit.Cluster(PG_PORT)
-        self.home = self.root / "ours"
+    messages_per_s: float
+    recorder_us: float  # CPU per message of the process that reads the feed
+    writer_us: float  # of its other processes
+    postgres_us: float
+    peak_memory_mb: float
+    messages: int
+    load_average: float
+    others_share: float  # of all CPUs, used by processes that are not part of the bench
 
-    def url(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{PG_PORT}/{database}"
 
-    def query(self, who: str, sql: str) -> Any:
-        with contextlib.closing(psycopg2.connect(self.url(DATABASE[who]))) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchone() if cursor.description else None
+class Latency(msgspec.Struct):
+    """One run at a fixed rate."""
 
-    def counts(self, who: str) -> list[int]:
-        return [int(self.query(who, f"SELECT count(*) {rows}")[0]) for rows in COUNTS[who]]
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float  # per message, all processes of the subject
+    lost: int
+    load_average: float
 
-    @contextlib.contextmanager
-    def subject(self, who: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-        """The processes of one recorder, on fresh tables, ended by their ids."""
-        if who == "peer":
-            self.query("peer", PEER_TABLES)
-            command = [self.peer_python, "peer_cryptofeed_app.py", "binance", str(FEED_PORT), str(PG_PORT), "0"]
-            processes = [subprocess.Popen(command, cwd=KIT, stderr=subprocess.DEVNULL)]
-        else:
-            processes = self._start_ours()
-        try:
-            yield processes
-        finally:
-            for process in processes:
-                process.send_signal(signal.SIGKILL if who == "peer" else signal.SIGTERM)
-            for process in processes:
-                process.wait(20)
 
-    def _start_ours(self) -> list[subprocess.Popen[bytes]]:
-        shutil.rmtree(self.home, ignore_errors=True)
-        self.home.mkdir(parents=True)
-        self.query("peer", f"DROP DATABASE IF EXISTS {DATABASE['ours']} WITH (FORCE)")
-        migrate(self.url(DATABASE["ours"]))
-        config = self.home / "bench.toml"
-        config.write_text(
-            f'[venues.coinbase]\nurl = "ws://127.0.0.1:{FEED_PORT}/cbx"\nsymbols = {SYMBOLS}\n'.replace("'", '"')
+class Outage(msgspec.Struct):
+    """One run during which Postgres was away."""
+
+    away_s: float
+    offered: int
+    lost: int
+    catch_up: float
+    memory_before_mb: float
+    memory_during_mb: float
+
+
+class Feed:
+    """A feed server in a process of its own."""
+
+    def __init__(self, dialect: str, total: int, rate: float, limit_s: float) -> None:
+        command = [
+            sys.executable, "-m", "bench.feed_server", "--dialect", dialect,
+            "--total", str(total), "--rate", str(rate), "--limit-s", str(limit_s),
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            line = output.readline()
+        if not line:
+            raise RuntimeError("the feed server did not start")
+        self.port = int(json.loads(line)["port"])
+
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._get("stop")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._process.kill()
+        self._process.wait()
+
+    def settle(self) -> None:
+        """Wait until a moment after the subject has subscribed to everything.
+
+        Raises:
+            TimeoutError: it did not subscribe.
+        """
+        wait_for(lambda: self.state().clients > 0, 30)
+        settled_s = time.monotonic() + SETTLE_S
+        wait_for(lambda: time.monotonic() > settled_s, 2 * SETTLE_S)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._get("start")
+
+    def state(self) -> State:
+        """Return what was sent so far."""
+        return msgspec.json.decode(self._get("state"), type=State)
+
+    def started_s(self) -> float:
+        """Return when it began to send, seconds since 1970."""
+        return (self.state().started_ns or 0) / 1e9
+
+    def cpu_s(self) -> float:
+        """Return its CPU seconds."""
+        return process_stats.cpu_s(self._process.pid)
+
+    def _get(self, what: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/bench/{what}", timeout=10) as answer:
+            return bytes(answer.read())
+
+
+@contextlib.contextmanager
+def recording(subject: Subject, feed: Feed) -> Iterator[list[int]]:
+    """Run a subject on empty tables while the block runs; gives the numbers of its processes."""
+    subject.prepare()
+    processes = subject.start(feed.port)
+    try:
+        yield [process.pid for process in processes]
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def capacity(subject: Subject, cluster: Cluster, total: int, limit_s: float = 120.0) -> Capacity:
+    """Offer everything at once.
+
+    Raises:
+        TimeoutError: not everything was stored in time.
+    """
+    with (
+        Feed(subject.dialect, total, 0.0, limit_s + 30) as feed,
+        recording(subject, feed) as pids,
+        Monitor(cluster, subject.database) as monitor,
+    ):
+        feed.settle()
+        use, own_s = process_stats.MachineUse(), own_cpu_s(feed, pids, cluster)
+        before, postgres_s = [process_stats.cpu_s(pid) for pid in pids], monitor.postgres_cpu_s()
+        feed.start()
+        wait_for(lambda: monitor.number(subject.rows_so_far) >= total, limit_s, every_s=0.1)
+        wait_for(lambda: stored(subject, monitor) >= total, limit_s, every_s=0.25)
+        used_us = [(process_stats.cpu_s(pid) - base_s) / total * 1e6 for pid, base_s in zip(pids, before, strict=True)]
+        postgres_us = (monitor.postgres_cpu_s() - postgres_s) / total * 1e6
+        others_share = use.busy_share(own_cpu_s(feed, pids, cluster) - own_s)
+        messages = stored(subject, monitor)
+        return Capacity(
+            messages / (last_commit_s(subject, monitor) - feed.started_s()),
+            used_us[0],
+            sum(used_us[1:]),
+            postgres_us,
+            process_stats.peak_memory_mb(pids[0]),
+            messages,
+            os.getloadavg()[0],
+            others_share,
         )
-        environment = {
-            **os.environ,
-            "TAPEDECK_HOME": str(self.home),
-            "TAPEDECK_CONFIG": str(config),
-            "DATABASE_URL": self.url(DATABASE["ours"]),
-            "PYTHONPATH": str(ROOT),
-        }
-        commands = [[sys.executable, "bin/recorder", "coinbase"], [sys.executable, "bin/writer"]]
-        with open(self.home / "log", "ab") as log:
-            return [
-                subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) for command in commands
-            ]
 
-    @contextlib.contextmanager
-    def feed(self, who: str, *arguments: object) -> Iterator[None]:
-        proto = "binance" if who == "peer" else "cbx"
-        feed = self.kit.feed(
-            FEED_PORT, str(self.root / "truth.json"), "--proto", proto, "--start-delay", 1.5, *arguments
-        )
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                self.kit.get(FEED_PORT, "/_stop")
-            feed.wait(20)
 
-    def truth(self) -> dict[str, Any]:
-        return dict(self.kit.get(FEED_PORT, "/_truth"))
+def latency(subject: Subject, cluster: Cluster, rate: float, seconds: float) -> Latency:
+    """Offer messages at a fixed rate."""
+    total = int(rate * seconds)
+    with (
+        Feed(subject.dialect, total, rate, seconds + 60) as feed,
+        recording(subject, feed) as pids,
+        Monitor(cluster, subject.database) as monitor,
+    ):
+        feed.settle()
+        base_s = sum(map(process_stats.cpu_s, pids))
+        feed.start()
+        wait_for(lambda: feed.state().ended_ns, seconds + 30, every_s=0.25)
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: stored(subject, monitor) >= total, 10, every_s=0.25)
+        cpu_us = (sum(map(process_stats.cpu_s, pids)) - base_s) / total * 1e6
+        p50_ms, p99_ms = trade_latency_ms(subject, monitor)
+        return Latency(rate, p50_ms, p99_ms, cpu_us, total - stored(subject, monitor), os.getloadavg()[0])
 
-    def cpu_s(self, processes: list[subprocess.Popen[bytes]]) -> list[float]:
-        return [self.kit.proc(process.pid)[0] for process in processes]
 
-    def rss_mb(self, processes: list[subprocess.Popen[bytes]]) -> list[float]:
-        return [self.kit.proc(process.pid)[1] for process in processes]
-
-    def capacity(self, who: str, total: int) -> dict[str, float]:
-        """All messages offered at once; rows committed over the time from first send to last commit."""
-        with self.feed(who, "--total", total, "--max-seconds", 120):
-            postgres_s = self.cluster.cpu()
-            with self.subject(who) as processes:
-                wait_for(lambda: self.truth().get("t_start"), 30)
-                started_s, base = self.truth()["t_start"], self.cpu_s(processes)
-                wait_for(lambda: sum(self.counts(who)) >= total, 100, every_s=0.5)
-                used = [after - before for after, before in zip(self.cpu_s(processes), base, strict=True)]
-                rows, rss = sum(self.counts(who)), self.rss_mb(processes)
-                ended_s = max(float(self._last_commit(who, table)) for table in self._tables(who))
-                postgres_us = (self.cluster.cpu() - postgres_s) / rows * 1e6
-        return {
-            "rate": rows / (ended_s - started_s),
-            "cpu_us": sum(used) / rows * 1e6,
-            "recorder_us": used[0] / rows * 1e6,
-            "postgres_us": postgres_us,
-            "rss_mb": rss[0],
-            "rows": rows,
-        }
-
-    def _tables(self, who: str) -> tuple[str, ...]:
-        return ("trades", "ticker", "book") if who == "peer" else ("trade", "quote", "book")
-
-    def _last_commit(self, who: str, table: str) -> float:
-        return float(
-            self.query(
-                who,
-                "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(x::text::xid))) "
-                f"FROM (SELECT DISTINCT xmin::text AS x FROM {table}) AS transactions",
-            )[0]
-        )
-
-    def paced(self, who: str, rate: float, seconds: float, outage_s: float = 0.0) -> dict[str, float]:
-        """A fixed rate; optionally Postgres is stopped for a while in the middle."""
-        total = int(rate * seconds)
-        with self.feed(who, "--total", total, "--rate", rate, "--max-seconds", seconds + outage_s + 90), \
-                self.subject(who) as processes:  # fmt: skip
-            wait_for(lambda: self.truth().get("t_start"), 30)
-            base = self.cpu_s(processes)
-            catch_up = rss_before = rss_during = 0.0
-            if outage_s:
-                deadline = time.monotonic() + seconds / 4
-                wait_for(lambda: time.monotonic() > deadline, seconds)
-                rss_before = self.kit.proc(processes[0].pid)[2]
-                self.cluster.stop("fast")
-                deadline = time.monotonic() + outage_s
-                wait_for(lambda: time.monotonic() > deadline, outage_s + 5)
-                rss_during = self.kit.proc(processes[0].pid)[2]
-                self.cluster.start()
-                catch_up = self._catch_up(who, rate)
-            wait_for(lambda: self.truth().get("t_end"), seconds + 60)
+def outage(subject: Subject, cluster: Cluster, seconds: float, away_s: float) -> Outage:
+    """Stop Postgres for a while, a quarter into a run at a fixed rate."""
+    total = int(OUTAGE_RATE * seconds)
+    with Feed(subject.dialect, total, OUTAGE_RATE, seconds + away_s + 90) as feed, recording(subject, feed) as pids:
+        feed.settle()
+        feed.start()
+        wait_for(lambda: feed.state().generated >= total / 4, seconds, every_s=0.25)
+        before_mb = process_stats.memory_mb(pids[0])
+        cluster.stop()
+        back_s = time.monotonic() + away_s
+        wait_for(lambda: time.monotonic() > back_s, away_s + 5)
+        during_mb = process_stats.memory_mb(pids[0])
+        cluster.start()
+        with Monitor(cluster, subject.database) as monitor:
+            catch_up = _catch_up(subject, monitor, feed)
+            wait_for(lambda: feed.state().ended_ns, seconds + 60, every_s=0.25)
             with contextlib.suppress(TimeoutError):
-                wait_for(lambda: sum(self.counts(who)) >= total, 10)
-            used = sum(self.cpu_s(processes)) - sum(base)
-            p50, p99 = self.query(
-                who,
-                "SELECT percentile_cont(array[.5, .99]) WITHIN GROUP (ORDER BY ms) FROM (SELECT extract(epoch FROM "
-                f"pg_xact_commit_timestamp(xmin) - ({STAMPS[who]})) * 1000 AS ms FROM {TRADES[who]}) AS latency",
-            )[0]
-            stored = sum(self.counts(who))
-        return {
-            "p50_ms": p50, "p99_ms": p99, "cpu_us": used / total * 1e6, "lost": total - stored,
-            "catch_up": catch_up, "rss_before_mb": rss_before, "rss_during_mb": rss_during,
-        }  # fmt: skip
-
-    def _catch_up(self, who: str, rate: float) -> float:
-        """Rows a second while the backlog is loaded, over the live rate."""
-        before, began_s = 0, time.monotonic()
-        with contextlib.suppress(TimeoutError, psycopg2.Error):
-            wait_for(lambda: self._answers(who), 30)
-            before, began_s = sum(self.counts(who)), time.monotonic()
-            wait_for(lambda: self.truth()["generated"] - sum(self.counts(who)) < rate / 2, 60)
-        spent_s = max(time.monotonic() - began_s, 1e-9)
-        return (sum(self.counts(who)) - before) / spent_s / rate
-
-    def _answers(self, who: str) -> bool:
-        try:
-            self.counts(who)
-        except psycopg2.Error:
-            return False
-        return True
+                wait_for(lambda: stored(subject, monitor) >= total, 10, every_s=0.25)
+            return Outage(away_s, total, total - stored(subject, monitor), catch_up, before_mb, during_mb)
 
 
-def wait_for(condition: Any, limit_s: float, every_s: float = 0.05) -> None:
+def _catch_up(subject: Subject, monitor: Monitor, feed: Feed) -> float:
+    """Return the rows a second while the backlog is loaded, over the live rate."""
+    before, began_s = stored(subject, monitor), time.monotonic()
+    with contextlib.suppress(TimeoutError):
+        wait_for(
+            lambda: feed.state().generated - monitor.number(subject.rows_so_far) < OUTAGE_RATE / 2, 20, every_s=0.05
+        )
+    spent_s = max(time.monotonic() - began_s, 1e-9)
+    return (stored(subject, monitor) - before) / spent_s / OUTAGE_RATE
+
+
+def own_cpu_s(feed: Feed, pids: list[int], cluster: Cluster) -> float:
+    """Return the CPU seconds of everything that belongs to the bench."""
+    times = os.times()
+    return times.user + times.system + feed.cpu_s() + sum(map(process_stats.cpu_s, pids)) + cluster.cpu_s()
+
+
+def wait_for(condition: Callable[[], object], limit_s: float, every_s: float = 0.05) -> None:
     """Poll until a condition holds.
 
     Raises:
         TimeoutError: it did not in time.
     """
-    deadline = time.monotonic() + limit_s
+    deadline_s = time.monotonic() + limit_s
     while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not within {limit_s:.0f} s")
         time.sleep(every_s)  # a poll: the condition above decides
-
-
-def peer_python(root: Path) -> str:
-    """An interpreter with cryptofeed; its own environment is made on first use. 2.5 needs Python 3.12."""
-    folder = root / "venv-cryptofeed"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        base = shutil.which("python3.12") or sys.executable
-        subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "cryptofeed", "asyncpg"], check=True)
-        (folder / ".ready").touch()
-    return str(python)
-
-
-def median(rows: list[dict[str, float]], key: str) -> float:
-    return float(statistics.median(float(row[key]) for row in rows))
-
-
-def main() -> int:
-    """Run and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--reps", type=int, default=3, help="rounds; subjects alternate within each")
-    parser.add_argument("--total", type=int, default=200_000, help="messages of a capacity run")
-    parser.add_argument("--rate", type=float, default=8000, help="messages/s of our latency run")
-    parser.add_argument("--only", default="capacity,latency,outage")
-    parser.add_argument("--who", default="peer,ours")
-    options = parser.parse_args()
-    console = Console()
-    if not (KIT / "feedserver.py").exists():
-        console.print(f"no bench kit in {KIT}: set TAPEDECK_BENCH to a folder with feedserver.py")
-        return 2
-    sys.path.insert(0, str(KIT))
-    kit = importlib.import_module("common")
-    Path(kit.ROOT).mkdir(parents=True, exist_ok=True)
-    subjects = options.who.split(",")
-    bench = Bench(kit, peer_python(Path(kit.ROOT)) if "peer" in subjects else "")
-    results: dict[tuple[str, str], list[dict[str, float]]] = {}
-    try:
-        for _ in range(options.reps):
-            for who in subjects:
-                if "capacity" in options.only:
-                    results.setdefault(("capacity", who), []).append(bench.capacity(who, options.total))
-                if "latency" in options.only and who == "ours":
-                    results.setdefault(("latency", who), []).append(bench.paced(who, options.rate, 8))
-        if "outage" in options.only:
-            for who in subjects:
-                results["outage", who] = [bench.paced(who, 1000, 40, outage_s=20)]
-    finally:
-        bench.cluster.close()
-    for (what, who), rows in results.items():
-        table = Table(title=f"{what}: {who}")
-        for key in rows[0]:
-            table.add_column(key, justify="right")
-        for row in rows:
-            table.add_row(*(f"{value:,.1f}" for value in row.values()))
-        console.print(table)
-    peer, ours = results.get(("capacity", "peer")), results.get(("capacity", "ours"))
-    if peer and ours:
-        table = Table("ratio of medians", "ours / peer")
-        table.add_row("messages/s", f"{median(ours, 'rate') / median(peer, 'rate'):.2f}")
-        table.add_row("CPU per message, recorder", f"1/{median(peer, 'cpu_us') / median(ours, 'recorder_us'):.1f}")
-        table.add_row("CPU per message, recorder + writer", f"1/{median(peer, 'cpu_us') / median(ours, 'cpu_us'):.1f}")
-        table.add_row("CPU per message, Postgres", f"1/{median(peer, 'postgres_us') / median(ours, 'postgres_us'):.1f}")
-        console.print(table)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

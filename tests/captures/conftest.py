@@ -1,14 +1,14 @@
-"""Prints which messages the decoders were ever shown, after the results of the tests in this folder."""
+"""After the results of the tests in this folder, a table of the messages that the decoders were tested on."""
 
 import io
 from typing import Any
 
-from message_types import table
 from rich.console import Console
+from support.venues.message_types import table
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Venue x message type x where it was seen."""
+    """Print venue, message type, and where it was seen."""
     text = io.StringIO()
     Console(file=text, width=120).print(table())
     terminalreporter.section("coverage of messages")

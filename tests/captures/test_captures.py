@@ -1,4 +1,4 @@
-"""Every captured file through `tapedeck decode`, counted once more by plain readings of its JSON."""
+"""Every captured file through `tapedeck decode`, compared with a plain reading of its JSON."""
 
 import json
 from collections import Counter
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from message_types import BESIDE, CAPTURES, capture_files, dialect_of, messages
+from support.captured_data import CAPTURES, require
+from support.venues.message_types import BESIDE, capture_files, dialect_of, messages
 
 from recorder.cli import main
-from recorder.cli.frame_files import read_frames
+from recorder.cli.decode.frame_files import read_frames
 
 VENUES = ("binance", "bitfinex", "coinbase", "figure", "kraken", "okx", "polymarket")
 FRAMES = [(venue, file) for venue in VENUES for file in capture_files(venue)]
@@ -23,16 +24,14 @@ OTHERS = [
 TAKER = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell", "BUY": "buy", "SELL": "sell"}
 OPPOSITE = {"buy": "sell", "sell": "buy"}
 
-pytestmark = pytest.mark.skipif(not FRAMES, reason=f"no captured data in {CAPTURES} (set TAPEDECK_DATA)")
-
 
 def of_each(files: list[tuple[str, Path]]) -> pytest.MarkDecorator:
-    """The test once for each file, named by it."""
+    """Run the test for each file, under its name."""
     return pytest.mark.parametrize(("venue", "file"), files, ids=[f"{venue}/{file.name}" for venue, file in files])
 
 
 class Decoded:
-    """What the command said of a file."""
+    """The output of the command for one file."""
 
     def __init__(self, venue: str, file: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
         assert main(["decode", venue, str(file)]) == 0
@@ -44,7 +43,7 @@ class Decoded:
         ]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """Rows of one type."""
+        """Return the rows of one type."""
         return [row for row in self.rows if row["type"] == kind]
 
 
@@ -53,7 +52,7 @@ Print = tuple[str | None, str | None, float, float]
 
 
 def prints(dialect: str, m: Any) -> list[Print]:
-    """Trades in a message, by its shape and the rule of its protocol page for the taker's side."""
+    """Return the trades of a message, by its shape and the rule of its protocol page for the taker's side."""
     match dialect:
         case "binance":
             data = m.get("data", m)
@@ -88,7 +87,7 @@ def prints(dialect: str, m: Any) -> list[Print]:
 
 
 def bitfinex_prints(decoded: Decoded) -> Counter[Print]:
-    """Each id once, whether it came in a snapshot, as te or as tu; the sign of the amount is the taker's side."""
+    """Count each id once, whether in a snapshot, as te or as tu; the sign of the amount is the taker's side."""
     symbols: dict[Any, str] = {}
     once: dict[tuple[str, int], Print] = {}
     for _, m in decoded.messages:
@@ -108,7 +107,7 @@ def bitfinex_prints(decoded: Decoded) -> Counter[Print]:
 
 
 def checksums(dialect: str, m: Any) -> int:
-    """Checksums a message carries."""
+    """Return the number of checksums in a message."""
     if dialect == "kraken" and m.get("channel") == "book":
         return len(m["data"])
     if dialect == "kraken_v1" and isinstance(m, list):
@@ -119,7 +118,7 @@ def checksums(dialect: str, m: Any) -> int:
 
 
 def levels(dialect: str, m: Any) -> int:
-    """Levels in a book message; 0 where a message may be no row (a repeat, one older than its snapshot)."""
+    """Return the levels in a book message; 0 where it may be no row (a repeat, or older than its snapshot)."""
     match dialect:
         case "coinbase":
             return len(m.get("changes", [])) + len(m.get("bids", [])) + len(m.get("asks", []))
@@ -134,6 +133,12 @@ def levels(dialect: str, m: Any) -> int:
     return 0
 
 
+def test_there_are_captures_of_every_venue() -> None:
+    for venue in VENUES:
+        require(CAPTURES / venue)
+        assert any(venue == other for other, _ in FRAMES)
+
+
 @of_each(FRAMES)
 def test_nothing_of_a_capture_is_quarantined_and_its_trades_are_those_of_a_plain_reading(
     venue: str, file: Path, capsysbinary: pytest.CaptureFixture[bytes]
@@ -142,9 +147,9 @@ def test_nothing_of_a_capture_is_quarantined_and_its_trades_are_those_of_a_plain
     assert decoded.summary["frames"] == sum(1 for _ in read_frames(file)) > 0
     assert decoded.summary["quarantined"] == 0, decoded.summary["quarantine_reasons"]
     assert decoded.summary["sequence_breaks"] == decoded.summary["books_crossed"] == 0
-    told = {None: None} if venue == "figure" else {row["symbol"]: row["symbol"] for row in decoded.of("trade")}
+    known = {None: None} if venue == "figure" else {row["symbol"]: row["symbol"] for row in decoded.of("trade")}
     ours = Counter(
-        (told.get(row["symbol"]), row["aggressor"], row["price"], row["size"]) for row in decoded.of("trade")
+        (known.get(row["symbol"]), row["aggressor"], row["price"], row["size"]) for row in decoded.of("trade")
     )
     theirs = Counter(one for dialect, message in decoded.messages for one in prints(dialect, message))
     assert ours == (bitfinex_prints(decoded) if venue == "bitfinex" else theirs)
@@ -180,12 +185,12 @@ def test_books_join_on_every_rest_snapshot_beside_their_capture(
     name = file.name.removesuffix(".gz").removesuffix(".jsonl")
     answers = [json.loads(line) for line in read_frames(file.with_name(f"{name}.rest.jsonl"))]
     assert decoded.summary["rest_answers"] == {"read": len(answers), "unread": 0}
-    asked = {answer["url"].partition("symbol=")[2].partition("&")[0] for answer in answers}
+    fetched = {answer["url"].partition("symbol=")[2].partition("&")[0] for answer in answers}
     books = decoded.of("book")
-    whole = [row["symbol"] for row in books if row["kind"] == "snapshot"]
-    assert sorted(whole) == sorted(asked)  # each at its first snapshot: none was asked for again
-    assert decoded.summary["control"]["fetch"] == len(asked)
-    assert {(gap["symbol"], gap["cause"]) for gap in decoded.of("gap")} == {(name, "no_snapshot") for name in asked}
+    snapshots = [row["symbol"] for row in books if row["kind"] == "snapshot"]
+    assert sorted(snapshots) == sorted(fetched)  # each at its first snapshot: none was requested again
+    assert decoded.summary["control"]["fetch"] == len(fetched)
+    assert {(gap["symbol"], gap["cause"]) for gap in decoded.of("gap")} == {(name, "no_snapshot") for name in fetched}
     # The rows alone: from its snapshot on each delta follows the one before it.
     chains: dict[str, int] = {}
     deltas = {
@@ -200,22 +205,24 @@ def test_books_join_on_every_rest_snapshot_beside_their_capture(
         elif symbol in chains and sequence > chains[symbol]:
             assert deltas[symbol, sequence] <= chains[symbol] + 1
             chains[symbol] = sequence
-    assert set(chains) == asked
+    assert set(chains) == fetched
 
 
-def test_trades_of_bitfinex_told_as_te_and_tu_are_counted_once(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    told = counted = 0
+def test_trades_of_bitfinex_sent_as_te_and_tu_are_counted_once(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    require(CAPTURES / "bitfinex")
+    sent = counted = 0
     for venue, file in FRAMES:
         if venue == "bitfinex":
             decoded = Decoded(venue, file, capsysbinary)
-            told += sum(isinstance(m, list) and m[1] in ("te", "tu") for _, m in decoded.messages)
+            sent += sum(isinstance(m, list) and m[1] in ("te", "tu") for _, m in decoded.messages)
             counted += len(decoded.of("trade"))
-    assert told >= 4
+    assert sent >= 4
     assert counted >= 218
 
 
 def test_prices_and_sizes_come_back_as_they_were_spelled(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """The shortest text of a stored number is the decimal the venue sent."""
+    """The shortest text of a stored number is the decimal that the venue sent."""
+    require(CAPTURES / "coinbase")
     for venue, file in FRAMES:
         if file.name.startswith("exchange_2021"):
             decoded = Decoded(venue, file, capsysbinary)
@@ -242,6 +249,6 @@ def test_a_file_beside_the_frames_is_refused_with_one_sentence(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    what = "what a client sent" if BESIDE[0] in file.name else "answers of REST" if BESIDE[1] in file.name else "REST"
+    what = "requests of a client" if BESIDE[0] in file.name else "REST answers" if BESIDE[1] in file.name else "REST"
     assert f"{file} holds" in err
     assert what in err

@@ -1,4 +1,4 @@
-"""Rigs and seeds for the experiments, and the scoreboard that `make faults` prints."""
+"""The rigs and seeds of the experiments, and the scoreboard that `make faults` prints."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import Rig
-from scoreboard import write_scoreboard
+from support.fault_rig import Rig
+from support.scoreboard import write_scoreboard
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --scoreboard; it is there when pytest is pointed at this folder."""
+    """Add --scoreboard, which exists when pytest is started with this folder."""
     parser.addoption("--scoreboard", action="store_true", help="print which fault experiments held")
 
 
@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture
 def seed() -> int:
-    """Of this experiment; FAULT_SEED repeats one that failed."""
+    """Return the seed of this experiment; FAULT_SEED repeats one that failed."""
     chosen = int(os.environ.get("FAULT_SEED") or random.randrange(2**32))
     print(f"seed {chosen}: repeat with FAULT_SEED={chosen}")
     return chosen
@@ -33,7 +33,7 @@ def seed() -> int:
 
 @pytest.fixture
 def make_rig(tmp_path: Path, seed: int) -> Iterator[Callable[..., Rig]]:
-    """Makes rigs of this test; all they started ends with it."""
+    """Yield a function that makes rigs; their processes end with the test."""
     with contextlib.ExitStack() as stack:
         count = 0
 

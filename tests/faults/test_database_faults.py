@@ -1,4 +1,4 @@
-"""Postgres away, cut off, locked, refusing: capture does not notice, the writer waits without haste, all comes in."""
+"""Postgres is down, cut off, locked or refusing: capture is not affected, and the writer waits and then catches up."""
 
 import secrets
 import threading
@@ -8,43 +8,34 @@ from contextlib import contextmanager
 
 import psycopg2
 import pytest
-from database_server import DatabaseServer
 from psycopg2 import sql
-from rig import Rig
+from support.database_server import DatabaseServer
+from support.databases import terminate_backends
+from support.fault_rig import Rig
 
-from recorder.database import database_name, with_database
+from recorder.store.database import with_database
 
 MakeRig = Callable[..., Rig]
 RSS_GROWTH_KB = 16 * 1024
-_BACKENDS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 
 
 def journal_bytes(rig: Rig) -> int:
-    """Size of all segments."""
+    """Return the size of all segments."""
     return sum(path.stat().st_size for path in rig.journals.glob("*/*.tape"))
 
 
 def attempts(rig: Rig) -> int:
-    """How often the writer has told that the database does not take its work."""
+    """Return how often the writer has logged that the database refuses its work."""
     return rig.log("writer").count("store.unavailable")
 
 
-def terminate_backends(url: str) -> None:
-    """End every other connection to a database."""
-    connection = psycopg2.connect(with_database(url, "postgres"))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(_BACKENDS, (database_name(url),))
-    connection.close()
-
-
 def captured(rig: Rig) -> int:
-    """Frames all recorders have taken in."""
+    """Return the number of frames that all recorders have received."""
     return sum(int(rig.metrics(name).get("frames", 0)) for name in rig.recorders)
 
 
 def assert_nothing_was_missed(rig: Rig) -> None:
-    """The venues never saw a reconnect, and no gap was declared since the streams began."""
+    """Assert that no recorder reconnected, and no gap was declared since the streams began."""
     report = rig.prove()
     assert all(check.sent == check.stored for check in report.streams), report
     assert rig.gaps() == []
@@ -105,7 +96,7 @@ def test_a_server_stopped_fast_or_killed_and_started_again_costs_no_row(
 
 @contextmanager
 def login(database: str) -> Iterator[tuple[str, Callable[[str], None]]]:
-    """A role of its own that may write; gives its address, and a way to run SQL as superuser ({role}, {password})."""
+    """Yield the address of a new role that may write, and a function that runs SQL on it ({role}, {password})."""
     name, password = f"tapedeck_test_{secrets.token_hex(4)}", secrets.token_hex(8)
     connection = psycopg2.connect(with_database(database, "postgres"))
     connection.autocommit = True
@@ -138,7 +129,7 @@ REFUSALS = {
     "lasts_s", [pytest.param(1.0, id="short"), pytest.param(60.0, id="long", marks=pytest.mark.long)]
 )
 @pytest.mark.timeout(600)
-def test_a_database_that_refuses_is_asked_without_haste_and_taken_up_again(
+def test_a_database_that_refuses_is_retried_slowly_and_used_again(
     lasts_s: float, make_rig: MakeRig, database: str
 ) -> None:
     with login(database) as (address, run):

@@ -1,4 +1,4 @@
-"""The disk under the journal: full, failing, and with a bit turned over."""
+"""The disk of the journal is full, fails, or flips bits."""
 
 import fcntl
 import os
@@ -9,51 +9,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rig import CHANNELS, Rig
+from support.fault_rig import CHANNELS, Rig
+from support.machine.small_disks import mounted
 
-from recorder.journal_reader import JournalReader, StoredBlock
+from recorder.journal.reader import JournalReader, StoredBlock
 from recorder.position import Position
 
 MakeRig = Callable[..., Rig]
-_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, as the kernel's own tests use it: everything fails with EIO from then on
+_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of the kernel's own tests: everything after it fails with EIO
 _NO_LOG_FLUSH = struct.pack("I", 2)
-
-
-def _mount(arguments: list[str], target: Path) -> None:
-    """Mount, or skip with the reason."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    target.mkdir()
-    done = subprocess.run(["mount", *arguments, str(target)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no mount here: {done.stderr.strip()}")
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB in memory."""
-    target = tmp_path / "disk"
-    _mount(["-t", "tmpfs", "-o", "size=24m", "tapedeck-test"], target)
-    yield target
-    subprocess.run(["umount", "-l", str(target)], check=True)
+    """Yield a file system of 24 MB in memory."""
+    with mounted(["-t", "tmpfs", "-o", "size=24m", "tapedeck-test"], tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture
 def failing_disk(tmp_path: Path) -> Iterator[Path]:
-    """A small ext4 in a file."""
+    """Yield a small ext4 file system in a file."""
     if shutil.which("mkfs.ext4") is None:
         pytest.skip("mkfs.ext4 is not installed")
-    image, target = tmp_path / "image", tmp_path / "disk"
+    image = tmp_path / "image"
     with open(image, "wb") as file:
         file.truncate(64 << 20)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    _mount(["-o", "loop", str(image)], target)
-    yield target
-    subprocess.run(["umount", "-l", str(target)], check=True)
+    with mounted(["-o", "loop", str(image)], tmp_path / "disk") as disk:
+        yield disk
 
 
 def fill(disk: Path) -> Path:
-    """Take all that is free; gives the file to remove."""
+    """Fill all free space, and return the file to remove."""
     filler = disk / "filler"
     with open(filler, "wb", buffering=0) as file:
         try:
@@ -84,7 +72,7 @@ def test_a_full_disk_sheds_declares_and_resumes_by_itself(
     rig.wait("and says so", lambda: getattr(rig.health("recorder-kraken"), "state", "") == "degraded")
     before = rig.rss_kb("recorder-kraken")
     rig.pause(full_s)
-    assert len(rig.venues["kraken"].venue.clients) == 1  # the socket stays
+    assert len(rig.venues["kraken"].venue.clients) == 1  # the connection stays open
     assert rig.rss_kb("recorder-kraken") - before < 8192
     filler.unlink()
     took_s = rig.wait_live(30.0)
@@ -93,7 +81,7 @@ def test_a_full_disk_sheds_declares_and_resumes_by_itself(
     assert rig.number("SELECT count(DISTINCT session_id) FROM session") == 1
     gaps = [gap for gap in rig.gaps() if gap["cause"] == "disk_full"]
     assert {gap["channel"] for gap in gaps} == {"trade", "quote", "book"}
-    for channel in CHANNELS:  # in pieces: a small block may find room where a large one does not
+    for channel in CHANNELS:  # a small block may fit where a large one does not
         spans = [gap["ended_at"] - gap["started_at"] for gap in gaps if gap["channel"] == channel]
         assert sum(span.total_seconds() for span in spans) >= full_s, channel
     assert sum(check.declared for check in report.streams) > 100
@@ -112,10 +100,10 @@ def test_a_disk_that_fails_ends_the_recorder_at_once(make_rig: MakeRig, failing_
         os.close(handle)
     assert recorder.wait(15) == 1  # supervisord sees a failure
     assert "JournalError" in rig.log("recorder-kraken")
-    rig.kill("writer")  # the one at work had read everything, or met the failure already
+    rig.kill("writer")  # it has loaded everything, or met the failure already
     rig.start("writer")
     rig.wait("the writer says what it cannot read", lambda: "journal.unreadable" in rig.log("writer"))
-    rig.pause(1.5)  # every part of it has met the disk by then
+    rig.pause(1.5)  # all its threads have used the disk by then
     assert rig.processes["writer"].poll() is None
     rig.wait("and keeps saying it", lambda: getattr(rig.health("writer"), "state", "") == "degraded")
 
@@ -124,7 +112,7 @@ def test_a_disk_that_fails_ends_the_recorder_at_once(make_rig: MakeRig, failing_
 
 
 def blocks(folder: Path) -> list[StoredBlock]:
-    """All good blocks of a journal."""
+    """Return all intact blocks of a journal."""
     reader = JournalReader(folder)
     found = [item for item in reader.read(reader.first(), 1 << 40) if isinstance(item, StoredBlock)]
     reader.close()
@@ -132,7 +120,7 @@ def blocks(folder: Path) -> list[StoredBlock]:
 
 
 def flip(folder: Path, segment: int, offset: int, bit: int) -> None:
-    """Turn one bit of a segment over."""
+    """Flip one bit of a segment."""
     with open(folder / f"{segment:08d}.tape", "r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
@@ -141,7 +129,7 @@ def flip(folder: Path, segment: int, offset: int, bit: int) -> None:
 
 
 def place_in(block: StoredBlock, table: str, rig: Rig) -> int:
-    """An offset inside a section of a block; "header" is what stands before the first."""
+    """Return an offset inside a section of a block; "header" is the part before the first section."""
     body = block.next.offset - sum(section.size for section in block.header.sections)
     if table == "header":
         return rig.rng.randrange(block.position.offset, body)
@@ -168,7 +156,7 @@ def test_a_flipped_bit_in_any_part_of_a_block_costs_that_part_and_is_declared(
         rig.wait_subscribed()
         rig.pause(1.0)
         fresh = blocks(folder)[since:-20]
-        # (section of the block, what to hit); the rarest first
+        # (section of the block, target), the rarest first
         for holds, hit in (
             ("gap", "gap"), ("gap", "header"), ("gap", "header"), ("session", "session"), ("", "header"), ("", ""),
             ("trade", "trade"), ("quote", "quote"), ("book", "book"),
@@ -178,7 +166,7 @@ def test_a_flipped_bit_in_any_part_of_a_block_costs_that_part_and_is_declared(
                 continue  # most gaps of this round ended in one block
             chosen = rig.rng.choice(able)
             place = fresh.index(chosen)
-            del fresh[max(0, place - 1) : place + 2]  # damage side by side is found as one
+            del fresh[max(0, place - 1) : place + 2]  # neighbouring damage is found as one
             offset = place_in(chosen, hit, rig)
             print(f"{hit or 'frames'} of the block at {chosen.position}: byte {offset}")
             flip(folder, chosen.position.segment, offset, rig.rng.randrange(8))

@@ -1,28 +1,28 @@
-"""kill -9 at random instants, a torn journal, a twin: recorder and writer come back and account for everything."""
+"""kill -9 at random instants, a torn journal, a second process: nothing is lost without a declaration."""
 
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from rig import Rig
+from support.fault_rig import Rig
 
-from recorder.journal_reader import segment_path, segments
+from recorder.journal.reader import segment_path, segments
 
 MakeRig = Callable[..., Rig]
-LOSS_S = 0.2  # what a killed recorder may take with it: milliseconds by its settings, and a busy machine
+LOSS_S = 0.2  # longest loss of a killed recorder; by its settings it is milliseconds, plus the delays of a busy machine
 STREAMS = 6  # of each venue of the rig
 
 
 def runs(short: int, long: int) -> pytest.MarkDecorator:
-    """The two forms of a repeated experiment."""
+    """Return the short and the long form of a repeated experiment."""
     return pytest.mark.parametrize(
         "kills", [pytest.param(short, id="short"), pytest.param(long, id="long", marks=pytest.mark.long)]
     )
 
 
 def kill_at_random(rig: Rig, programs: list[str], kills: int) -> None:
-    """Kill and restart one of the programs at random points of its life, mostly while it works."""
+    """Kill and restart one of the programs at random instants, mostly while it works."""
     for _ in range(kills):
         victim = rig.rng.choice(programs)
         if rig.rng.random() < 0.8:
@@ -33,7 +33,7 @@ def kill_at_random(rig: Rig, programs: list[str], kills: int) -> None:
 
 
 def losses(rig: Rig) -> list[float]:
-    """For each kill of a recorder, seconds between the last frame it kept and its end; each must be declared."""
+    """Return, for each kill of a recorder, the seconds between its last stored frame and its end; assert the gaps."""
     gaps = rig.gaps()
     found = []
     for number, (program, killed) in enumerate(rig.killed):
@@ -89,7 +89,7 @@ def test_recorders_and_writer_killed_together_still_account_for_everything(
     rig = make_rig(database).up()
     kill_at_random(rig, rig.programs, kills)
     rig.wait_subscribed()
-    for program in rig.programs:  # and all at one moment
+    for program in rig.programs:  # all at the same moment
         rig.kill(program)
     for program in rig.programs:
         rig.start(program)
@@ -109,11 +109,11 @@ def test_recorders_and_writer_killed_together_still_account_for_everything(
 def test_a_journal_cut_at_a_random_byte_loses_only_what_was_behind_the_cut(
     kills: int, loaded: bool, make_rig: MakeRig, database: str
 ) -> None:
-    """What a power cut leaves: the bytes since the last sync are gone, whether or not they were loaded."""
+    """A power cut removes the bytes since the last sync, whether or not they were loaded."""
     rig = make_rig(database, venues=["kraken"]).up()
     program = "recorder-kraken"
     rig.kill(program)
-    rig.start(program)  # so that the last segment has one before it, which says what was recorded
+    rig.start(program)  # so that the last segment follows one that lists the recorded streams
     for _ in range(kills):
         rig.wait_subscribed()
         if not loaded and "writer" in rig.processes:
@@ -132,14 +132,14 @@ def test_a_journal_cut_at_a_random_byte_loses_only_what_was_behind_the_cut(
     assert sum(check.declared for check in report.streams) > 0 or loaded
 
 
-def test_a_second_recorder_or_writer_is_refused_and_the_first_goes_on(make_rig: MakeRig, database: str) -> None:
+def test_a_second_recorder_or_writer_is_refused_and_the_first_continues(make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database, venues=["kraken"]).up()
     twin = rig.spawn("recorder-kraken")
     assert twin.wait(15) == 2
     assert "recorder-kraken is already recording" in rig.log("recorder-kraken")
     second_writer = rig.spawn("writer")
     try:
-        rig.wait("the second writer has found the journal taken", lambda: "journal.taken" in rig.log("writer"))
+        rig.wait("the second writer has found the journal locked", lambda: "journal.locked" in rig.log("writer"))
         rig.prove()
     finally:
         second_writer.kill()

@@ -1,4 +1,4 @@
-"""A random mix of all faults for a bounded time: nothing foreseen, everything accounted for, nothing growing."""
+"""A random mix of all faults for a bounded time: everything is accounted for, and no resource grows."""
 
 import os
 import threading
@@ -8,18 +8,18 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from rig import Rig
-from test_database_faults import terminate_backends
-from test_misdeeds import ENDS, FIRST, MISDEEDS, OWN
+from support.databases import terminate_backends
+from support.fault_rig import Rig
+from support.misbehaviour import ENDS, FAULTS, FIRST, OWN
 
 from recorder.simulator.build import VENUES
 
 MakeRig = Callable[..., Rig]
-SEVEN = sorted(VENUES.keys() - {"coinbase_advanced"})  # a dialect of coinbase: the same instruments
+SEVEN = sorted(VENUES.keys() - {"coinbase_advanced"})  # it has the instruments of coinbase
 
 
 def hold_a_lock(url: str, table: str, seconds: float) -> None:
-    """Keep everybody out of a table for a while."""
+    """Lock a table for a while."""
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:
@@ -30,7 +30,7 @@ def hold_a_lock(url: str, table: str, seconds: float) -> None:
 
 
 def one_fault(rig: Rig) -> str:
-    """Let one thing go wrong; says what."""
+    """Cause one random fault and return its description."""
     rng = rig.rng
     draw = rng.random()
     if draw < 0.15:
@@ -46,7 +46,7 @@ def one_fault(rig: Rig) -> str:
         hold_a_lock(rig.url, table, rng.uniform(0.1, 0.5))
         return f"lock {table}"
     venue = rng.choice(list(rig.venues))
-    possible = [one for one in (*MISDEEDS, *OWN.get(venue, [])) if one[0] != "refuse"]  # asked again in five minutes
+    possible = [one for one in (*FAULTS, *OWN.get(venue, [])) if one[0] != "refuse"]  # it lasts five minutes
     action, arguments = rng.choice(possible)
     filled = {key: rig.symbols[venue][0] if value == FIRST else value for key, value in arguments.items()}
     rig.do(venue, action, **filled)
@@ -54,12 +54,12 @@ def one_fault(rig: Rig) -> str:
 
 
 def open_files(rig: Rig) -> dict[str, int]:
-    """File descriptors of each program."""
+    """Return the number of file descriptors of each program."""
     return {name: len(os.listdir(f"/proc/{process.pid}/fd")) for name, process in rig.processes.items()}
 
 
 def thread_count(rig: Rig) -> dict[str, int]:
-    """Threads of each program."""
+    """Return the number of threads of each program."""
     return {name: len(list(Path(f"/proc/{process.pid}/task").iterdir())) for name, process in rig.processes.items()}
 
 
@@ -88,14 +88,14 @@ def test_a_random_mix_of_faults_leaves_everything_accounted_for(seconds: int, ma
 
 
 def fresh_sessions(rig: Rig) -> None:
-    """End the misdeeds and the sessions: books that failed often would wait long for a snapshot."""
+    """End the faults and the sessions, since books that failed often would wait long for a snapshot."""
     heal(rig)
     for venue in rig.venues:
         rig.do(venue, "close", how="frame")
 
 
 def heal(rig: Rig) -> None:
-    """End the misdeeds of all venues."""
+    """End the faults of all venues."""
     for venue, running in rig.venues.items():
         rig.do(venue, "heal")
         for action, arguments in ENDS.items():

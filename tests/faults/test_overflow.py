@@ -1,17 +1,17 @@
-"""More streams than fit on the connections a recorder may have."""
+"""More streams than the connections of a recorder can carry."""
 
 from collections.abc import Callable
 
 import pytest
-from rig import CHANNELS, Rig
+from support.fault_rig import CHANNELS, Rig
 
-from recorder.venues.bitfinex import Bitfinex
+from recorder.venues.bitfinex.stream import Bitfinex
 
 MakeRig = Callable[..., Rig]
 
 
 @pytest.mark.timeout(120)
-def test_what_does_not_fit_is_refused_loudly_declared_and_taken_up_when_there_is_room(
+def test_streams_that_do_not_fit_are_refused_declared_and_recorded_once_there_is_room(
     make_rig: MakeRig, database: str
 ) -> None:
     first, least = "tBTCUSD", "tETHUSD"
@@ -27,9 +27,9 @@ def test_what_does_not_fit_is_refused_loudly_declared_and_taken_up_when_there_is
     refused = "cause = 'overflow' AND ended_at IS NULL"
     rig.wait("it is declared", lambda: len(rig.gaps(refused)) == len(CHANNELS))
     assert {(gap["symbol"], gap["channel"]) for gap in rig.gaps(refused)} == {(least, one) for one in CHANNELS}
-    assert "streams.refused" in rig.log("recorder-bitfinex")
+    assert "streams.unplaced" in rig.log("recorder-bitfinex")
     rig.wait("health says so", lambda: "do not fit" in getattr(rig.health("recorder-bitfinex"), "detail", ""))
-    assert rig.metrics("recorder-bitfinex")["refused"] == len(CHANNELS)
+    assert rig.metrics("recorder-bitfinex")["unplaced"] == len(CHANNELS)
     sessions = rig.number("SELECT count(DISTINCT session_id) FROM session")
     rig.query("UPDATE subscription SET active = false WHERE symbol = %s", others[0])
     rig.wait("it is taken up", lambda: not rig.gaps(refused))

@@ -1,9 +1,9 @@
-"""More or fewer processes record a venue: nothing is lost, stored twice or left open on the way."""
+"""The number of processes that record a venue changes: nothing is lost, stored twice or left open."""
 
 from collections.abc import Callable
 
 import pytest
-from rig import Rig
+from support.fault_rig import Rig
 
 
 @pytest.mark.timeout(400)

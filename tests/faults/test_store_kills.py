@@ -1,4 +1,4 @@
-"""The writer's transaction under kill -9: rows, ledger and position are those of a run nobody disturbed."""
+"""The writer's transaction under kill -9: rows, ledger and position equal those of an undisturbed run."""
 
 import multiprocessing
 import os
@@ -12,23 +12,23 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from batches import FIRST, JOURNAL
-from database_server import DatabaseServer
-from load_batches import load_all
+from support.batches import FIRST, JOURNAL
+from support.database_server import DatabaseServer
+from support.load_batches import load_all
 
-from recorder.migrate import migrate
 from recorder.position import Position
-from recorder.store import Store
+from recorder.store.loader import Store
+from recorder.store.migrate import migrate
 
 TESTS = Path(__file__).parent.parent
-LOADER = [sys.executable, str(TESTS / "load_batches.py")]
-FORKS = multiprocessing.get_context("forkserver")  # a loader of its own in milliseconds
+LOADER = [sys.executable, str(TESTS / "support" / "load_batches.py")]
+FORKS = multiprocessing.get_context("forkserver")  # starts a loader in milliseconds
 FORKS.set_forkserver_preload(["load_batches"])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
 
 
 def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
-    """Everything a load leaves behind, but for the clock of the server."""
+    """Return everything that a load stores, except times of the server."""
     queries = {
         "trade": "SELECT * FROM trade ORDER BY trade_id",
         "quote": "SELECT * FROM quote ORDER BY frame_seq",
@@ -51,7 +51,7 @@ def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
 
 
 def kill_and_restart(url: str, count: int, kills: int, seed: int) -> int:
-    """Load `count` batches with a loader killed at random instants; how many kills found it at work."""
+    """Load `count` batches with a loader killed at random instants; return how many kills interrupted it."""
     rng = random.Random(seed)
     hits = 0
     pause = threading.Event()
@@ -60,7 +60,7 @@ def kill_and_restart(url: str, count: int, kills: int, seed: int) -> int:
         loader = FORKS.Process(target=load_all, args=(url, count), kwargs={"ready": ready})
         loader.start()
         assert ready.wait(30)
-        pause.wait(rng.uniform(0.0, 0.05))  # the instant is the test, not a condition
+        pause.wait(rng.uniform(0.0, 0.05))  # the random instant is the test
         loader.kill()
         loader.join(10)
         hits += loader.exitcode == -signal.SIGKILL
@@ -69,7 +69,7 @@ def kill_and_restart(url: str, count: int, kills: int, seed: int) -> int:
 
 
 def wait_for_backend(url: str, condition: str, *, present: bool, deadline_s: float = 20.0) -> bool:
-    """Whether a backend of the writer meets a condition, or none does any more, before the deadline."""
+    """Return whether, before the deadline, a backend of the writer satisfies a condition, or none does any more."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     deadline = time.monotonic() + deadline_s
@@ -93,7 +93,7 @@ def wait_for_backend(url: str, condition: str, *, present: bool, deadline_s: flo
 def test_a_writer_killed_at_random_instants_leaves_what_an_undisturbed_one_leaves(
     kills: int, database: str, empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])  # for what the fork server imports once
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])  # for the imports of the fork server
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     count = kills * 12
@@ -156,7 +156,7 @@ def test_a_server_killed_under_load_comes_back_with_all_that_was_committed(
     assert contents(url) == contents(database)
 
 
-def test_after_a_lost_answer_to_commit_the_position_tells_whether_the_batch_is_in(database: str) -> None:
+def test_after_a_lost_answer_to_commit_the_position_shows_whether_the_batch_is_stored(database: str) -> None:
     load_all(database, 3)
     store = Store(database)
     assert store.position(JOURNAL) == Position(FIRST.segment, FIRST.offset + 3000)

@@ -1,4 +1,4 @@
-"""The frame reader: any cutting of the stream gives the same messages, against our own bytes and a real server."""
+"""The frame reader: a stream cut anywhere gives the same messages, for our own bytes and for a real server."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.sync.server import ServerConnection, serve
 
-from recorder.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, Oversized, ProtocolError
+from recorder.capture.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, Oversized, ProtocolError
 
 LIMIT = 70_000  # above the 16-bit lengths, below the longest messages used here
 
@@ -24,7 +24,7 @@ Out = tuple[list[object], list[tuple[int, bytes]]]
 
 
 def wire(opcode: int, payload: bytes, *, final: bool = True, form: int = 0) -> bytes:
-    """A server's frame, in the shortest form of its length or in the one asked for (16 or 64 bits)."""
+    """Return a frame of a server, its length in the shortest form or in 16 or 64 bits."""
     head = bytes([(0x80 if final else 0) | opcode])
     if form == 64 or len(payload) > 0xFFFF:
         return head + b"\x7f" + struct.pack("!Q", len(payload)) + payload
@@ -103,7 +103,7 @@ def test_a_header_may_be_cut_at_every_byte_and_arrive_byte_by_byte(form: int) ->
 
 
 @pytest.mark.parametrize("limit", [10, 1000, 66_000, 1_000_000])
-def test_a_message_of_exactly_the_limit_is_taken_and_one_byte_more_is_skipped(limit: int) -> None:
+def test_a_message_of_exactly_the_limit_is_read_and_a_longer_one_is_skipped(limit: int) -> None:
     raw = wire(TEXT, b"a" * limit) + wire(TEXT, b"b" * (limit + 1)) + wire(TEXT, b"c")
     assert feed(FrameReader(limit), raw, [5, limit, limit + 4]) == ([b"a" * limit, limit + 1, b"c"], [])
 
@@ -163,7 +163,7 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("raw", VIOLATIONS.values(), ids=VIOLATIONS.keys())
-def test_what_breaks_the_protocol_is_told_as_such(raw: bytes) -> None:
+def test_a_violation_of_the_protocol_is_reported(raw: bytes) -> None:
     with pytest.raises(ProtocolError):
         feed(FrameReader(1000), wire(TEXT, b"fine") + raw, [])
 
@@ -181,7 +181,7 @@ def test_any_bytes_give_messages_or_a_protocol_error(raw: bytes, cuts: list[int]
 
 @contextmanager
 def connected(server: "Script") -> Iterator[socket.socket]:
-    """A socket opened by websocket-client to a real server that then sends what `server` says."""
+    """A socket opened by websocket-client to a real server that then sends what `server` gives."""
     with serve(server, "127.0.0.1", 0, compression=None, ping_interval=None) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -227,7 +227,7 @@ class Script:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_real_server_is_read_whole_whatever_the_size_of_the_chunks(seed: int) -> None:
+def test_a_real_server_is_read_completely_whatever_the_size_of_the_chunks(seed: int) -> None:
     script, rng = Script(seed), random.Random(seed)
     largest = [1 << 20, 4096, 900, 64_000][seed]
     reader = FrameReader(LIMIT)

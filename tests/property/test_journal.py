@@ -1,4 +1,4 @@
-"""The journal: whatever is written is read, whatever happens to the disk."""
+"""The journal: everything written is read, whatever happens to the disk."""
 
 import contextlib
 import itertools
@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import recorder.journal
-from recorder.block import FILE_HEADER, BlockHeader, Mark, Run, encode_frames
+import recorder.journal.writer
 from recorder.clock import ManualClock
 from recorder.errors import ConfigError, JournalError, JournalFull
-from recorder.journal import Journal
-from recorder.journal_reader import Damaged, JournalReader, StoredBlock, segment_path, segments
+from recorder.journal.block import FILE_HEADER, BlockHeader, Run, StreamCheckpoint, encode_frames
+from recorder.journal.reader import Damaged, JournalReader, StoredBlock, segment_path, segments
+from recorder.journal.writer import Journal
 from recorder.position import Position
 from recorder.settings import JournalSettings
 
@@ -28,21 +28,21 @@ SETTINGS = JournalSettings(reserve_mb=0)
 ALL = 1 << 62
 
 
-def mark(number: int) -> Mark:
-    return Mark("A", "trade", 1, True, number, None, None, None, 0, None)
+def checkpoint(number: int) -> StreamCheckpoint:
+    return StreamCheckpoint("A", "trade", 1, True, number, None, None, None, 0, None)
 
 
 def write(journal: Journal, number: int, size: int = 40) -> None:
-    """Append block `number`: one frame that names it, a part of one row, and a mark that carries the number."""
-    journal.next_position(lambda: ([mark(number - 1)], []))
+    """Append block `number`: one frame that names it, a part of one row, and a checkpoint that carries the number."""
+    journal.next_position(lambda: ([checkpoint(number - 1)], []))
     frame = b"%d " % number + os.urandom(size)
     raw = encode_frames([frame], array("I", [len(frame)]).tobytes(), [(1000 + number, 1)])
     sections = [journal.section("", 1, raw, ()), journal.section("quote", 1, b"row %d" % number, (19_000,))]
-    journal.append(BlockHeader(number, [Run(1, number, 1, 1000 + number)], [], [mark(number)]), sections)
+    journal.append(BlockHeader(number, [Run(1, number, 1, 1000 + number)], [], [checkpoint(number)]), sections)
 
 
 def numbers(items: list[StoredBlock | Damaged]) -> list[int]:
-    """Numbers of the blocks that hold data."""
+    """Return the numbers of the blocks that hold data."""
     return [item.header.written_ns for item in items if isinstance(item, StoredBlock) and item.parts]
 
 
@@ -55,7 +55,7 @@ def read(folder: Path, *, with_frames: bool = True) -> list[StoredBlock | Damage
 
 
 def opened(folder: Path, journal_settings: JournalSettings = SETTINGS) -> Journal:
-    return Journal(folder, "venue", journal_settings, ManualClock())
+    return Journal.open(folder, "venue", journal_settings, ManualClock())
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,7 +68,7 @@ def opened(folder: Path, journal_settings: JournalSettings = SETTINGS) -> Journa
         max_size=8,
     )
 )  # fmt: skip
-def test_any_blocks_survive_the_way_through_the_disk(
+def test_any_blocks_survive_a_round_trip_through_the_disk(
     tmp_path_factory: pytest.TempPathFactory, blocks: list[tuple[list[bytes], dict[str, bytes], bool]]
 ) -> None:
     folder = tmp_path_factory.mktemp("journal")
@@ -119,16 +119,45 @@ def test_a_segment_cut_at_any_byte_is_read_up_to_the_cut_and_recording_goes_on(i
         path.write_bytes(whole[:size])
         expected = [number for number in range(1, 5) if ends[number] <= size]
         journal = opened(folder)
-        # What is kept ends with a whole block; the rest is cut and counted.
+        # The rest ends with a complete block; what follows is cut and counted.
         assert path.stat().st_size == size - journal.recovered.cut_bytes
         assert journal.recovered.last_frame_ns == ({1: 1000 + expected[-1]} if expected else {})
         if expected:
-            assert [one.last_id for one in journal.recovered.marks] == [expected[-1]]
+            assert [one.last_id for one in journal.recovered.checkpoints] == [expected[-1]]
         write(journal, 9)
         journal.close()
         items = read(folder)
         assert numbers(items) == [*expected, 9]
         assert not any(isinstance(item, Damaged) for item in items) or size < ends[1]
+
+
+@pytest.mark.parametrize("source", [1, 2], ids=["of an earlier segment", "of the same segment"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_blocks_repeated_at_the_end_do_not_take_the_state_back(tmp_path: Path, source: int, first: int) -> None:
+    folder = tmp_path / "j"
+    for start in (1, 4):
+        journal = opened(folder)
+        for number in range(start, start + 3):
+            write(journal, number)
+        journal.close()
+    *_, last = (item for item in read(folder) if isinstance(item, StoredBlock))
+    some = [item for item in read(folder) if isinstance(item, StoredBlock) and item.position.segment == source][
+        first:-1
+    ]
+    stretch = segment_path(folder, source).read_bytes()[some[0].position.offset : some[-1].next.offset]
+    path = segment_path(folder, 2)
+    path.write_bytes(path.read_bytes() + stretch)
+    journal = opened(folder)
+    recovered = journal.recovered
+    assert ([one.last_id for one in recovered.checkpoints], recovered.last_frame_ns) == ([6], {1: 1006})
+    assert (recovered.last_seq, recovered.last_incarnation, recovered.end) == (last.seq, last.incarnation, last.next)
+    assert recovered.cut_bytes == 0  # a writer may have read them already
+    journal.close()
+    reader = JournalReader(folder)
+    marks, known = reader.recall(Position(2, ALL))
+    assert known is not None
+    assert ([one.last_id for one in marks.values()], known.seq) == ([6], last.seq)
+    reader.close()
 
 
 def test_the_torn_tail_of_a_younger_segment_does_not_touch_the_older(tmp_path: Path) -> None:
@@ -141,7 +170,7 @@ def test_the_torn_tail_of_a_younger_segment_does_not_touch_the_older(tmp_path: P
     for size in (0, 5, FILE_HEADER.size, FILE_HEADER.size + 3):
         os.truncate(segment_path(tmp_path / "j", 2), size)
         journal = opened(tmp_path / "j")
-        assert [one.last_id for one in journal.recovered.marks] == [1]
+        assert [one.last_id for one in journal.recovered.checkpoints] == [1]
         assert journal.recovered.last_frame_ns == {1: 1001}
         os.close(journal._lock)
     assert numbers(read(tmp_path / "j")) == [1]
@@ -152,7 +181,7 @@ def test_a_wrong_bit_costs_at_most_its_own_block(tmp_path: Path) -> None:
     journal = opened(folder)
     starts = {}
     for number in range(1, 6):
-        journal.next_position(lambda: ([mark(0)], []))
+        journal.next_position(lambda: ([checkpoint(0)], []))
         starts[number] = journal.position.offset
         write(journal, number)
     journal.close()
@@ -169,11 +198,11 @@ def test_a_wrong_bit_costs_at_most_its_own_block(tmp_path: Path) -> None:
         items = read(folder)
         found = numbers(items)
         assert [number for number in found if number != hit] == [number for number in range(1, 7) if number != hit]
-        told = [item for item in items if isinstance(item, Damaged) or item.lost]
-        assert len(told) == 1, at
-        if isinstance(told[0], Damaged):
-            assert told[0].reason
-            assert told[0].position.offset == (starts[hit] if hit else FILE_HEADER.size)
+        reported = [item for item in items if isinstance(item, Damaged) or item.lost]
+        assert len(reported) == 1, at
+        if isinstance(reported[0], Damaged):
+            assert reported[0].reason
+            assert reported[0].position.offset == (starts[hit] if hit else FILE_HEADER.size)
         assert all(a.next <= b.position for a, b in itertools.pairwise(items))
 
 
@@ -196,7 +225,7 @@ def test_a_header_that_claims_gigabytes_costs_no_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_garbage_in_the_middle_is_passed_over_piece_by_piece(tmp_path: Path) -> None:
+def test_garbage_in_the_middle_is_skipped(tmp_path: Path) -> None:
     folder = tmp_path / "j"
     journal = opened(folder)
     write(journal, 1)
@@ -221,7 +250,7 @@ def test_garbage_in_the_middle_is_passed_over_piece_by_piece(tmp_path: Path) -> 
 def test_a_reader_beside_the_writer_sees_every_block_once(tmp_path: Path) -> None:
     folder = tmp_path / "j"
     clock = ManualClock()
-    journal = Journal(folder, "venue", JournalSettings(reserve_mb=0, segment_minutes=1), clock)
+    journal = Journal.open(folder, "venue", JournalSettings(reserve_mb=0, segment_minutes=1), clock)
     done = threading.Event()
 
     def body() -> None:
@@ -253,17 +282,17 @@ def test_a_reader_beside_the_writer_sees_every_block_once(tmp_path: Path) -> Non
     assert reader.lag_bytes(position) == 0
 
 
-def test_a_segment_that_begins_while_the_reader_looks_for_it_is_not_passed_over(
+def test_a_segment_that_appears_while_the_reader_searches_is_not_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock()
-    journal = Journal(tmp_path / "j", "venue", JournalSettings(reserve_mb=0, segment_minutes=1), clock)
+    journal = Journal.open(tmp_path / "j", "venue", JournalSettings(reserve_mb=0, segment_minutes=1), clock)
     reader = JournalReader(tmp_path / "j")
     position = reader.first()
-    look = reader._open
+    open_segment = reader._open
 
     def looks_and_is_overtaken(segment: int) -> bool:
-        found = look(segment)
+        found = open_segment(segment)
         if not segments(tmp_path / "j"):
             write(journal, 1)
             clock.advance(61)
@@ -277,20 +306,19 @@ def test_a_segment_that_begins_while_the_reader_looks_for_it_is_not_passed_over(
     journal.close()
 
 
-def test_a_reader_that_starts_in_a_later_segment_knows_its_streams(tmp_path: Path) -> None:
+def test_a_reader_that_starts_in_a_later_segment_knows_whose_journal_it_is(tmp_path: Path) -> None:
     for number in (1, 2):
         journal = opened(tmp_path / "j")
         write(journal, number)
         journal.close()
     reader = JournalReader(tmp_path / "j")
     list(reader.read(Position(2, 10_000), ALL))
-    assert [one.last_id for one in reader.marks.values()] == [1]
     assert (reader.venue, reader.recorder) == ("venue", "j")
     reader.close()
 
 
 def test_a_segment_is_closed_by_size(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j", "venue", JournalSettings(reserve_mb=0, segment_mb=1), ManualClock())
+    journal = Journal.open(tmp_path / "j", "venue", JournalSettings(reserve_mb=0, segment_mb=1), ManualClock())
     for number in range(1, 6):
         write(journal, number, size=400_000)
     journal.close()
@@ -301,7 +329,7 @@ def test_a_segment_is_closed_by_size(tmp_path: Path) -> None:
 # ---- who may write ------------------------------------------------------------------------------------
 
 
-def test_a_twin_is_refused_with_a_sentence_that_names_the_holder(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_with_a_sentence_that_names_the_first(tmp_path: Path) -> None:
     journal = opened(tmp_path / "j")
     with pytest.raises(ConfigError, match=f"j is already recording .process {os.getpid()} holds"):
         opened(tmp_path / "j")
@@ -310,7 +338,7 @@ def test_a_twin_is_refused_with_a_sentence_that_names_the_holder(tmp_path: Path)
     opened(tmp_path / "j").close()
 
 
-def test_a_folder_that_cannot_be_written_is_a_fault_of_the_user(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error_for_the_user(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ConfigError, match="cannot write the journal folder"):
         opened(tmp_path / "file")
@@ -333,7 +361,7 @@ def test_a_journal_keeps_its_identity_also_when_the_file_that_names_it_is_gone(t
         assert JournalReader(tmp_path / "j").journal_id == journal.journal_id
 
 
-def test_a_folder_without_a_journal_is_told_to_the_reader(tmp_path: Path) -> None:
+def test_a_reader_reports_a_folder_without_a_journal(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no journal"):
         JournalReader(tmp_path)
 
@@ -348,7 +376,7 @@ def test_a_sync_that_fails_ends_the_trust_in_the_journal(tmp_path: Path, monkeyp
     def fails(_file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(recorder.journal, "_sync_data", fails)
+    monkeypatch.setattr(recorder.journal.writer, "_sync_data", fails)
     with pytest.raises(JournalError, match=r"cannot sync the journal .*Input/output error") as caught:
         journal.sync()
     assert not isinstance(caught.value, JournalFull)
@@ -390,7 +418,7 @@ def fill(path: Path) -> None:
 
 
 def test_a_full_disk_costs_whole_blocks_and_writing_resumes_with_space(small_disk: Path) -> None:
-    journal = Journal(small_disk / "j", "venue", SETTINGS, clock := ManualClock())
+    journal = Journal.open(small_disk / "j", "venue", SETTINGS, clock := ManualClock())
     for number in (1, 2, 3):
         write(journal, number, size=50_000)
     ballast = small_disk / "ballast"
@@ -418,7 +446,7 @@ def test_a_segment_that_finds_no_space_is_begun_later(small_disk: Path) -> None:
     journal._clock = clock
     fill(small_disk / "ballast")
     with pytest.raises(JournalFull):
-        journal.next_position(lambda: ([mark(number) for number in range(10_000)], []))
+        journal.next_position(lambda: ([checkpoint(number) for number in range(10_000)], []))
     assert segments(small_disk / "j") == []
     (small_disk / "ballast").unlink()
     clock.advance(1)

@@ -20,7 +20,7 @@ def test_no_digit_is_lost(moment: datetime, nanoseconds: int, digits: int) -> No
     expected = (whole - EPOCH) // timedelta(seconds=1) * 10**9 + int(fraction.ljust(9, "0") or "0")
     times = Rfc3339()
     assert times.ns(text) == expected
-    assert times.ns(text) == expected  # and again, from memory
+    assert times.ns(text) == expected  # again, from the cache
 
 
 def test_a_second_seen_before_serves_other_fractions() -> None:
@@ -51,7 +51,7 @@ def test_the_years_of_broken_clocks_are_numbers_too() -> None:
 )  # fmt: skip
 def test_what_is_no_time_is_a_value_error(text: str) -> None:
     times = Rfc3339()
-    times.ns("2026-01-01T00:00:00.000001Z")  # the quick way must refuse it as well
+    times.ns("2026-01-01T00:00:00.000001Z")  # the fast path must refuse it as well
     with pytest.raises(ValueError, match=r"."):
         times.ns(text)
 

@@ -1,11 +1,11 @@
-"""The seeded market: reproducible, consistent, contiguous."""
+"""The seeded market is reproducible and consistent, and its trade ids are contiguous."""
 
 import pytest
 
 from recorder.simulator.book import BookSide
-from recorder.simulator.coinbase import Coinbase
-from recorder.simulator.kraken import Kraken
 from recorder.simulator.market import Market, Spec, Step, text
+from recorder.simulator.venues.coinbase.stream import Coinbase
+from recorder.simulator.venues.kraken.stream import Kraken
 
 START_NS = 1_800_000_000_000_000_000
 SPECS = (Spec("BTC", "USD", 77572.86, 2, 8, 0.05, weight=3), Spec("DOGE", "USD", 0.18351, 5, 1, 8000.0))

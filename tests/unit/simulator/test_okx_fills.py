@@ -1,10 +1,10 @@
-"""A print of the market as the fills that OKX merges."""
+"""A print of the market is sent as the merged fills of OKX."""
 
 from itertools import pairwise
 
 import pytest
 
-from recorder.simulator.okx_fills import count_of, fills, last_id, plain, restart
+from recorder.simulator.venues.okx.fills import count_of, fills, last_id, plain, restart
 
 
 def test_every_fill_has_an_id_of_its_own_and_prints_step_by_their_count() -> None:
@@ -19,7 +19,7 @@ def test_the_fills_of_a_print_add_up_to_it() -> None:
 
 
 @pytest.mark.parametrize("first", [1, 2, 7, 15, 16, 1_000_000])
-def test_ids_counted_anew_begin_with_the_first_whole_print_from_there(first: int) -> None:
+def test_restarted_ids_begin_with_the_first_complete_print(first: int) -> None:
     number = restart(first)
     assert fills(number, 100)[0][0] >= first
     assert number == 0 or fills(number - 1, 100)[0][0] < first

@@ -1,12 +1,12 @@
-"""A market of two outcomes keeps its prices between zero and one, and both tokens tell one story."""
+"""A market of two outcomes keeps its prices between zero and one, and its tokens mirror each other."""
 
 from itertools import pairwise
 
 import pytest
 
 from recorder.simulator.market import Market, Spec
-from recorder.simulator.polymarket import Polymarket, demo_tokens
-from recorder.simulator.polymarket_market import ONE, OutcomeMarket, Print, token_id
+from recorder.simulator.venues.polymarket.market import ONE, OutcomeMarket, Print, token_id
+from recorder.simulator.venues.polymarket.stream import Polymarket, demo_tokens
 
 NOW_NS = 1_795_276_800 * 10**9
 EDGES = (
@@ -69,9 +69,9 @@ def test_prints_have_whole_milliseconds_and_equal_ones_are_numbered() -> None:
     for number in range(2_000):
         prints += [trade for trade in market.step(NOW_NS + number * 100_000).trades if isinstance(trade, Print)]
     assert {trade.ts_ns % 1_000_000 for trade in prints} == {0}
-    said = [(trade.token, trade.ts_ns, trade.price, trade.size, trade.taker, trade.tx, trade.nth) for trade in prints]
-    assert len(set(said)) == len(said)
-    assert sum(a[:-1] == b[:-1] and b[-1] == a[-1] + 1 for a, b in pairwise(said)) >= 30
+    keys = [(trade.token, trade.ts_ns, trade.price, trade.size, trade.taker, trade.tx, trade.nth) for trade in prints]
+    assert len(set(keys)) == len(keys)
+    assert sum(a[:-1] == b[:-1] and b[-1] == a[-1] + 1 for a, b in pairwise(keys)) >= 30
     assert {trade.token for trade in prints} == set(one.tokens)
 
 

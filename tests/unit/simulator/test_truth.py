@@ -1,14 +1,14 @@
-"""The truth log: written before it is needed, read as far as it is whole."""
+"""The truth log is written before the sockets, and read up to its last complete line."""
 
 from pathlib import Path
 
 import pytest
 
 from recorder.errors import ConfigError
-from recorder.simulator.truth import BookItem, Sent, Started, TradeItem, TruthLog, read_truth
+from recorder.truth import BookItem, Sent, Started, TradeItem, TruthLog, read_truth
 
 
-def test_what_is_committed_is_read_back_in_order(tmp_path: Path) -> None:
+def test_committed_lines_are_read_back_in_order(tmp_path: Path) -> None:
     log = TruthLog(tmp_path / "deep" / "truth.jsonl")
     log.line(Started("kraken", 1, 2, 3))
     assert log.item(TradeItem(0, "BTC/USD", 7, 1000, "1.50", "0.10", "b")) == 1
@@ -31,7 +31,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     assert len(list(read_truth(path))) == 1
 
 
-def test_a_line_that_is_no_truth_is_named_by_file_and_number(tmp_path: Path) -> None:
+def test_a_line_that_is_not_of_a_truth_log_is_named_by_file_and_number(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
     path.write_bytes(b'{"k":"end","t":1}\n{"k":"weather"}\n')
     with pytest.raises(ConfigError, match=r"truth\.jsonl line 2 is not a line of a truth log"):

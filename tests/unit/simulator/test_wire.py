@@ -1,4 +1,4 @@
-"""The server's side of HTTP and RFC 6455, against frames of a correct client."""
+"""The server side of HTTP and RFC 6455, against frames of a correct client."""
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -55,6 +55,6 @@ def test_the_handshake_answer_is_the_one_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize("text", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
-def test_what_is_no_http_is_refused(text: bytes) -> None:
+def test_bytes_that_are_not_http_are_refused(text: bytes) -> None:
     with pytest.raises(wire.BadRequestError):
         wire.read_request(bytearray(text))

@@ -1,15 +1,16 @@
-"""Coinbase Exchange: its data for the contract, and the exact events of frames written by hand."""
+"""Coinbase Exchange: the contract, and the exact events of handmade frames."""
 
 import json
 from typing import Any, ClassVar
 
 import pytest
-from contract import DATA, NOW_NS, VenueContract, decode_all, lines
+from support.captured_data import CAPTURES
+from support.venues.contract import NOW_NS, VenueContract, decode_all, lines
 
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Quote, Refused, Resync, Stream, Trade, Witness
 from recorder.venues.base import Audit, Listing
-from recorder.venues.coinbase import Coinbase
+from recorder.venues.coinbase.stream import Coinbase
 
 TIME = "2026-03-05T14:00:00.000001Z"
 TIME_NS = 1_772_719_200_000_001_000
@@ -55,7 +56,7 @@ def test_a_trade_is_given_the_side_of_its_taker() -> None:
 
 
 def test_the_sides_of_matches_oppose_the_takers_side_of_the_tickers_in_a_capture() -> None:
-    captured = lines(DATA / "captures/coinbase/exchange_20210417_a.jsonl")
+    captured = lines(CAPTURES / "coinbase/exchange_20210417_a.jsonl")
     taker = {}
     for message in map(json.loads, captured):
         if message["type"] == "ticker" and "side" in message:
@@ -69,9 +70,9 @@ def test_the_sides_of_matches_oppose_the_takers_side_of_the_tickers_in_a_capture
     assert all(ours == theirs for ours, theirs in compared)
 
 
-def test_trade_ids_of_a_capture_have_no_hole() -> None:
+def test_no_trade_id_of_a_capture_is_missing() -> None:
     last: dict[str, int] = {}
-    for output in decode_all(Coinbase(), lines(DATA / "captures/coinbase/exchange_20210417_a.jsonl")):
+    for output in decode_all(Coinbase(), lines(CAPTURES / "coinbase/exchange_20210417_a.jsonl")):
         if isinstance(output, Trade):
             assert last.setdefault(output.symbol, output.trade_id - 1) == output.trade_id - 1
             last[output.symbol] = output.trade_id
@@ -101,33 +102,33 @@ def test_a_snapshot_and_its_deltas_are_rows_in_the_order_of_the_wire() -> None:
     ]
 
 
-def test_a_crossed_book_asks_for_a_new_one_once_and_lives_again_with_it() -> None:
-    session = Coinbase().session()
-    session.decode(SNAPSHOT, NOW_NS)
-    resync, row = session.decode(delta(("buy", "10.02", "1")), NOW_NS)
+def test_a_crossed_book_requests_a_new_one_once_and_continues_with_it() -> None:
+    decoder = Coinbase().decoder()
+    decoder.decode(SNAPSHOT, NOW_NS)
+    resync, row = decoder.decode(delta(("buy", "10.02", "1")), NOW_NS)
     assert resync == Resync("A-USD", "crossed", "bid 10.02 at or above ask 10.02")
     assert isinstance(row, Book)
-    assert [type(output) for output in session.decode(delta(("buy", "10.03", "1")), NOW_NS)] == [Book]
-    assert session.audits == {"A-USD": Audit(crossed=1)}
-    session.decode(SNAPSHOT, NOW_NS)
-    assert [type(output) for output in session.decode(delta(("buy", "10.01", "1")), NOW_NS)] == [Book]
-    assert isinstance(session.decode(delta(("sell", "10.01", "1")), NOW_NS)[0], Resync)
+    assert [type(output) for output in decoder.decode(delta(("buy", "10.03", "1")), NOW_NS)] == [Book]
+    assert decoder.audits == {"A-USD": Audit(crossed=1)}
+    decoder.decode(SNAPSHOT, NOW_NS)
+    assert [type(output) for output in decoder.decode(delta(("buy", "10.01", "1")), NOW_NS)] == [Book]
+    assert isinstance(decoder.decode(delta(("sell", "10.01", "1")), NOW_NS)[0], Resync)
 
 
 def test_a_size_printed_as_nonsense_is_refused_without_harm() -> None:
-    session = Coinbase().session()
-    session.decode(SNAPSHOT, NOW_NS)
+    decoder = Coinbase().decoder()
+    decoder.decode(SNAPSHOT, NOW_NS)
     with pytest.raises(DecodeError):
-        session.decode(delta(("buy", "10.01", "1"), ("sell", "10.02", "0.-10000")), NOW_NS)
-    # Had the bid at 10.01 been applied, this ask would cross it.
-    assert [type(output) for output in session.decode(delta(("sell", "10.01", "1")), NOW_NS)] == [Book]
+        decoder.decode(delta(("buy", "10.01", "1"), ("sell", "10.02", "0.-10000")), NOW_NS)
+    # If the bid at 10.01 had been applied, this ask would cross it.
+    assert [type(output) for output in decoder.decode(delta(("sell", "10.01", "1")), NOW_NS)] == [Book]
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", "Infinity", "-1", "1e400", "", " 1", "1_0", "0x1f"])
 def test_a_price_that_is_no_amount_is_refused(text: str) -> None:
     for bad in (match(price=text), match(size=text), delta(("buy", text, "1")), delta(("buy", "1", text))):
         with pytest.raises(DecodeError):
-            Coinbase().session().decode(bad, NOW_NS)
+            Coinbase().decoder().decode(bad, NOW_NS)
 
 
 def test_a_delta_of_the_year_one_is_kept_without_its_time() -> None:
@@ -146,7 +147,7 @@ def test_an_id_that_fits_no_column_is_refused(number: int) -> None:
         decode_all(Coinbase(), [match(number)])
 
 
-def test_a_heartbeat_bears_witness_of_the_last_trade() -> None:
+def test_a_heartbeat_names_the_last_trade() -> None:
     beat = frame(type="heartbeat", sequence=90, last_trade_id=20, product_id="A-USD", time=TIME)
     assert decode_all(Coinbase(), [beat]) == [Witness("A-USD", 20, TIME_NS)]
 
@@ -165,7 +166,7 @@ def test_an_acknowledgement_names_streams_under_the_names_the_venue_uses() -> No
     ]  # fmt: skip
 
 
-def test_a_refusal_tells_its_reason_and_a_status_is_only_alive() -> None:
+def test_a_refusal_gives_its_reason_and_a_status_is_only_alive() -> None:
     assert decode_all(Coinbase(), [frame(type="error", message="Failed", reason="no such product")]) == [
         Refused(None, "Failed: no such product")
     ]
@@ -185,5 +186,5 @@ def test_trades_bring_their_heartbeat_and_no_channel_shares_a_request() -> None:
 
 
 def test_a_depth_cannot_be_chosen() -> None:
-    with pytest.raises(ConfigError, match="whole books"):
+    with pytest.raises(ConfigError, match="complete books"):
         Coinbase(book_depth=10)

@@ -1,17 +1,18 @@
-"""Coinbase Advanced Trade: its data for the contract, the sequence of a connection, exact events, the side's proof."""
+"""Coinbase Advanced Trade: the contract, the sequence of a connection, exact events, and the proof of the side."""
 
 import json
 from typing import Any, ClassVar
 
 import pytest
-from contract import DATA, NOW_NS, VenueContract, decode_all, lines
+from support.captured_data import CAPTURES
+from support.venues.contract import NOW_NS, VenueContract, decode_all, lines
 
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Lost, Quote, Refused, Resync, Stream, Trade
 from recorder.timestamps import Rfc3339
 from recorder.venues import VENUES
 from recorder.venues.base import Audit, Listing
-from recorder.venues.coinbase_advanced import CoinbaseAdvanced
+from recorder.venues.coinbase_advanced.stream import CoinbaseAdvanced
 
 CAPTURE = "coinbase/advanced_trade_20260809_a.jsonl.gz"
 TIME = "2026-03-05T14:00:00.000001002Z"
@@ -34,7 +35,7 @@ class TestCoinbaseAdvanced(VenueContract):
         return sum(len(event["trades"]) for event in events)
 
     def test_the_venue_is_known_by_its_name(self) -> None:
-        """A dialect has a name of its own; what it records is coinbase's."""
+        """A dialect has its own name, but records the venue coinbase."""
         assert VENUES[self.name].name == VENUES["coinbase"].name == "coinbase"
         assert VENUES[self.name].contiguous == VENUES["coinbase"].contiguous
 
@@ -61,16 +62,16 @@ def book(number: int, *levels: tuple[str, str, str], kind: str = "update") -> by
 SNAPSHOT = book(0, ("bid", "10", "3"), ("offer", "11", "2"), kind="snapshot")
 
 
-def test_trades_are_told_in_the_order_of_their_ids_with_the_side_of_their_taker() -> None:
+def test_trades_come_in_the_order_of_their_ids_with_the_side_of_their_taker() -> None:
     assert decode_all(CoinbaseAdvanced(), [trades(0, (9, "BUY"), (8, "SELL"))]) == [
         Trade("A-USD", 8, TIME_NS, NOW_NS, 10.01, 0.5, "b"),
         Trade("A-USD", 9, TIME_NS, NOW_NS, 10.01, 0.5, "s"),
     ]
 
 
-def test_trade_ids_of_a_capture_have_no_hole() -> None:
+def test_no_trade_id_of_a_capture_is_missing() -> None:
     last: dict[str, int] = {}
-    for output in decode_all(CoinbaseAdvanced(), lines(DATA / "captures" / CAPTURE)):
+    for output in decode_all(CoinbaseAdvanced(), lines(CAPTURES / CAPTURE)):
         if isinstance(output, Trade):
             assert last.setdefault(output.symbol, output.trade_id - 1) == output.trade_id - 1
             last[output.symbol] = output.trade_id
@@ -78,10 +79,10 @@ def test_trade_ids_of_a_capture_have_no_hole() -> None:
 
 
 def test_the_sides_of_a_capture_are_those_of_the_levels_that_were_hit() -> None:
-    """A taker who sells takes from a bid: the level changes at the trade's price, within 60 ms, on the other side."""
+    """A taker who sells hits a bid: within 60 ms a level of the other side changes at the price of the trade."""
     ns = Rfc3339().ns
     changes: dict[tuple[str, float], list[tuple[int, str]]] = {}
-    captured = lines(DATA / "captures" / CAPTURE)
+    captured = lines(CAPTURES / CAPTURE)
     for message in map(json.loads, captured):
         for event in message["events"] if message["channel"] == "l2_data" else []:
             for level in event["updates"] if event["type"] == "update" else []:
@@ -116,55 +117,55 @@ def test_offers_are_asks() -> None:
         decode_all(CoinbaseAdvanced(), [SNAPSHOT, book(1, ("ask", "11", "0"))])
 
 
-def test_books_of_a_capture_never_cross_and_its_sequence_has_no_hole() -> None:
-    session = CoinbaseAdvanced().session()
-    outputs = [output for one in lines(DATA / "captures" / CAPTURE) for output in session.decode(one, NOW_NS)]
+def test_books_of_a_capture_never_cross_and_no_number_of_its_sequence_is_missing() -> None:
+    decoder = CoinbaseAdvanced().decoder()
+    outputs = [output for one in lines(CAPTURES / CAPTURE) for output in decoder.decode(one, NOW_NS)]
     assert not [output for output in outputs if isinstance(output, Lost | Resync)]
-    assert session.audits == {}
+    assert decoder.audits == {}
     assert [len(output.bids) + len(output.asks) > 20_000 for output in outputs
             if isinstance(output, Book) and output.snapshot] == [True, True]  # fmt: skip
 
 
-def test_a_crossed_book_asks_for_a_new_one_once_and_lives_again_with_it() -> None:
-    session = CoinbaseAdvanced().session()
-    session.decode(SNAPSHOT, NOW_NS)
-    resync, _ = session.decode(book(1, ("bid", "11", "1")), NOW_NS)
+def test_a_crossed_book_requests_a_new_one_once_and_continues_with_it() -> None:
+    decoder = CoinbaseAdvanced().decoder()
+    decoder.decode(SNAPSHOT, NOW_NS)
+    resync, _ = decoder.decode(book(1, ("bid", "11", "1")), NOW_NS)
     assert resync == Resync("A-USD", "crossed", "bid 11.0 at or above ask 11.0")
-    assert [type(output) for output in session.decode(book(2, ("bid", "12", "1")), NOW_NS)] == [Book]
-    assert session.audits == {"A-USD": Audit(crossed=1)}
+    assert [type(output) for output in decoder.decode(book(2, ("bid", "12", "1")), NOW_NS)] == [Book]
+    assert decoder.audits == {"A-USD": Audit(crossed=1)}
     again = book(3, ("bid", "10", "3"), ("offer", "11", "2"), kind="snapshot")
-    assert [type(output) for output in session.decode(again, NOW_NS)] == [Book]
-    assert [type(output) for output in session.decode(book(4, ("bid", "9", "1")), NOW_NS)] == [Book]
+    assert [type(output) for output in decoder.decode(again, NOW_NS)] == [Book]
+    assert [type(output) for output in decoder.decode(book(4, ("bid", "9", "1")), NOW_NS)] == [Book]
 
 
-def test_a_hole_in_the_sequence_says_that_something_of_the_connection_is_lost() -> None:
-    session = CoinbaseAdvanced().session()
-    session.decode(SNAPSHOT, NOW_NS)
-    lost, heartbeat = session.decode(frame("heartbeats", 2), NOW_NS)
+def test_a_missing_number_is_a_loss_of_the_connection() -> None:
+    decoder = CoinbaseAdvanced().decoder()
+    decoder.decode(SNAPSHOT, NOW_NS)
+    lost, heartbeat = decoder.decode(frame("heartbeats", 2), NOW_NS)
     assert (lost, heartbeat) == (Lost("message 2 after 0"), Alive())
-    assert session.decode(frame("heartbeats", 3), NOW_NS) == (Alive(),)
-    assert session.decode(frame("heartbeats", 3), NOW_NS)[0] == Lost("message 3 after 3")  # a number twice
-    assert session.decode(frame("candles", 9), NOW_NS) == (Lost("message 9 after 3"),)
+    assert decoder.decode(frame("heartbeats", 3), NOW_NS) == (Alive(),)
+    assert decoder.decode(frame("heartbeats", 3), NOW_NS)[0] == Lost("message 3 after 3")  # a repeated number
+    assert decoder.decode(frame("candles", 9), NOW_NS) == (Lost("message 9 after 3"),)
 
 
 def test_a_message_that_could_not_be_read_is_not_missing_as_well() -> None:
-    session = CoinbaseAdvanced().session()
-    session.decode(SNAPSHOT, NOW_NS)
+    decoder = CoinbaseAdvanced().decoder()
+    decoder.decode(SNAPSHOT, NOW_NS)
     for bad in (book(1, ("bid", "10", "nan")), frame("surprise", 2)):
         with pytest.raises(DecodeError):
-            session.decode(bad, NOW_NS)
-    assert session.decode(frame("heartbeats", 3), NOW_NS) == (Alive(),)
-    assert session.decode(frame("heartbeats", 5), NOW_NS)[0] == Lost("message 5 after 3")
+            decoder.decode(bad, NOW_NS)
+    assert decoder.decode(frame("heartbeats", 3), NOW_NS) == (Alive(),)
+    assert decoder.decode(frame("heartbeats", 5), NOW_NS)[0] == Lost("message 5 after 3")
 
 
-def test_an_answer_names_all_streams_under_the_names_they_were_asked_by() -> None:
+def test_an_answer_names_all_streams_under_their_requested_names() -> None:
     listed = {"market_trades": ["A-USD", "B-USD"], "level2": ["A-USD"], "ticker": [], "heartbeats": ["heartbeats"]}
     assert decode_all(CoinbaseAdvanced(), [frame("subscriptions", 0, {"subscriptions": listed})]) == [
         Accepted(Stream("trade", "A-USD")), Accepted(Stream("trade", "B-USD")), Accepted(Stream("book", "A-USD"))
     ]  # fmt: skip
 
 
-def test_a_refusal_tells_its_reason() -> None:
+def test_a_refusal_gives_its_reason() -> None:
     assert decode_all(CoinbaseAdvanced(), [b'{"type":"error","message":"no such product"}']) == [
         Refused(None, "no such product")
     ]
@@ -172,12 +173,12 @@ def test_a_refusal_tells_its_reason() -> None:
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e400", "", " 1", "1_0"])
 def test_a_level_that_is_no_amount_is_refused_and_changes_nothing(text: str) -> None:
-    session = CoinbaseAdvanced().session()
-    session.decode(SNAPSHOT, NOW_NS)
+    decoder = CoinbaseAdvanced().decoder()
+    decoder.decode(SNAPSHOT, NOW_NS)
     for bad in (("bid", "9", text), ("bid", text, "1")):
         with pytest.raises(DecodeError):
-            session.decode(book(1, ("bid", "12", "1"), bad), NOW_NS)
-    assert [type(output) for output in session.decode(book(1, ("offer", "12", "1")), NOW_NS)] == [Book]
+            decoder.decode(book(1, ("bid", "12", "1"), bad), NOW_NS)
+    assert [type(output) for output in decoder.decode(book(1, ("offer", "12", "1")), NOW_NS)] == [Book]
 
 
 def test_every_channel_has_a_request_of_its_own_and_heartbeats_keep_the_connection_open() -> None:
@@ -189,7 +190,7 @@ def test_every_channel_has_a_request_of_its_own_and_heartbeats_keep_the_connecti
 
 
 def test_a_real_list_of_products_is_understood() -> None:
-    (line,) = lines(DATA / "captures/coinbase/advanced_trade_20260809_a.rest.jsonl")
+    (line,) = lines(CAPTURES / "coinbase/advanced_trade_20260809_a.rest.jsonl")
     listings = CoinbaseAdvanced().listings(json.loads(line)["raw"].encode())
     assert listings[0] == Listing(
         "BTC-USD", "BTC", "USD", "spot", "0.01", "0.00000001", "online", price=65086.18, volume=186637571.25
@@ -198,5 +199,5 @@ def test_a_real_list_of_products_is_understood() -> None:
 
 
 def test_a_depth_cannot_be_chosen() -> None:
-    with pytest.raises(ConfigError, match="whole books"):
+    with pytest.raises(ConfigError, match="complete books"):
         CoinbaseAdvanced(book_depth=10)

@@ -1,17 +1,18 @@
-"""Figure Markets: its data for the contract, whole books and their repeats, ids we invent, exact events."""
+"""Figure Markets: the contract, complete books and their repeats, invented ids, and exact events."""
 
 import json
 from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
-from contract import DATA, NOW_NS, OWN, VenueContract, decode_all, lines
+from support.captured_data import CAPTURES
+from support.venues.contract import NOW_NS, OWN, VenueContract, decode_all, lines
 
 from recorder.errors import ConfigError, DecodeError
 from recorder.events import Accepted, Alive, Book, Output, Quote, Refused, Stream, Trade
-from recorder.instruments import stable_hash64
+from recorder.identity import stable_hash64
 from recorder.venues.base import Conversation, Listing, requests_of
-from recorder.venues.figure import Figure, FigureSession, channel_uuid, smallest_units
+from recorder.venues.figure.stream import Figure, FigureDecoder, channel_uuid
 
 TIME_NS = 1_772_719_200 * 10**9
 BOOK, QUOTE, TRADE = (Stream(channel, "AAA-USD") for channel in ("book", "quote", "trade"))
@@ -57,7 +58,7 @@ class TestFigure(VenueContract):
     def test_every_captured_frame_is_understood(self) -> None:
         counted = []
         for name in self.captures:
-            captured = lines(DATA / "captures" / name)
+            captured = lines(CAPTURES / name)
             outputs = decode_all(self.venue, captured)
             messages = [json.loads(frame) for frame in captured]
             trades = sum(self.trades_in(message) for message in messages)
@@ -65,11 +66,11 @@ class TestFigure(VenueContract):
             counted.append((len(captured), trades, sum(isinstance(output, Book) for output in outputs)))
         assert counted == [(38, 1, 2), (5, 2, 3), (10, 0, 2)]
 
-    def test_a_new_session_has_no_book_and_asks_for_one_once(self) -> None:
-        """No book can be missing its beginning: each frame is whole. A new session says even a repeat."""
-        captured = lines(DATA / "captures/figure/ws_20250718_a.jsonl")
+    def test_a_new_decoder_has_no_book_and_requests_one_once(self) -> None:
+        """Each frame is a complete book, so no snapshot can be missing: a new decoder makes a row even of a repeat."""
+        captured = lines(CAPTURES / "figure/ws_20250718_a.jsonl")
         for frame in captured:
-            first = self.venue.session().decode(frame, NOW_NS)
+            first = self.venue.decoder().decode(frame, NOW_NS)
             assert [type(output) for output in first] in ([Book], [Trade])
 
     def test_events_carry_finite_numbers_known_sides_and_our_receipt_time(self) -> None:
@@ -77,24 +78,24 @@ class TestFigure(VenueContract):
             if isinstance(output, Trade | Quote | Book):
                 assert (output.symbol, output.ts_recv_ns) == ("AAA-USD", NOW_NS)
             if isinstance(output, Trade):
-                assert output.aggressor is None  # the venue does not say: never a guess
+                assert output.aggressor is None  # the venue gives no side, and none is guessed
                 assert output.price > 0
                 assert output.size > 0
 
     @pytest.mark.parametrize("frame", [b"", b"null", b"7", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000, b"{}"])
-    def test_what_is_no_message_is_a_decode_error(self, frame: bytes) -> None:
+    def test_anything_but_a_message_is_a_decode_error(self, frame: bytes) -> None:
         with pytest.raises(DecodeError):
-            self.venue.session().decode(frame, NOW_NS)
+            self.venue.decoder().decode(frame, NOW_NS)
 
 
-def subscribed() -> FigureSession:
-    session = Figure().session()
-    session.subscribe([BOOK, QUOTE, TRADE])
-    return session
+def subscribed() -> FigureDecoder:
+    decoder = Figure().decoder()
+    decoder.subscribe([BOOK, QUOTE, TRADE])
+    return decoder
 
 
-def decoded(session: FigureSession, *messages: object) -> list[Output]:
-    return [o for message in messages for o in session.decode(json.dumps(message).encode(), NOW_NS)]
+def decoded(decoder: FigureDecoder, *messages: object) -> list[Output]:
+    return [o for message in messages for o in decoder.decode(json.dumps(message).encode(), NOW_NS)]
 
 
 def book(bids: list[tuple[str, str]], asks: list[tuple[str, str]], name: str | None = None) -> dict[str, object]:
@@ -103,11 +104,11 @@ def book(bids: list[tuple[str, str]], asks: list[tuple[str, str]], name: str | N
 
 
 def trade(**changed: object) -> dict[str, object]:
-    whole: dict[str, object] = {
+    usual: dict[str, object] = {
         "channelUuid": channel_uuid(TRADE), "id": "41AAAAAAA18R", "price": 0.031, "quantity": 14.0,
         "created": "2026-03-05T14:00:00.145840291Z", "channel": "TRADES",
     }  # fmt: skip
-    return whole | changed
+    return usual | changed
 
 
 def test_the_frames_written_by_hand_give_exactly_these_events() -> None:
@@ -131,19 +132,19 @@ def test_the_frames_written_by_hand_give_exactly_these_events() -> None:
     ]  # fmt: skip
 
 
-def test_repeats_in_a_capture_are_life_and_the_rows_are_its_changes() -> None:
-    captured = lines(DATA / "captures/figure/ws_20250718_a.jsonl")
-    whole = [json.loads(frame) for frame in captured if b'"ORDER_BOOK"' in frame]
-    changes = sum(now != before for before, now in zip([{}, *whole], whole, strict=False))
+def test_repeats_in_a_capture_are_alive_and_only_changes_are_rows() -> None:
+    captured = lines(CAPTURES / "figure/ws_20250718_a.jsonl")
+    books = [json.loads(frame) for frame in captured if b'"ORDER_BOOK"' in frame]
+    changes = sum(now != before for before, now in zip([{}, *books], books, strict=False))
     outputs = decode_all(Figure(), captured)
     assert sum(isinstance(output, Book) for output in outputs) == changes == 2
-    assert sum(isinstance(output, Alive) for output in outputs) == len(whole) - changes == 35
+    assert sum(isinstance(output, Alive) for output in outputs) == len(books) - changes == 35
 
 
 def test_captured_amounts_come_back_exactly() -> None:
     for message, output in zip(
-        (json.loads(frame, parse_float=str) for frame in lines(DATA / "captures/figure/ws_20250720_trades_a.jsonl")),
-        decode_all(Figure(), lines(DATA / "captures/figure/ws_20250720_trades_a.jsonl")),
+        (json.loads(frame, parse_float=str) for frame in lines(CAPTURES / "figure/ws_20250720_trades_a.jsonl")),
+        decode_all(Figure(), lines(CAPTURES / "figure/ws_20250720_trades_a.jsonl")),
         strict=True,
     ):
         if isinstance(output, Trade):
@@ -158,9 +159,9 @@ def test_captured_amounts_come_back_exactly() -> None:
 def test_data_is_known_by_the_id_it_was_subscribed_under() -> None:
     assert [output.symbol for output in decoded(subscribed(), trade()) if isinstance(output, Trade)] == ["AAA-USD"]
     name = "7ca84358-062a-4748-85b5-19757744af71"
-    untold = Figure().session()
+    unaware = Figure().decoder()
     listed = [{"channelUuid": name, "channel": "ORDER_BOOK", "symbol": "BTC-USD-2S", "tickSize": "0.1"}]
-    before, accepted, after = decoded(untold, book([], [], name), listed, book([("1", "2")], [], name))
+    before, accepted, after = decoded(unaware, book([], [], name), listed, book([("1", "2")], [], name))
     assert isinstance(before, Book)
     assert before.symbol == name  # a file without requests and lists names nothing else
     assert accepted == Accepted(Stream("book", "BTC-USD-2S"))
@@ -173,29 +174,29 @@ def test_the_ids_are_uuids_and_the_same_in_every_process() -> None:
     assert all(UUID(channel_uuid(stream)).version == 4 for stream in (BOOK, QUOTE, TRADE))
 
 
-def test_the_session_makes_the_requests_and_asks_what_was_accepted() -> None:
-    session = Figure().session()
-    assert isinstance(session, Conversation)
-    assert requests_of(Figure(), session) is session
+def test_the_decoder_makes_the_requests_and_lists_what_was_accepted() -> None:
+    decoder = Figure().decoder()
+    assert isinstance(decoder, Conversation)
+    assert requests_of(Figure(), decoder) is decoder
     streams = [Stream("trade", f"S{number}") for number in range(40)]
-    actions = [json.loads(frame)["action"] for frame in session.subscribe(streams)]
+    actions = [json.loads(frame)["action"] for frame in decoder.subscribe(streams)]
     assert actions.count("SUBSCRIBE") == 40
     assert [at for at, action in enumerate(actions) if action == "LIST_SUBSCRIPTIONS"] == [16, 33, 42]
-    assert [json.loads(frame)["action"] for frame in session.subscribe(streams[:16])][-2:] == [
+    assert [json.loads(frame)["action"] for frame in decoder.subscribe(streams[:16])][-2:] == [
         "SUBSCRIBE", "LIST_SUBSCRIPTIONS",
     ]  # fmt: skip
 
 
 def test_an_empty_list_of_subscriptions_accepts_nothing() -> None:
-    assert decoded(Figure().session(), []) == []
+    assert decoded(Figure().decoder(), []) == []
 
 
-def test_a_book_asked_for_again_is_said_though_it_did_not_change() -> None:
-    """Otherwise the gap that made us ask would never end on a quiet market."""
-    session = subscribed()
+def test_a_book_that_was_subscribed_again_is_a_row_though_it_did_not_change() -> None:
+    """Otherwise the gap that led to the new subscription would never end on a quiet market."""
+    decoder = subscribed()
     same = book([("1", "2")], [("3", "4")])
     ended = {"message": "UNSUBSCRIBED", "channelUuid": channel_uuid(BOOK)}
-    assert [type(o) for o in decoded(session, same, same, ended, same)] == [Book, Alive, Book]
+    assert [type(o) for o in decoded(decoder, same, same, ended, same)] == [Book, Alive, Book]
 
 
 def test_one_side_may_be_empty_for_a_tick_and_both_may() -> None:
@@ -204,10 +205,10 @@ def test_one_side_may_be_empty_for_a_tick_and_both_may() -> None:
 
 
 def test_the_order_of_levels_and_the_running_total_make_no_difference_to_a_repeat_check() -> None:
-    session = subscribed()
+    decoder = subscribed()
     first = book([("1.0", "2.50")], [])
-    second = book([("1.00", "2.5")], [])  # other texts of the same numbers
-    assert [type(output) for output in decoded(session, first, second)] == [Book, Alive]
+    second = book([("1.00", "2.5")], [])  # the same numbers, spelled differently
+    assert [type(output) for output in decoded(decoder, first, second)] == [Book, Alive]
 
 
 def test_numbers_may_be_texts_and_ids_must_not_be_empty() -> None:
@@ -217,13 +218,13 @@ def test_numbers_may_be_texts_and_ids_must_not_be_empty() -> None:
         decoded(subscribed(), trade(id=""))
 
 
-def test_an_unreadable_frame_names_the_symbol_that_only_the_session_knows() -> None:
+def test_an_unreadable_frame_names_the_symbol_that_only_the_decoder_knows() -> None:
     for broken in (trade(price="dear"), book([("1", "-2")], []), trade(created="yesterday")):
         with pytest.raises(DecodeError) as raised:
             decoded(subscribed(), broken)
         assert raised.value.symbol == "AAA-USD"
         with pytest.raises(DecodeError) as raised:
-            decoded(Figure().session(), broken)
+            decoded(Figure().decoder(), broken)
         assert raised.value.symbol is None
 
 
@@ -246,15 +247,6 @@ def test_candles_are_known_and_make_no_rows() -> None:
     assert decoded(subscribed(), {"channel": "CANDLES", "channelUuid": "x", "open": "1"}) == []
 
 
-def test_display_amounts_convert_exactly_to_the_smallest_unit() -> None:
-    assert smallest_units(292483.233, 9) == 292_483_233_000_000  # HASH in nhash
-    assert smallest_units(0.029, 6) == 29_000
-    assert smallest_units(1e-9, 9) == 1
-    assert smallest_units(16.1, 9) == 16_100_000_000  # 16.1 * 10**9 is 16100000000.000002
-    with pytest.raises(ValueError, match="more than 6 decimals"):
-        smallest_units(1e-7, 6)
-
-
 def test_pings_are_protocol_pings_within_thirty_seconds_and_sessions_end_by_plan() -> None:
     assert Figure.heartbeat.frame is None
     assert Figure.heartbeat.every_s < 30
@@ -262,6 +254,6 @@ def test_pings_are_protocol_pings_within_thirty_seconds_and_sessions_end_by_plan
     assert Figure.limits.frames_per_s <= 5  # 200 ms between requests
 
 
-def test_a_depth_is_refused_because_books_are_whole() -> None:
-    with pytest.raises(ConfigError, match="whole books"):
+def test_a_depth_is_refused_because_books_are_complete() -> None:
+    with pytest.raises(ConfigError, match="complete books"):
         Figure(book_depth=10)

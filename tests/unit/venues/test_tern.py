@@ -1,12 +1,12 @@
-"""An invented venue passes the contract: what a new venue's own test file brings, and nothing more."""
+"""An invented venue passes the contract, with only the data that a new venue's test file provides."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from contract import VenueContract
-from tern import Tern
+from support.venues.contract import VenueContract
+from support.venues.tern import Tern
 
 from recorder.venues import VENUES
 from recorder.venues.base import Listing

@@ -1,0 +1,1 @@
+"""Tables that the poller fills: prediction markets, their snapshots, and tapes of them."""

@@ -1,0 +1,1 @@
+"""The appliance: supervisord and its programs, the embedded Postgres, JupyterLab, and the checks of the machine."""

@@ -1,0 +1,1 @@
+"""Recording of one venue: links, sessions, decoding, the write buffer."""

@@ -1,0 +1,1 @@
+"""Silence judged against the rate that each stream has shown."""

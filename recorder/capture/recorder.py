@@ -1,0 +1,226 @@
+"""The parts of one recorder, wired: its links, its write buffer, its journal, its health."""
+
+import random
+from collections.abc import Iterable, Sequence
+
+from recorder.capture import takeover
+from recorder.capture.buffer import WriteBuffer
+from recorder.capture.continuity import Continuity
+from recorder.capture.link import Link
+from recorder.capture.links import Links
+from recorder.capture.liveness import rates_file
+from recorder.capture.liveness.monitor import LivenessMonitor
+from recorder.capture.rest_fetcher import RestFetcher
+from recorder.capture.websocket import connect_budget
+from recorder.capture.websocket.connect_budget import ConnectBudget
+from recorder.clock import Clock
+from recorder.events import Stream
+from recorder.journal.writer import Journal
+from recorder.process.health import RecorderFigures, Refusal
+from recorder.process.health import State as HealthState
+from recorder.process.log import dropped, get_logger
+from recorder.process.reporting import Health, Rate
+from recorder.process.threads import ThreadGroup
+from recorder.rest.client import RestClient
+from recorder.settings import Settings
+from recorder.shards import Shard, most_links
+from recorder.venues.base import Venue
+
+_FETCHERS = 3  # one that waits for a slow answer must not hold up the others
+_REFUSALS_REPORTED = 20  # a report must stay small where a venue refuses thousands
+
+_log = get_logger(__name__)
+
+
+class Recorder:
+    """Records one venue, or one shard of it, into a journal. Needs no database."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        venue: Venue,
+        key: str,
+        shard: Shard,
+        clock: Clock,
+        rng: random.Random,
+        journal: Journal,
+        buffer: WriteBuffer,
+        liveness: LivenessMonitor,
+    ) -> None:
+        """Wire the parts; `open` makes the journal and what depends on its content."""
+        self.name = shard.recorder(key)
+        self.settings = settings
+        self.threads = ThreadGroup()
+        self.journal = journal
+        chosen = settings.venues[key]
+        self.rest = RestClient(
+            venue.name,
+            chosen.rest_url or venue.rest_url,
+            venue.rest,
+            settings.websocket.user_agent,
+            self.threads.stop,
+            clock,
+            random.Random(rng.getrandbits(64)),
+            settings.ca_file,
+            settings.budgets_dir,
+        )
+        self._connects = ConnectBudget(
+            connect_budget.path_of(settings.budgets_dir, venue.name), venue.limits.connects_per_minute, clock
+        )
+        self.links = Links(
+            venue.limits,
+            most_links(venue.limits.connects_per_minute, shard.processes, chosen.max_links),
+            self._link,
+            lambda link: self.threads.add(f"{venue.name}.link-{link.number}", link.run, may_end=True),
+            self._unplaced,
+        )
+        self._venue = venue
+        self._clock = clock
+        self._rng = rng
+        self._buffer = buffer
+        self._liveness = liveness
+        self._fetcher = RestFetcher(self.rest.once, clock)
+        self._frame_rate, self._event_rate = Rate(), Rate()
+
+    @classmethod
+    def open(
+        cls, settings: Settings, venue: Venue, key: str, shard: Shard, clock: Clock, rng: random.Random
+    ) -> "Recorder":
+        """Open and recover the journal, and declare the gaps since the last process.
+
+        Args:
+            settings: All of them.
+            venue: What to record.
+            key: Its name in the settings; a dialect of a venue has its own.
+            shard: Which of its symbols.
+            clock: Of everything.
+            rng: For ids and delays.
+
+        Raises:
+            ConfigError: the journal folder cannot be used, or another process holds it.
+            JournalError: the disk fails.
+        """
+        name = shard.recorder(key)
+        journal = Journal.open(settings.journal.dir / name, venue.name, settings.journal, clock)
+        takeover.close_abandoned(settings.journal, key, shard, venue.name, clock)
+        continuity = Continuity(venue.contiguous, lambda: rng.getrandbits(63))
+        checkpoints = takeover.initial_checkpoints(journal, key, shard, clock.wall_ns())
+        continuity.restore(checkpoints, journal.recovered.last_frame_ns, clock.wall_ns())
+        buffer = WriteBuffer(journal, continuity, venue.name, settings.journal.pending_mb << 20, clock)
+        path = rates_file.path_of(settings.home, name)
+        rates = rates_file.load(path, clock.wall_ns() / 1e9)
+        liveness = LivenessMonitor(venue.name, path, rates, settings.websocket.max_no_data_s, buffer, clock)
+        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, liveness)
+        buffer.close_sessions(journal.recovered.sessions)
+        buffer.flush()  # the gaps of the time without a process are known now and come first
+        return recorder
+
+    def start(self) -> None:
+        """Start the threads that every recorder has; the links start with `links.assign`."""
+        self.threads.listen(on_sighup=self.links.renew_all)
+        for number in range(_FETCHERS):
+            self.threads.add(f"fetch-{number}", self._fetcher.work)
+        self.threads.add("liveness", self._liveness.part(lambda: self.links.all))
+        journal = self.settings.journal
+        self.threads.add("flush", self._buffer.flush_loop(journal.flush_ms / 1000))
+        self.threads.add("sync", self._buffer.sync_loop(journal.fsync_ms / 1000))
+
+    def finish(self, grace_s: float) -> int:
+        """Wait for the end, then write the last reports of the links to the journal.
+
+        Returns:
+            Exit status.
+        """
+        status = self.threads.wait(grace_s)
+        self._buffer.flush()
+        self.journal.close()
+        return status
+
+    def health(self) -> Health:
+        """Return the state of the recorder and its figures."""
+        links = self.links.all
+        of_links = [link.figures() for link in links]
+        frames, events = sum(one.frames for one in of_links), sum(one.events for one in of_links)
+        errors = [one.last_error for one in of_links if one.last_error is not None]
+        position = self.journal.position
+        figures = RecorderFigures(
+            links=of_links,
+            frames=frames,
+            frames_per_s=self._frame_rate.per_s(frames),
+            events=events,
+            events_per_s=self._event_rate.per_s(events),
+            quarantined=sum(one.quarantined for one in of_links),
+            unsubscribed=sum(one.unsubscribed for one in of_links),
+            sessions=sum(one.sessions for one in of_links),
+            journal_segment=position.segment,
+            journal_offset=position.offset,
+            blocks=self._buffer.blocks,
+            pending_bytes=self._buffer.pending_bytes,
+            open_gaps=self._buffer.open_gaps(),
+            unplaced=len(self.links.unplaced),
+            refused=sum(one.refused for one in of_links),
+            refusals=self._refusals(links)[:_REFUSALS_REPORTED],
+            silent=[str(stream) for stream in self._liveness.silent],
+            shed=self._buffer.shed_frames,
+            log_dropped=dropped(),
+            last_error=max(errors, key=lambda error: error.at, default=None),
+        )
+        return Health(*self._state(links, figures.unsubscribed), figures)
+
+    def _refusals(self, links: Sequence[Link]) -> list[Refusal]:
+        no_room = f"no room on {self.links.max_links} connections"
+        refusals = [Refusal(str(stream), no_room) for stream in self.links.unplaced[:_REFUSALS_REPORTED]]
+        for link in links:
+            refusals += [Refusal(str(stream), reason) for stream, reason in link.refused.items()]
+        return refusals
+
+    def _state(self, links: Sequence[Link], unsubscribed: int) -> tuple[HealthState, str]:
+        if self._buffer.full:
+            return "degraded", "the disk is full: frames are dropped, gaps are declared"
+        unplaced = self.links.unplaced
+        if unplaced:
+            most = self.links.max_links
+            return (
+                "degraded",
+                f"{len(unplaced)} streams do not fit on {most} connections: raise max_links or take fewer symbols",
+            )
+        silent = self._liveness.silent
+        if silent:
+            return "degraded", f"silent: {silent[0]}" + (f" and {len(silent) - 1} more" if len(silent) > 1 else "")
+        if not any(link.streams for link in links):
+            return "live", "nothing is subscribed"
+        down = [link for link in links if link.streams and not link.delivers]
+        if down:
+            return "degraded" if self._buffer.blocks else "starting", f"{len(down)} of {len(links)} links not live"
+        if unsubscribed:
+            return "live", f"{unsubscribed:,} rows of streams that are not subscribed came and were left out"
+        return "live", ""
+
+    def _link(self, number: int, streams: Iterable[Stream], predecessor: Link | None) -> Link:
+        return Link(
+            number,
+            self._venue,
+            streams,
+            self._buffer,
+            self._fetcher,
+            self.settings.websocket,
+            self._clock,
+            random.Random(self._rng.getrandbits(64)),
+            self.name,
+            self._connects,
+            ca_file=self.settings.ca_file,
+            renew=self.links.renew,
+            predecessor=predecessor,
+        )
+
+    def _unplaced(self, streams: Sequence[Stream]) -> None:
+        """Report streams that are subscribed and not recorded: each has a gap as long as there is no room for it."""
+        if streams:
+            _log.error(
+                "streams.unplaced",
+                venue=self._venue.name,
+                streams=len(streams),
+                max_links=self.links.max_links,
+                first=str(streams[0]),
+            )
+        self._buffer.declare_unplaced(streams, self._clock.wall_ns())

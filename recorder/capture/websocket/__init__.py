@@ -1,0 +1,1 @@
+"""One WebSocket connection and its frame reader."""

@@ -1,0 +1,1 @@
+"""`tapedeck decode` and the files it reads."""

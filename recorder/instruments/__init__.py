@@ -1,0 +1,1 @@
+"""Listings of venues and subscriptions: catalog, patterns, subscriptions."""

@@ -1,0 +1,1 @@
+"""The journal on disk: blocks, writer, reader, corruption, lineage, retention."""

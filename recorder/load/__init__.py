@@ -1,0 +1,1 @@
+"""The writer program: tails journals and loads them into Postgres."""

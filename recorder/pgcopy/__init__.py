@@ -1,0 +1,1 @@
+"""Postgres' binary COPY format: encode and decode."""

@@ -1,0 +1,1 @@
+"""Polymarket's jobs: markets and their tiers, snapshots, whales, resolutions."""

@@ -1,0 +1,174 @@
+"""The jobs that ask Gamma for markets: the complete list, the newest ones, and the numbers of those that end soon."""
+
+from collections.abc import Iterator, Sequence
+
+from recorder.clock import Clock
+from recorder.errors import RestUnavailable
+from recorder.poller.job import Kept, Outcome, Round
+from recorder.poller.polymarket import paths
+from recorder.poller.polymarket.intake import Intake, unseen
+from recorder.poller.polymarket.tiers import Tier
+from recorder.rest import paging
+from recorder.venues.polymarket.paging import page_after
+from recorder.venues.polymarket.polls.gamma import PAGE, MarketPage
+from recorder.venues.polymarket.polls.market import Market
+
+MOST_PAGES = 400
+"""Of one list; the settings choose about 100 pages."""
+
+_PAGES_OF_NEWEST = 10
+_VERSIONS_OF_A_SWEEP = 20
+_SOON: tuple[Tier, ...] = ("T4", "T3", "T2")
+
+
+class Sweep:
+    """Asks for all open markets that the settings choose, and for those in memory that the list did not have."""
+
+    def __init__(self, intake: Intake, clock: Clock) -> None:
+        self._intake = intake
+        self._clock = clock
+
+    def run(self, round: Round) -> Outcome:
+        """Ask for every page, then for the markets that are closed or outside the window.
+
+        Raises:
+            RestError: A page could not be had; what came before it is stored.
+            DecodeError: A page could not be used.
+        """
+        listed: set[int] = set()
+        for page in pages(round, self._intake, paths.sweep(self._clock.wall_ns(), self._intake.board.rules)):
+            listed.update(_named(page))
+        self._intake.complete = True
+        for condition in list(self._intake.unversioned)[:_VERSIONS_OF_A_SWEEP]:
+            self._intake.take_version(round.get(paths.CLOB, paths.clob_version(condition)))
+        absent = look_up(round, self._intake, self._clock, unseen(self._intake.board, listed))
+        self._absent(round, [market.market_id for market in absent])
+        self._intake.board.drop(self._intake.board.finished())
+        self._intake.board.retier(self._clock.wall_ns())
+        return Outcome(detail=f"{len(listed)} listed, {len(self._intake.board)} in memory")
+
+    def take(self, round: Round, answer: Kept) -> None:
+        """Store the markets of one page, or remember the version of one."""
+        if answer.service == paths.CLOB:
+            self._intake.take_version(answer)
+            return
+        page = self._intake.take(round, answer)
+        asked = paths.ids_of(answer.path)
+        if asked and paths.OPEN in answer.path:  # the second look-up, of those that are not closed
+            named = set(_named(page))
+            self._absent(round, [market_id for market_id in asked if market_id not in named])
+
+    def _absent(self, round: Round, market_ids: Sequence[int]) -> None:
+        """Count that neither list has these markets."""
+        for market in self._intake.board.absent(market_ids):
+            self._intake.vanished(round, market)
+
+
+class NewMarkets:
+    """Asks for the newest markets until one that is known, so that none is missed for a minute."""
+
+    def __init__(self, intake: Intake, clock: Clock) -> None:
+        self._intake = intake
+        self._clock = clock
+
+    def run(self, round: Round) -> Outcome:
+        """Ask for pages until a known market; at the first start for one page.
+
+        Raises:
+            RestError: A page could not be had.
+            DecodeError: A page could not be used.
+        """
+        known = self._intake.newest.copy()
+        path = paths.newest(self._clock.wall_ns())
+        for _ in range(_PAGES_OF_NEWEST):
+            page = self._intake.take(round, round.get(paths.GAMMA, path), of_newest=True)
+            # The list is in descending order. Its lower half counts, because an odd row may have any number.
+            lower = page.rows[len(page.rows) // 2 :]
+            if not known or page.next_cursor is None or any(row.market.market_id in known for row in lower):
+                break
+            path = page_after(path, page.next_cursor)
+        else:
+            round.odd("new markets", f"more than {_PAGES_OF_NEWEST * PAGE} since the last round; the sweep finds them")
+        if known.keys() >= self._intake.newest.keys():
+            return Outcome("skipped", "nothing new")
+        return Outcome()
+
+    def take(self, round: Round, answer: Kept) -> None:
+        """Store the markets of one page that are new."""
+        self._intake.take(round, answer, of_newest=True)
+
+
+class SlowNumbers:
+    """Asks for Gamma's numbers of the markets that end within twelve hours."""
+
+    def __init__(self, intake: Intake, clock: Clock) -> None:
+        self._intake = intake
+        self._clock = clock
+
+    def run(self, round: Round) -> Outcome:
+        """Ask for 100 markets at once.
+
+        Raises:
+            RestError: An answer could not be had.
+            DecodeError: An answer could not be used.
+        """
+        soon = [market for tier in _SOON for market in self._intake.board.polled(tier)]
+        if not soon:
+            return Outcome("skipped", "nothing due")
+        look_up(round, self._intake, self._clock, soon, first_closed=False)
+        self._intake.board.retier(self._clock.wall_ns())
+        return Outcome()
+
+    def take(self, round: Round, answer: Kept) -> None:
+        """Store the markets of one answer."""
+        self._intake.take(round, answer)
+
+
+def pages(round: Round, intake: Intake, path: str) -> Iterator[MarketPage]:
+    """Ask for every page of a list, and yield each.
+
+    Raises:
+        RestInvalidResponse: A cursor repeats or is absurdly long, or there is no end.
+        RestError: A page could not be had.
+        DecodeError: A page could not be used.
+    """
+
+    def fetch(path: str) -> MarketPage:
+        if round.stop.is_set():
+            raise RestUnavailable("the program stops")
+        return intake.take(round, round.get(paths.GAMMA, path))
+
+    def following(path: str, page: MarketPage) -> str | None:
+        return None if page.next_cursor is None else page_after(path, page.next_cursor)
+
+    return paging.pages(path, fetch, following, MOST_PAGES)
+
+
+def look_up(
+    round: Round, intake: Intake, clock: Clock, markets: Sequence[Market], *, first_closed: bool = True
+) -> list[Market]:
+    """Ask for single markets, and return those that Gamma has neither as closed nor as open.
+
+    Args:
+        round: Asks, and receives the rows.
+        intake: Takes the answers.
+        clock: Makes the addresses differ.
+        markets: Any number.
+        first_closed: Whether most of them are expected to be closed.
+    """
+    left = list(markets)
+    for closed in (first_closed, not first_closed):
+        found: set[int] = set()
+        for chunk in paths.chunks([market.market_id for market in left], PAGE):
+            if round.stop.is_set():
+                raise RestUnavailable("the program stops")
+            path = paths.by_ids(chunk, closed=closed, now_ns=clock.wall_ns())
+            found.update(_named(intake.take(round, round.get(paths.GAMMA, path))))
+        left = [market for market in left if market.market_id not in found]
+    return left
+
+
+def _named(page: MarketPage) -> Iterator[int]:
+    """Yield the ids of a page, also of its odd rows: a market whose row is not understood has not vanished."""
+    yield from (row.market.market_id for row in page.rows)
+    yield from page.refused

@@ -1,0 +1,1 @@
+"""Stocks of Yahoo Finance: when which symbol is requested, and the rows of its answers."""

@@ -1,0 +1,1 @@
+"""What every program shares: threads, settings and exit status, health, logs."""

@@ -1,0 +1,1 @@
+"""Kept frames decoded again, compared with the stored rows, and applied."""

@@ -1,0 +1,26 @@
+"""Every setting of Tapedeck: its type, unit, default and meaning, and where its value comes from."""
+
+from recorder.settings.appliance import EMBEDDED, Settings
+from recorder.settings.groups import (
+    JournalSettings,
+    LogSettings,
+    MonitoringSettings,
+    RestSettings,
+    SimulatorSettings,
+    VenueSettings,
+    WebsocketSettings,
+)
+from recorder.settings.polled import PolymarketSettings
+
+__all__ = [
+    "EMBEDDED",
+    "JournalSettings",
+    "LogSettings",
+    "MonitoringSettings",
+    "PolymarketSettings",
+    "RestSettings",
+    "Settings",
+    "SimulatorSettings",
+    "VenueSettings",
+    "WebsocketSettings",
+]

@@ -1,0 +1,226 @@
+"""The groups of settings of all programs but the poller: types, units, defaults and meanings."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from recorder import __version__, portmap
+from recorder.settings.errors import DATABASE_NAME, HTTP_ADDRESS, WEBSOCKET_ADDRESS
+from recorder.settings.filled import split_commas
+
+Words = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
+ChannelName = Literal["trade", "quote", "book"]
+Channels = Annotated[tuple[ChannelName, ...], BeforeValidator(split_commas)]
+OptionalText = Annotated[str | None, BeforeValidator(lambda value: value or None)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)]
+Level = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class DatabaseSettings(Group):
+    """Where rows are stored. Without `url` and `host` the appliance runs a Postgres of its own, the embedded server."""
+
+    url: OptionalSecret = Field(None, description="Postgres to use, postgresql://user:password@host:port/name")
+    host: OptionalText = Field(None, description="Host of the Postgres to use, where `url` is unset")
+    port: Port = Field(
+        portmap.number(portmap.DEFAULT_BASE, portmap.POSTGRES),
+        description=f"TCP port of the embedded server: port_base + {portmap.POSTGRES}; of `host`: 5432",
+    )
+    name: str = Field(
+        "tapedeck",
+        pattern=DATABASE_NAME,
+        description="Database in the embedded server or at `host`; journals of different databases never mix",
+    )
+    user: OptionalText = Field(None, description="Login at `host`")
+    password: OptionalSecret = Field(None, description="Password of that login")
+
+
+class JournalSettings(Group):
+    """The append-only files between the venues and the database."""
+
+    dir: Path = Field(Path(), description="Folder of all journals; unset: journal/<database.name> in the home")
+    flush_ms: int = Field(
+        10, ge=1, le=10_000, description="Longest wait before a block is written: what a kill -9 can cost"
+    )
+    fsync_ms: int = Field(
+        100, ge=1, le=60_000, description="Longest wait before blocks reach the disk: what a power cut can cost"
+    )
+    segment_mb: int = Field(64, ge=1, description="A segment is closed at this size, MiB")
+    segment_minutes: int = Field(60, ge=1, description="A segment is closed at this age, minutes")
+    retention_days: float = Field(7, ge=0, description="Loaded segments are kept this long, days")
+    retention_gb: float = Field(20, ge=0, description="Loaded segments are kept up to this total size, GiB")
+    reserve_mb: int = Field(
+        512, ge=0, description="Disk space left free, MiB; below it frames are dropped and declared as gaps"
+    )
+    pending_mb: int = Field(
+        64, ge=1, description="Memory for frames not on disk yet, MiB; above it frames are dropped and declared as gaps"
+    )
+
+
+class WriterSettings(Group):
+    """The process that loads journals into Postgres."""
+
+    batch_mb: float = Field(8, gt=0, description="Largest transaction, MiB")
+    batch_ms: float = Field(10, ge=0, description="Longest wait for a transaction to fill, ms")
+    max_lag_s: float = Field(
+        60, gt=0, description="Behind the journals by more than this, the writer reports that it is degraded"
+    )
+    reserve_mb: int | None = Field(
+        None,
+        ge=0,
+        description="Disk space kept free for the embedded Postgres, MiB: below it nothing is loaded. Unset: "
+        "what its WAL may need, 2.5 GiB on a disk of 16 GiB or more",
+    )
+    partitions_ahead_days: int = Field(14, ge=1, le=366, description="Day partitions created in advance")
+
+
+class WebsocketSettings(Group):
+    """How connections are kept alive."""
+
+    max_retries: int = Field(-1, ge=-1, description="Attempts before a connection gives up; -1: it never does")
+    reconnect_delay_s: float = Field(
+        1.0, gt=0, le=3600, description="First upper bound of the random delay, doubled at each failure"
+    )
+    reconnect_cap_s: float = Field(60.0, gt=0, le=3600, description="Highest upper bound of that delay")
+    settled_after_s: float = Field(
+        30.0, ge=0, le=3600, description="Age at which a session with data makes the delay begin again at the first"
+    )
+    start_interval_s: float = Field(
+        2.0, ge=0, le=60, description="Least time between the first connects of two connections of a venue"
+    )
+    reconnect_interval_s: float = Field(
+        3.0, ge=0, le=60, description="Least time between any later connect and the one before it at this venue"
+    )
+    health_check_interval_s: float = Field(1.0, gt=0, description="Time between two checks for silence")
+    max_no_data_s: float = Field(120.0, gt=0, description="A connection without market data for this long is replaced")
+    heartbeat_interval_s: float = Field(5.0, gt=0, description="Time between two pings")
+    heartbeat_timeout_s: float = Field(5.0, gt=0, description="A ping unanswered for this long ends the connection")
+    user_agent: str = Field(f"tapedeck/{__version__}", description="User-Agent that venues see")
+    max_frame_mb: float = Field(32, gt=0, description="A larger message is skipped, quarantined and declared, MiB")
+
+
+class MonitoringSettings(Group):
+    """What the appliance reports about itself."""
+
+    enabled: bool = Field(True, description="Log a summary of metrics")
+    metrics_interval_s: float = Field(60.0, gt=0, description="Time between two summaries")
+    alert_webhook_url: OptionalSecret = Field(
+        None, description="Address that the watchdog will post alerts to; nothing posts yet"
+    )
+
+
+class LogSettings(Group):
+    """How programs log."""
+
+    level: Level = Field("INFO", description="Lowest level that is written: DEBUG, INFO, WARNING, ERROR")
+    format: Literal["keyvalue", "json"] = Field("keyvalue", description="Form of a line: keyvalue, json")
+    debug: bool = Field(False, description="Write DEBUG too, at any level")
+
+
+class RestSettings(Group):
+    """Requests to the REST service of one venue, and the circuit breaker that stops them while the service fails."""
+
+    per_s: float | None = Field(
+        None,
+        gt=0,
+        description="Units of the request budget regained in a second; unset: our share of the venue's limit, "
+        "which is also the most, except where `rest_url` is on loopback",
+    )
+    retries: int = Field(4, ge=0, le=20, description="Further attempts at a request whose failure may pass")
+    failures_to_open: int = Field(
+        5, ge=1, le=100, description="Failures in a row after which requests stop, except for one trial now and then"
+    )
+    open_s: float = Field(30.0, ge=1, le=900, description="Time between two of those trials")
+
+
+class VenueSettings(Group):
+    """One venue to record. `{port}` in an address is the port of the simulated venue."""
+
+    enabled: bool = Field(True, description="Whether the appliance records it")
+    url: str | None = Field(
+        None, pattern=WEBSOCKET_ADDRESS, description="WebSocket endpoint; unset: the venue's public one"
+    )
+    rest_url: str | None = Field(None, pattern=HTTP_ADDRESS, description="REST endpoint; unset: the venue's public one")
+    symbols: Words = Field((), description="First subscriptions; after the first start the table subscription decides")
+    channels: Channels = Field(
+        ("trade", "quote", "book"), description="Channels to record of each symbol: trade, quote, book"
+    )
+    processes: int = Field(1, ge=1, le=99, description="Recorder processes, each with a part of the symbols")
+    max_links: int | None = Field(
+        None,
+        ge=1,
+        description="Connections of one process; unset: as many as the venue lets open in a minute, which is also the "
+        "most for all processes together",
+    )
+    streams_per_link: int | None = Field(
+        None, ge=1, description="Streams of one connection; unset: the venue's limit, which is also the most"
+    )
+    connects_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Connects in any minute of all processes of this home together; unset: the venue's limit, which is "
+        "also the most, except where `url` is on loopback",
+    )
+    reconnect_delay_s: float | None = Field(
+        None, gt=0, le=3600, description="Like websocket.reconnect_delay_s, for this venue; unset: the same"
+    )
+    reconnect_cap_s: float | None = Field(
+        None, gt=0, le=3600, description="Like websocket.reconnect_cap_s, for this venue; unset: the same"
+    )
+    rest: RestSettings = RestSettings()
+    options: dict[str, bool | int | float | str] = Field(
+        {}, description="Options that only this venue has, such as book_depth"
+    )
+
+
+class SimulatorSettings(Group):
+    """Simulated venues on loopback, for the offline profile."""
+
+    enabled: bool = Field(False, description="Start them with the appliance")
+    venues: Words = Field((), description="Venues to simulate; the order decides their ports")
+    ports: dict[str, Port] = Field(
+        {}, description=f"Port of a simulated venue; unset: port_base + {portmap.FIRST_VENUE} + its place in `venues`"
+    )
+    services: Words = Field(
+        (),
+        description="Services that have REST only: gamma, clob, data, yahoo; the order decides their ports",
+    )
+    service_ports: dict[str, Port] = Field(
+        {},
+        description=f"Port of a simulated service; unset: port_base + {portmap.FIRST_SERVICE} + its place in the list",
+    )
+    markets: int = Field(
+        60, ge=10, le=10_000, description="Open markets of the simulated Gamma and CLOB, beside those of the stream"
+    )
+    trades_per_s: float = Field(
+        2.0, ge=0, le=100, description="Trades a second of those markets, in the feed of the Data API"
+    )
+    control_port: Port = Field(
+        portmap.number(portmap.DEFAULT_BASE, portmap.SIMULATOR_CONTROL),
+        description=f"Port that takes requests for faults: port_base + {portmap.SIMULATOR_CONTROL}",
+    )
+    seed: int = Field(1, description="Seed of the market; the same seed gives the same market")
+    rate: float = Field(200.0, ge=0, description="Market messages per second and venue")
+    truth_dir: Path = Field(
+        Path(), description="Folder of the logs of what was really sent; unset: simulator in the home"
+    )
+
+
+class JupyterSettings(Group):
+    """JupyterLab on the notebooks."""
+
+    enabled: bool = Field(False, description="Start it with the appliance; needs the extra `analysis`")
+    port: Port = Field(
+        portmap.number(portmap.DEFAULT_BASE, portmap.JUPYTER), description=f"TCP port: port_base + {portmap.JUPYTER}"
+    )
+    token: OptionalSecret = Field(
+        None, description="Token that a browser must show; unset: made once, in jupyter.token of the home"
+    )

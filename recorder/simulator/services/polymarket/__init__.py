@@ -1,0 +1,1 @@
+"""A world of simulated Polymarket markets, and the three services that show it."""

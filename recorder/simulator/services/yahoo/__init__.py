@@ -1,0 +1,1 @@
+"""The simulated chart service of Yahoo Finance."""

@@ -1,0 +1,83 @@
+"""The public REST of Bitfinex that a recorder uses: pairs, platform status, tickers, trades by time."""
+
+from urllib.parse import unquote
+
+import msgspec
+
+from recorder.simulator.market import Spec, SymbolMarket, Trade
+from recorder.simulator.venues.bitfinex.book import CHECKED, number
+from recorder.simulator.wire import Request, Response
+
+LARGEST_PAGE = 10_000
+_USUAL_PAGE = 120
+
+
+def answer(symbols: dict[str, SymbolMarket], request: Request, *, up: bool) -> Response:
+    """Answer a request below `/v2`. A bad symbol or parameter gives status 500, as at the venue."""
+    match unquote(request.path).strip("/").split("/"):
+        case ["v2", "platform", "status"]:
+            return Response(200, b"[%d]" % up)
+        case ["v2", "conf", "pub:list:pair:exchange"]:
+            return _json([[symbol[1:] for symbol in symbols]])
+        case ["v2", "conf", "pub:info:pair"]:
+            return _json([[[symbol[1:], _info(one.spec)] for symbol, one in symbols.items()]])
+        case ["v2", "tickers"]:
+            wanted = request.query.get("symbols", "ALL").split(",")
+            rows = [
+                f'["{symbol}",{ticker_row(one)}]'
+                for symbol, one in symbols.items()
+                if wanted == ["ALL"] or symbol in wanted
+            ]
+            return Response(200, f"[{','.join(rows)}]".encode())
+        case ["v2", "trades", symbol, "hist"]:
+            market = symbols.get(symbol)
+            return _trades(market, request.query) if market is not None else _error("symbol: invalid")
+    return Response(404, b'["error",10020,"path: invalid"]')
+
+
+def ticker_row(market: SymbolMarket) -> str:
+    """Return bid, size, ask, size, change, relative change, last, volume, high, low; sizes cover the best 25 levels."""
+    spec, stats = market.spec, market.stats
+    p, q = spec.price_decimals, spec.size_decimals
+    sizes = [number(sum(size for _, size in side.levels(CHECKED)), q) for side in (market.bids, market.asks)]
+    change = stats.last - stats.open
+    sign = "-" if change < 0 else ""
+    relative = number(abs(change) * 10**8 // stats.open, 8)
+    return (
+        f"{number(market.bids.best, p)},{sizes[0]},{number(market.asks.best, p)},{sizes[1]},"
+        f"{sign}{number(abs(change), p)},{sign}{relative},{number(stats.last, p)},{number(stats.volume, q)},"
+        f"{number(stats.high, p)},{number(stats.low, p)}"
+    )
+
+
+def trade_row(spec: Spec, trade: Trade) -> str:
+    """Return `[id, ms, amount, price]`; a negative amount was sold by the taker."""
+    sign = "-" if trade.taker == "s" else ""
+    amount, price = number(trade.size, spec.size_decimals), number(trade.price, spec.price_decimals)
+    return f"[{trade.id},{trade.ts_ns // 1_000_000},{sign}{amount},{price}]"
+
+
+def _info(spec: Spec) -> list[str | None]:
+    least = number(max(1, round(spec.usual_size * 10**spec.size_decimals / 500)), spec.size_decimals)
+    return [None, None, None, least, f"{spec.usual_size * 40_000}", None, None, None, None, None, None, None]
+
+
+def _trades(market: SymbolMarket, query: dict[str, str]) -> Response:
+    try:
+        start, end = int(query.get("start", "0")), int(query.get("end", str(1 << 62)))
+        limit, oldest_first = int(query.get("limit", str(_USUAL_PAGE))), query.get("sort", "-1") == "1"
+    except ValueError:
+        return _error("time_interval: invalid")
+    if not 0 < limit <= LARGEST_PAGE:
+        return _error("limit: invalid")
+    found = [trade for trade in market.history if start <= trade.ts_ns // 1_000_000 <= end]
+    page = found[:limit] if oldest_first else found[: -limit - 1 : -1]
+    return Response(200, f"[{','.join(trade_row(market.spec, trade) for trade in page)}]".encode())
+
+
+def _error(message: str) -> Response:
+    return Response(500, msgspec.json.encode(["error", 10020, message]))
+
+
+def _json(content: object) -> Response:
+    return Response(200, msgspec.json.encode(content))

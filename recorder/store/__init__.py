@@ -1,0 +1,1 @@
+"""Postgres: connections, schema, and the loader of journal batches."""

@@ -1,0 +1,1 @@
+"""Binance: stream decoder and listing."""

@@ -1,0 +1,1 @@
+"""Bitfinex: stream decoder and listing."""

@@ -1,0 +1,1 @@
+"""Figure: stream decoder and listing."""

@@ -1,0 +1,1 @@
+"""Kraken: stream decoder and listing."""

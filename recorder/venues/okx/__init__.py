@@ -1,0 +1,1 @@
+"""OKX: stream decoder and listing."""

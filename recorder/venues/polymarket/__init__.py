@@ -1,0 +1,1 @@
+"""Polymarket: stream decoder and listing."""

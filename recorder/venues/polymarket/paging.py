@@ -1,0 +1,9 @@
+"""Keyset paging: each page names the cursor of the next."""
+
+from urllib.parse import quote
+
+
+def page_after(path: str, cursor: str) -> str:
+    """Return the path of the page after the one at `path`. The filters stay, because the cursor is bound to them."""
+    # The venue ignores any other name of the parameter, and would answer with page one for ever.
+    return f"{path.partition('&after_cursor=')[0]}&after_cursor={quote(cursor, safe='')}"

@@ -1,0 +1,1 @@
+"""What Polymarket answers when it is polled: markets, resolutions, token facts. Pure translation, no I/O."""

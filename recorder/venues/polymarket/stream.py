@@ -1,0 +1,330 @@
+"""Polymarket, market channel of the order book service: a symbol is one outcome token.
+
+polymarket.md beside this file describes the protocol, with sources and known faults.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+import msgspec
+
+from recorder.errors import DecodeError, NotAFeedFrame
+from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Stream, Trade
+from recorder.identity import stable_hash64
+from recorder.venues.base import Heartbeat, Limits, ListingPage, RestLimits, Venue
+from recorder.venues.book_sync import BookSync
+from recorder.venues.orderbook import Side
+from recorder.venues.polymarket import listing
+from recorder.venues.polymarket.messages import (
+    KNOWN_TYPES,
+    BestBidAsk,
+    BookMessage,
+    Change,
+    LastTrade,
+    Message,
+    PriceChange,
+    decode_many,
+    decode_one,
+    decode_raws,
+    decode_type,
+)
+from recorder.venues.wire import MALFORMED, event_time_of_ms, with_nulls
+
+TOKENS_PER_LINK = 400  # above 500 the entire connection goes silent, without an error
+CONTRADICTIONS_TO_RESYNC = 5  # messages in a row; the two halves of a match cross a book for one or two of them
+AHEAD_NS = 5 * 10**9  # a book stamped further ahead of its receipt proves nothing about later changes
+BEHIND_NS = 3 * 10**9  # changes that a book contains arrive no later than this after it
+PRINTS_REMEMBERED = 8192
+TAKER: dict[str, Literal["b", "s"]] = {"BUY": "b", "SELL": "s"}  # the side on the wire is the taker's
+
+
+class _TokenBook:
+    """The book of one token, from its snapshot on."""
+
+    __slots__ = ("asks", "bids", "contradictions", "passed", "received_ns", "since_ms")
+
+    def __init__(self, since_ms: int, received_ns: int, bids: Levels, asks: Levels) -> None:
+        self.since_ms = since_ms
+        self.received_ns = received_ns
+        self.passed: list[Book] = []  # changes stamped before it, which it contains if its stamp is true
+        self.bids: Side[float] = Side(bids)
+        self.asks: Side[float] = Side(asks)
+        self.contradictions = 0
+
+    @property
+    def best(self) -> tuple[float | None, float | None]:
+        """The best bid and the best ask."""
+        bids, asks = self.bids.prices, self.asks.prices
+        return bids[-1] if bids else None, asks[0] if asks else None
+
+
+class PolymarketDecoder:
+    """Decoder of one connection. Changes come for both tokens of a market, so it keeps what was subscribed."""
+
+    def __init__(self) -> None:
+        self._sync = BookSync[_TokenBook]()
+        self.audits = self._sync.audits
+        self._opened = False
+        # None until the first request. A file of frames has no requests: all of it becomes rows.
+        self._wanted: dict[str, set[Channel]] | None = None
+        self._unanswered: set[str] = set()
+        self._unordered: set[str] = set()  # tokens whose books and changes are stamped by different clocks
+        self._unknown: Counter[str] = Counter()  # messages by event_type
+        self._prints: dict[str, int] = {}  # how often each print was seen; equal prints are separate trades
+
+    # ---- requests --------------------------------------------------------------------------------------
+
+    def subscribe(self, streams: Iterable[Stream]) -> list[str]:
+        wanted = self._wanted = self._wanted or {}
+        streams = list(streams)
+        tokens = dict.fromkeys(stream.symbol for stream in streams)
+        again = [token for token in tokens if token in wanted]  # its book comes only with a new subscription
+        for stream in streams:
+            wanted.setdefault(stream.symbol, set()).add(stream.channel)
+        if not tokens:
+            return []
+        self._unanswered.update(tokens)
+        if self._opened:
+            request: dict[str, object] = {"operation": "subscribe", "assets_ids": list(tokens)}
+        else:
+            self._opened = True
+            request = {"type": "market", "assets_ids": list(tokens), "initial_dump": True}
+        return [*_ends(again), json.dumps(request | {"custom_feature_enabled": True})]
+
+    def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
+        """Return the request that ends these streams; one subscription of a token ends with its last channel."""
+        wanted = {} if self._wanted is None else self._wanted
+        ended = []
+        for stream in streams:
+            channels = wanted.get(stream.symbol, set())
+            channels.discard(stream.channel)
+            if not channels:
+                wanted.pop(stream.symbol, None)
+                ended.append(stream.symbol)
+            if stream.channel == "book":
+                self._sync.books.pop(stream.symbol, None)
+        return _ends(dict.fromkeys(ended))
+
+    def _wants(self, channel: Channel, token: str) -> bool:
+        return self._wanted is None or channel in self._wanted.get(token, ())
+
+    # ---- frames ----------------------------------------------------------------------------------------
+
+    def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
+        if frame == b"PONG":
+            return (Alive(),)
+        try:
+            messages = self._messages(frame)
+        except MALFORMED as error:
+            filled = with_nulls(frame)
+            if filled is not None:
+                return self.decode(filled, ts_recv_ns)
+            if frame.strip().upper() in (b"PING", b"PONG"):
+                return (Alive(),)
+            known = self._without_unknown(frame)
+            if known is not None:
+                return self.decode(known, ts_recv_ns)
+            if _without_type(frame):
+                raise NotAFeedFrame("no event_type: an answer of REST, not a frame of the feed") from error
+            raise DecodeError(str(error)) from error
+        if len(messages) == 1:
+            return self._message(messages[0], ts_recv_ns)
+        return [o for message in messages for o in self._message(message, ts_recv_ns)] if messages else (Alive(),)
+
+    def _messages(self, frame: bytes) -> Sequence[Message]:
+        """Return the messages of a frame, which is one object or an array of them."""
+        return (decode_one(frame),) if frame[:1] != b"[" else decode_many(frame)
+
+    def _without_unknown(self, frame: bytes) -> bytes | None:
+        """Return a frame without messages of unknown types; None where that is not what is wrong with it.
+
+        Raises:
+            DecodeError: It holds nothing else. Of many messages of a type, only some are samples.
+        """
+        try:
+            messages = decode_raws(frame) if frame[:1] == b"[" else [frame]
+            types = [decode_type(message).event_type for message in messages]
+        except MALFORMED:
+            return None
+        known = [bytes(one) for one, kind in zip(messages, types, strict=True) if kind in KNOWN_TYPES]
+        if len(known) == len(messages):
+            return None
+        unknown = Counter(kind for kind in types if kind not in KNOWN_TYPES)
+        if known:
+            rest = b"[%b]" % b",".join(known)
+            decode_many(rest)
+            self._unknown += unknown
+            return rest
+        self._unknown += unknown
+        kind = max(unknown, key=lambda kind: self._unknown[kind])
+        count = self._unknown[kind]
+        if count & (count - 1):  # the 1st, 2nd, 4th, 8th ... is a sample
+            return b"[]"
+        raise DecodeError(f"unknown event_type {kind[:40]!r}, message {count} of it on this connection", no_data=True)
+
+    def _message(self, m: Message, ts_recv_ns: int) -> Sequence[Output]:
+        match m:
+            case PriceChange():
+                return self._changed(m, ts_recv_ns)
+            case BookMessage():
+                return self._book(m, ts_recv_ns)
+            case LastTrade():
+                return self._trade(m, ts_recv_ns)
+            case BestBidAsk(asset_id=token):
+                if not self._wants("quote", token):
+                    return ()
+                time_ns = event_time_of_ms(_ms(m.timestamp), ts_recv_ns)
+                return (Quote(token, time_ns, ts_recv_ns, None, m.best_bid or None, None, _ask(m.best_ask), None),)
+        return ()  # news of markets: known, but not recorded as rows; the frame is in the journal
+
+    def _book(self, m: BookMessage, ts_recv_ns: int) -> Sequence[Output]:
+        token = m.asset_id
+        outputs: list[Output] = []
+        if token in self._unanswered and self._wanted is not None:
+            # Nothing is acknowledged; the first book of a token shows that all its channels were accepted.
+            self._unanswered.discard(token)
+            outputs += [Accepted(Stream(channel, token)) for channel in sorted(self._wanted.get(token, ()))]
+        if self._wants("book", token):
+            bids: Levels = [(level.price, level.size) for level in m.bids or ()]
+            asks: Levels = [(level.price, level.size) for level in m.asks or ()]
+            stamp_ms = _ms(m.timestamp)
+            time_ns = event_time_of_ms(stamp_ms, ts_recv_ns)
+            ordered = token not in self._unordered and stamp_ms * 10**6 <= ts_recv_ns + AHEAD_NS
+            self._sync.start(token, _TokenBook(stamp_ms if ordered else 0, ts_recv_ns, bids, asks))
+            outputs.append(Book(token, time_ns, ts_recv_ns, True, None, bids, asks))
+        return outputs
+
+    def _changed(self, m: PriceChange, ts_recv_ns: int) -> Sequence[Output]:
+        outputs: list[Output] = []
+        stamp_ms = _ms(m.timestamp)
+        time_ns = event_time_of_ms(stamp_ms, ts_recv_ns)
+        by_token: dict[str, list[Change]] = {}
+        for change in m.price_changes:
+            by_token.setdefault(change.asset_id, []).append(change)
+        for token, changes in by_token.items():
+            if not self._wants("book", token):
+                continue  # the other half of a market
+            book = self._sync.books.get(token)
+            bids: Levels = [(change.price, change.size) for change in changes if change.side == "BUY"]
+            asks: Levels = [(change.price, change.size) for change in changes if change.side == "SELL"]
+            row = Book(token, time_ns, ts_recv_ns, False, None, bids, asks)
+            if book is None:
+                outputs += self._sync.without_snapshot(row)
+            elif stamp_ms < book.since_ms:
+                outputs += self._contained(row, book, changes[-1])
+            else:
+                book.bids.apply(bids)
+                book.asks.apply(asks)
+                outputs += self._verdict(row, book, changes[-1])
+        return outputs
+
+    def _contained(self, row: Book, book: _TokenBook, last: Change) -> Sequence[Output]:
+        """Handle a change stamped before its book. The book contains it, unless two clocks made the stamps.
+
+        It is doubtful where the best prices that it names are not the book's, and seconds after the book.
+        """
+        book.passed.append(row)
+        agrees = _names_best(last) and book.best == (last.best_bid or None, _ask(last.best_ask))
+        book.contradictions = 0 if agrees else book.contradictions + 1
+        late = row.ts_recv_ns - book.received_ns > BEHIND_NS
+        if not late and book.contradictions < CONTRADICTIONS_TO_RESYNC:
+            return ()
+        self._unordered.add(row.symbol)
+        reason = f"{len(book.passed)} changes are stamped before their book"
+        return self._sync.resync(row.symbol, "sequence", reason), *book.passed
+
+    def _verdict(self, row: Book, book: _TokenBook, last: Change) -> Sequence[Output]:
+        """Compare a book with itself and with the best prices the venue names, the only evidence there is."""
+        bid, ask = book.best
+        crossed = bid is not None and ask is not None and bid >= ask
+        named = _names_best(last)
+        differs = named and (bid, ask) != (last.best_bid or None, _ask(last.best_ask))
+        if not (crossed or differs):
+            book.contradictions = 0
+            if named:
+                self._sync.audit(row.symbol).checksums_passed += 1
+            return (row,)
+        book.contradictions += 1
+        if book.contradictions < CONTRADICTIONS_TO_RESYNC:
+            return (row,)
+        if crossed:
+            self._sync.audit(row.symbol).crossed += 1
+            reason = f"bid {bid} at or above ask {ask}, {book.contradictions} messages in a row"
+            return self._sync.reject(row, "crossed", reason)
+        self._sync.audit(row.symbol).checksums_failed += 1
+        reason = f"best {bid} / {ask}, the venue's {last.best_bid} / {last.best_ask}"
+        return self._sync.reject(row, "checksum", reason)
+
+    def _trade(self, m: LastTrade, ts_recv_ns: int) -> Sequence[Output]:
+        if not self._wants("trade", m.asset_id):
+            return ()
+        # There is no trade id. Equal prints are distinguished by their order.
+        print_key = f"{m.asset_id} {m.timestamp} {m.price!r} {m.size!r} {m.side} {m.transaction_hash or ''}"
+        count = self._prints.pop(print_key, 0) + 1
+        self._prints[print_key] = count
+        if len(self._prints) > PRINTS_REMEMBERED:
+            del self._prints[next(iter(self._prints))]
+        trade_id, time_ns = stable_hash64(f"{print_key} {count}"), _ms(m.timestamp) * 10**6
+        taker, hashed = TAKER[m.side], m.transaction_hash
+        return (Trade(m.asset_id, trade_id, time_ns, ts_recv_ns, m.price, m.size, taker, hashed),)
+
+
+def _ms(stamp: int) -> int:
+    """Return milliseconds of a stamp that may also be in microseconds or nanoseconds."""
+    if stamp < 10**14:  # the year 5138
+        return stamp
+    return stamp // 1000 if stamp < 10**17 else stamp // 10**6
+
+
+def _names_best(change: Change) -> bool:
+    return change.best_bid is not None or change.best_ask is not None
+
+
+def _without_type(frame: bytes) -> bool:
+    """Tell whether a frame is JSON as REST answers, in which no message names its type."""
+    try:
+        value = msgspec.json.decode(frame)
+    except MALFORMED:
+        return False
+    rows = value if isinstance(value, list) else [value]
+    return bool(rows) and all(isinstance(row, dict) and row and "event_type" not in row for row in rows)
+
+
+def _ask(price: float | None) -> float | None:
+    """Return a best ask. The venue names an empty side 1 (and an empty best bid 0), which are no prices here."""
+    return None if price == 1.0 else price or None
+
+
+def _ends(tokens: Iterable[str]) -> list[str]:
+    tokens = list(tokens)
+    return [json.dumps({"operation": "unsubscribe", "assets_ids": tokens})] if tokens else []
+
+
+class Polymarket(Venue):
+    """The public market channel; a symbol is a token id."""
+
+    name = "polymarket"
+    url = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
+    rest_url = "https://gamma-api.polymarket.com"
+    # Bursts of connects are answered with 429.
+    limits = Limits(
+        streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30, symbols_per_link=TOKENS_PER_LINK
+    )
+    rest = RestLimits(per_s=10, burst=10)  # 300 requests in 10 s for markets: a third of it
+    heartbeat = Heartbeat(every_s=10, frame="PING", silence_s=30)
+    contiguous = frozenset()  # no ids and no sequence: nothing proves that all messages arrived
+    channel_words: ClassVar[dict[str, Channel]] = {
+        "last_trade_price": "trade", "best_bid_ask": "quote", "book": "book", "price_change": "book",
+    }  # fmt: skip
+    listing_paths = listing.LISTING_PATHS
+
+    def decoder(self) -> PolymarketDecoder:
+        return PolymarketDecoder()
+
+    def listings(self, body: bytes) -> ListingPage:
+        return listing.listings(body)
+
+    def next_page(self, path: str, body: bytes) -> str | None:
+        return listing.next_page(path, body)

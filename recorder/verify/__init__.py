@@ -1,0 +1,1 @@
+"""Proof that stored rows and declared gaps account for what was sent."""

@@ -1,0 +1,285 @@
+"""Checks the database: the ledger and the keys, and with the truth of a simulator every message.
+
+One consistent snapshot of the database is read, and nothing is changed. Rows that are still in the journal are not
+stored yet: wait for the writer first, or give an instant until which to check (`until_ns`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
+
+from recorder.events import Channel
+from recorder.identity import instrument_id
+from recorder.pgcopy.polled import POLLED
+from recorder.store.database import Connection, Cursor, classify
+from recorder.venues import venue_class
+from recorder.venues.base import BooksByRest, Venue
+from recorder.verify.expected import StreamTruth, VenueTruth, find_runs, load_truth
+from recorder.verify.lineage import Loss, losses
+from recorder.verify.polls import PollCheck, check_polls
+from recorder.verify.reconcile import (
+    DeclaredGap,
+    Span,
+    StoredRow,
+    StoredTrade,
+    StreamCheck,
+    check_absences,
+    check_rows,
+    check_trades,
+)
+
+_TABLES = ("trade", "quote", "book")
+# Nothing removes their rows, and a revision replaces its row. Old rows of poll_run become daily sums.
+_KEPT = ("gap", "session", *(table for table in POLLED if table not in ("poll_run", "poll_schedule", "instrument")))
+_OTHER_TABLES = ("book_audit", "gap", "instrument", "quarantine", "session")
+_COUNT = {table: f"SELECT count(*) FROM {table}" for table in (*_TABLES, *_OTHER_TABLES, *POLLED)}
+_FETCH = 20_000  # rows of one round trip
+_REPORT = 10_000  # rows between two reports of progress
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOREVER_US = 1 << 62
+
+# Instants leave Postgres as microseconds. extract(epoch) is numeric, so nothing is rounded.
+_TRADES = """
+    SELECT trade_id, (extract(epoch FROM ts_event) * 1000000)::bigint, price, size, aggressor
+      FROM trade WHERE instrument_id = %s AND ts_event >= %s"""
+_QUOTES = """
+    SELECT (extract(epoch FROM ts_recv) * 1000000)::bigint, (extract(epoch FROM ts_event) * 1000000)::bigint,
+           sequence, bid, bid_size, ask, ask_size
+      FROM quote WHERE instrument_id = %s AND ts_recv >= %s"""
+# The digest is that of expected.book_values: the levels need not leave Postgres as text.
+_BOOKS = """
+    SELECT (extract(epoch FROM ts_recv) * 1000000)::bigint, (extract(epoch FROM ts_event) * 1000000)::bigint,
+           kind, sequence, sha256(array_send(bids) || array_send(asks))
+      FROM book WHERE instrument_id = %s AND ts_recv >= %s"""
+_GAPS = """
+    SELECT cause, last_id, first_id, (extract(epoch FROM started_at) * 1000000)::bigint,
+           (extract(epoch FROM ended_at) * 1000000)::bigint, (extract(epoch FROM last_ts_event) * 1000000)::bigint,
+           (extract(epoch FROM first_ts_event) * 1000000)::bigint
+      FROM gap WHERE instrument_id = %s AND channel = %s AND state <> 'healed'"""
+_LAST_FRAMES = """
+    SELECT (extract(epoch FROM last_frame_at) * 1000000)::bigint FROM session
+     WHERE venue = %s AND last_frame_at IS NOT NULL"""
+_LEDGER = """
+    SELECT table_name, sum(offered)::bigint, sum(inserted)::bigint, sum(duplicate)::bigint, sum(quarantined)::bigint,
+           bool_and(offered = inserted + duplicate + quarantined)
+      FROM load_ledger GROUP BY table_name ORDER BY table_name"""
+# A trade id may be stored with two times only if the venue restarted its ids in between.
+_DOUBLED = """
+    SELECT count(*) FROM (
+        SELECT instrument_id, min(ts_event) AS low, max(ts_event) AS high
+          FROM trade GROUP BY instrument_id, trade_id HAVING count(*) > 1
+    ) AS twice
+    WHERE NOT EXISTS (
+        SELECT FROM gap
+         WHERE gap.instrument_id = twice.instrument_id AND gap.channel = 'trade' AND gap.cause = 'sequence_reset'
+           AND coalesce(gap.last_ts_event, gap.started_at) <= twice.high
+           AND coalesce(gap.first_ts_event, gap.ended_at, 'infinity') >= twice.low
+    )"""
+
+
+Progress = Callable[[str, int, int], None]
+"""Receives what is being read, the number of rows read so far, and the number of rows to read."""
+
+
+class LedgerCheck(msgspec.Struct):
+    """The counts of one table."""
+
+    table: str
+    offered: int
+    inserted: int
+    duplicate: int
+    quarantined: int
+    rows: int | None  # count(*) now; None for a table that this version does not know
+    ok: bool
+
+
+class Report(msgspec.Struct):
+    """The result of `tapedeck verify`."""
+
+    ok: bool
+    ledger: list[LedgerCheck]
+    doubled_ids: int  # trade ids stored with two event times without a declared reset
+    streams: list[StreamCheck]  # only with a truth log
+    problems: list[str]  # one sentence each; empty when ok
+    losses: list[Loss] = []  # parts of journals that were never loaded; they are declared
+    polls: PollCheck | None = None  # None where the poller never ran
+    notes: list[str] = []
+
+
+def verify(
+    connection: Connection,
+    truth: Sequence[Path] = (),
+    *,
+    until_ns: int | None = None,
+    agent: str | None = None,
+    progress: Progress = lambda what, rows, total: None,
+) -> Report:
+    """Check the ledger, and with truth logs every message.
+
+    The truth is read one venue at a time, so memory grows with the logs of the largest venue.
+
+    Args:
+        connection: Any role that may read. It must not be inside a transaction.
+        truth: Logs of the simulator; those of one venue are taken together.
+        until_ns: Check only messages up to this venue time; later ones may still be in flight.
+        agent: Check only what was sent to clients whose User-Agent begins with this; None takes all clients.
+        progress: Called now and then while rows are read.
+
+    Raises:
+        ConfigError: A truth log cannot be read.
+        StoreUnavailable: The database cannot be read.
+    """
+    runs = find_runs(truth)
+    until_us = until_ns // 1000 if until_ns is not None else _FOREVER_US
+    before = connection.isolation_level, connection.autocommit
+    streams: list[StreamCheck] = []
+    try:
+        connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False)
+        try:
+            with connection.cursor() as cursor:
+                ledger = _ledger(cursor, progress)
+                progress("trade ids", 0, 0)
+                doubled = _number(cursor, _DOUBLED)
+                lost = losses(cursor)
+                progress("slots of polls", 0, 0)
+                polls = check_polls(cursor)
+            counter = _Counter(progress, sum(one.rows or 0 for one in ledger if one.table in _TABLES))
+            for name, paths in runs.items():
+                counter.begin(f"{name} truth log")
+                venues = load_truth(paths, agent, lambda _lines: counter.report())
+                streams += _streams(connection, venues.pop(name), until_us, counter)
+        finally:
+            connection.rollback()
+            connection.set_session(isolation_level=before[0], readonly=False, autocommit=before[1])
+    except psycopg2.Error as error:
+        raise classify(error) from error
+    problems = [*_problems(ledger, doubled, streams), *polls.problems()]
+    return Report(not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None)
+
+
+class _Counter:
+    """Counts rows over all streams and reports them."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._rows = 0
+        self._what = ""
+
+    def begin(self, what: str) -> None:
+        """Name what is read next."""
+        self._what = what
+        self.report()
+
+    def report(self) -> None:
+        """Report the rows so far."""
+        self._progress(self._what, self._rows, self._total)
+
+    def counted(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Pass rows through and count them."""
+        for row in rows:
+            self._rows += 1
+            if self._rows % _REPORT == 0:
+                self.report()
+            yield row
+
+
+def _problems(ledger: list[LedgerCheck], doubled: int, streams: list[StreamCheck]) -> list[str]:
+    problems = [
+        f"table {one.table}: offered {one.offered}, inserted {one.inserted}, duplicate {one.duplicate}, "
+        f"quarantined {one.quarantined}, rows {one.rows}"
+        for one in ledger
+        if not one.ok
+    ]
+    if doubled:
+        problems.append(f"{doubled} trade ids are stored with two event times, and no reset is declared")
+    problems += [
+        f"{one.venue} {one.symbol} {one.channel}: {one.missing} missing and not declared, "
+        f"{one.duplicates} stored twice, {one.wrong} wrong, {one.absent} times without a connection not declared, "
+        f"{one.overdeclared} stored and declared missing ({'; '.join(one.examples)})"
+        for one in streams
+        if not one.ok
+    ]
+    return problems
+
+
+def _number(cursor: Cursor, query: str) -> int:
+    cursor.execute(query)
+    row = cursor.fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def _ledger(cursor: Cursor, progress: Progress) -> list[LedgerCheck]:
+    cursor.execute(_LEDGER)
+    counts = {str(row[0]): row[1:] for row in cursor.fetchall()}
+    checks = []
+    for table in sorted({*counts, *_TABLES}):
+        offered, inserted, duplicate, quarantined, balanced = counts.get(table, (0, 0, 0, 0, True))
+        progress(f"rows of {table}", 0, 0)
+        rows = _number(cursor, _COUNT[table]) if table in _COUNT else None
+        # Other programs write into the other tables too, so more rows prove nothing.
+        complete = rows == inserted if table in _TABLES else table not in _KEPT or (rows or 0) >= inserted
+        ok = bool(balanced) and complete
+        checks.append(LedgerCheck(table, offered, inserted, duplicate, quarantined, rows, ok))
+    return checks
+
+
+def _streams(connection: Connection, venue: VenueTruth, until_us: int, counter: _Counter) -> Iterator[StreamCheck]:
+    for symbol, channel in sorted(venue.streams):
+        check = _stream(connection, venue, symbol, channel, venue.streams.pop((symbol, channel)), until_us, counter)
+        if check.sent or check.stored:
+            yield check
+
+
+def _stream(
+    connection: Connection,
+    venue: VenueTruth,
+    symbol: str,
+    channel: Channel,
+    truth: StreamTruth,
+    until_us: int,
+    counter: _Counter,
+) -> StreamCheck:
+    instrument = instrument_id(venue.venue, symbol)
+    check = StreamCheck(venue.venue, symbol, channel)
+    span = Span(venue.since_us, until_us)
+    with connection.cursor() as cursor:
+        cursor.execute(_GAPS, (instrument, channel))
+        gaps = [DeclaredGap(*row) for row in cursor.fetchall()]
+        if channel != "trade":  # the ids of trades, and their times, are checked one by one
+            cursor.execute(_LAST_FRAMES, (venue.venue,))
+            check_absences(check, truth, gaps, [int(row[0]) for row in cursor.fetchall()], span)
+    kind = venue_class(venue.venue)
+    query = {"trade": _TRADES, "quote": _QUOTES, "book": _BOOKS}[channel]
+    counter.begin(f"{venue.venue} {symbol} {channel}")
+    with connection.cursor(name="verify") as cursor:
+        cursor.itersize = _FETCH
+        cursor.execute(query, (instrument, _EPOCH + timedelta(microseconds=venue.origin_us)))
+        rows = counter.counted(cursor)
+        if channel == "trade":
+            contiguous = "trade" in kind.contiguous
+            return check_trades(check, truth, map(_trade, rows), gaps, span, contiguous=contiguous)
+        stored = map(_quote, rows) if channel == "quote" else (_book(row, kind) for row in rows)
+        return check_rows(check, truth, stored, gaps, span, books_by_rest=issubclass(kind, BooksByRest))
+
+
+def _trade(row: tuple[Any, ...]) -> StoredTrade:
+    return StoredTrade(row[0], row[1], row[2:])
+
+
+def _quote(row: tuple[Any, ...]) -> StoredRow:
+    recv_us, ts_us = row[:2]
+    return StoredRow(ts_us if ts_us is not None else recv_us, ts_us, row[2:])
+
+
+def _book(row: tuple[Any, ...], kind: type[Venue]) -> StoredRow:
+    recv_us, ts_us, form, sequence, digest = row
+    at_us = ts_us if ts_us is not None else recv_us
+    comparable = sequence is not None and not kind.connection_sequences
+    snapshot = (recv_us, sequence) if form == "s" and comparable else None
+    return StoredRow(at_us, ts_us, (form == "s", bytes(digest)), snapshot)

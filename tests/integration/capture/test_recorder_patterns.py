@@ -1,0 +1,74 @@
+"""The recorder as a program: its settings hold patterns, and there is neither a database nor a list on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.database_server import ROOT
+
+from recorder.appliance.processes import wait_until
+from recorder.instruments.catalog import Catalog, CatalogFile
+from recorder.process.health import RecorderFigures, read_all
+from recorder.simulator.running import running
+from recorder.venues.base import Listing
+
+
+@contextmanager
+def recorder(home: Path, **environ: str) -> Iterator["subprocess.Popen[str]"]:
+    environment = {
+        **os.environ, "TAPEDECK_HOME": str(home), "TAPEDECK_CONFIG": "demo", "DATABASE_URL": "", **environ,
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bin" / "recorder"), "kraken"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def streams(home: Path) -> int:
+    report = read_all(home).get("recorder-kraken")
+    figures = report.figures if report else None
+    return sum(link.streams for link in figures.links) if isinstance(figures, RecorderFigures) else 0
+
+
+def test_a_recorder_without_a_list_asks_the_venue_itself(tmp_path: Path) -> None:
+    with running("kraken", truth=tmp_path / "truth.jsonl", rate=50) as venue:
+        wanted = sum(symbol.endswith("/USD") for symbol in venue.venue.symbols)
+        own = {
+            "TAPEDECK__VENUES__KRAKEN__URL": venue.url,
+            "TAPEDECK__VENUES__KRAKEN__REST_URL": venue.rest_url,
+            "TAPEDECK__VENUES__KRAKEN__SYMBOLS": "*/USD",
+        }
+        with recorder(tmp_path, **own):
+            assert wait_until(lambda: streams(tmp_path) == 3 * wanted, 60.0)
+    assert (tmp_path / "listings" / "kraken.json").is_file()
+    assert 1 < wanted < len(venue.venue.symbols)
+
+
+def test_a_recorder_follows_the_list_that_discovery_keeps(tmp_path: Path) -> None:
+    with running("kraken", truth=tmp_path / "truth.jsonl", rate=50) as venue:
+        row = Listing("ETH/USD", "ETH", "USD", "spot", None, None, "online")
+        CatalogFile(tmp_path, "kraken", venue.rest_url).write(Catalog(venue.rest_url, 2**62, [row]))
+        own = {
+            "TAPEDECK__VENUES__KRAKEN__URL": venue.url,
+            "TAPEDECK__VENUES__KRAKEN__REST_URL": venue.rest_url,
+            "TAPEDECK__VENUES__KRAKEN__SYMBOLS": "*/USD",
+        }
+        with recorder(tmp_path, **own):
+            assert wait_until(lambda: streams(tmp_path) == 3, 60.0)
+
+
+def test_a_pattern_that_cannot_be_parsed_ends_the_recorder_with_a_sentence_and_2(tmp_path: Path) -> None:
+    with recorder(tmp_path, TAPEDECK__VENUES__KRAKEN__SYMBOLS="BTC/USD,top:many") as process:
+        assert process.wait(30) == 2
+        assert process.stderr is not None
+        assert "write top:20" in process.stderr.read()

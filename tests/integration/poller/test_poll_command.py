@@ -1,0 +1,113 @@
+"""`tapedeck poll`: the list with and without a poller, and rounds by hand."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.database_server import ROOT
+
+from recorder.appliance.processes import wait_until
+from recorder.cli import main
+from recorder.process.health import PollerFigures, read_all
+from recorder.simulator.running import running
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home with one simulated venue; its address is in the environment."""
+    config = tmp_path / "one.toml"
+    config.write_text("[venues.kraken]\n")
+    with running("kraken", truth=tmp_path / "k.jsonl", rate=0) as kraken:
+        for name, value in {
+            "TAPEDECK_HOME": str(tmp_path / "home"), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": database,
+            "TAPEDECK__VENUES__KRAKEN__REST_URL": kraken.rest_url,
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        yield tmp_path / "home"
+
+
+def answer(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
+    found = json.loads(capfd.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_without_a_poller_the_list_says_so_and_a_round_by_hand_is_run_here(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["poll"]) == 0
+    shown = capfd.readouterr()
+    assert "the poller is not running" in shown.err
+    assert "discovery" in shown.out
+    assert main(["poll", "discovery", "--once", "--json"]) == 0
+    run = answer(capfd)
+    assert (run["job"], run["state"], run["slots"], run["reason"]) == ("discovery", "done", 0, "by hand")
+    assert isinstance(run["answers"], int)
+    assert run["answers"] > 0
+    assert (home / "listings" / "kraken.json").is_file()
+
+
+def test_a_running_poller_runs_the_round_and_shows_it_in_the_list(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bin" / "poller")], env=dict(os.environ), stdout=subprocess.DEVNULL
+    )
+    try:
+
+        def started() -> bool:
+            report = read_all(home).get("poller")
+            figures = report.figures if report else None
+            return isinstance(figures, PollerFigures) and figures.jobs["discovery"].last_state != ""
+
+        assert wait_until(started, 60.0)
+        assert main(["poll", "discovery", "--once", "--json"]) == 0
+        assert answer(capfd)["reason"] == "by hand"
+        assert main(["poll", "--list", "--json"]) == 0
+        listed = answer(capfd)
+        assert listed["running"] is True
+        jobs = listed["jobs"]
+        assert isinstance(jobs, list)
+        assert [(one["job"], one["schedule"]) for one in jobs][:2] == [
+            ("discovery", "every 60 min"),
+            ("poll-cleanup", "03:30 UTC"),
+        ]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["poll", "discovry", "--once"], "there is no job 'discovry'; did you mean discovery?"),
+        (["poll", "discovery"], "tapedeck poll discovery --once runs a round of it now"),
+        (["poll", "--once"], "--once and --dry-run need the name of a job"),
+        (["poll", "discovery", "--once", "--dry-run"], "discovery changes the database itself, so it has no dry run"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(
+    words: list[str], sentence: str, home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert sentence in capfd.readouterr().err
+
+
+def test_a_job_that_is_off_is_listed_and_not_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAPEDECK__POLLER__OFF", "discovery")
+    assert main(["poll", "discovery", "--once"]) == 2
+    assert "the job discovery is off; remove it from poller.off" in capfd.readouterr().err
+    assert main(["poll", "--json"]) == 0
+    jobs = answer(capfd)["jobs"]
+    assert isinstance(jobs, list)
+    assert jobs[0]["state"] == "off"
+    monkeypatch.setenv("TAPEDECK__POLLER__OFF", "nothing")
+    assert main(["poll", "discovery", "--once"]) == 2
+    assert "poller.off names a job that does not exist: nothing" in capfd.readouterr().err

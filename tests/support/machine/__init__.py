@@ -1,0 +1,1 @@
+"""Ports, disks, certificates, terminals and checkouts: what tests take of the machine."""

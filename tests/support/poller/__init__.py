@@ -1,0 +1,1 @@
+"""Rounds, journals and processes of the poller for tests."""

@@ -1,0 +1,1 @@
+"""Clients and rigs for tests of the simulated venues."""

@@ -1,0 +1,129 @@
+"""The walk of the site-wide trades: back to known rows, across pages, and never for ever."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support.poller.snapshots import NOW_NS, ScriptedRound, board, market
+
+from recorder.errors import DecodeError, RestUnavailable
+from recorder.pgcopy.polled import POLLED, encode_rows
+from recorder.poller.polymarket.whales import PAGES_MAX, WhaleTrades
+
+COLUMNS = [column for column, _ in POLLED["whale_event"]]
+
+
+def row(transaction: int, cash: float, *, age_s: int = 0, condition: int = 1) -> dict[str, Any]:
+    return {
+        "proxy_wallet": "0x" + "ab" * 20,
+        "side": "SELL",
+        "token_id": "100",
+        "condition_id": f"0x{condition:064x}",
+        "size": cash * 2,
+        "price": 0.5,
+        "timestamp": NOW_NS // 10**9 - age_s,
+        "outcome": "Yes",
+        "outcome_index": 0,
+        "transaction_hash": f"0x{transaction:064x}",
+    }
+
+
+class Feed:
+    """Pages by cursor."""
+
+    def __init__(self, *pages: list[dict[str, Any]]) -> None:
+        self.pages = pages
+        self.paths: list[str] = []
+
+    def __call__(self, service: str, path: str, body: bytes) -> tuple[int, bytes]:
+        assert (service, body) == ("data", b"")
+        self.paths.append(path)
+        number = int(parse_qs(urlsplit(path).query).get("cursor", ["0"])[0])
+        following = str(number + 1) if number + 1 < len(self.pages) else None
+        return 200, json.dumps({"data": self.pages[number], "pagination": {"next_cursor": following}}).encode()
+
+
+def handler() -> WhaleTrades:
+    return WhaleTrades(board(market(1)), 1000, 100)
+
+
+def stored(round: ScriptedRound) -> list[dict[str, Any]]:
+    assert encode_rows("whale_event", round.rows["whale_event"]) or not round.rows["whale_event"]
+    return [dict(zip(COLUMNS, values, strict=True)) for values in round.rows["whale_event"]]
+
+
+def test_a_whale_is_the_sum_of_its_rows_on_several_pages() -> None:
+    round = ScriptedRound(Feed([row(1, 600), row(2, 300)], [row(1, 500)]))
+    assert handler().run(round).state == "done"
+    (whale,) = stored(round)
+    assert (whale["cash"], whale["shares"], whale["side"], whale["revision"]) == (1100, 2200, "s", 2)
+    assert (whale["transaction_hash"], whale["condition_id"]) == (f"0x{1:064x}", f"0x{1:064x}")
+    assert (whale["ts_event"], whale["ts_recv"]) == (NOW_NS, round.now_ns)
+
+
+def test_the_next_round_ends_at_rows_that_are_known_and_stores_nothing_twice() -> None:
+    one = handler()
+    one.run(ScriptedRound(Feed([row(1, 2000), row(2, 3000, age_s=100)], [row(3, 200, age_s=200)])))
+    feed = Feed([row(4, 5000), row(1, 2000), row(2, 3000, age_s=100)], [row(3, 200, age_s=200)])
+    round = ScriptedRound(feed)
+    one.run(round)
+    assert len(feed.paths) == 1
+    assert [whale["cash"] for whale in stored(round)] == [5000]
+
+
+def test_a_walk_that_failed_is_walked_again_behind_its_first_page() -> None:
+    one = handler()
+    one.run(ScriptedRound(Feed([row(1, 200, age_s=500)])))
+    pages = Feed([row(3, 200, age_s=100)], [row(2, 4000, age_s=300), row(1, 200, age_s=500)])
+    failing = ScriptedRound(lambda *call: RestUnavailable("503") if "cursor" in call[1] else pages(*call))
+    with pytest.raises(RestUnavailable):
+        one.run(failing)
+    round = ScriptedRound(pages)
+    one.run(round)
+    assert [whale["cash"] for whale in stored(round)] == [4000]
+
+
+def test_no_address_is_asked_for_twice() -> None:
+    one, feed = handler(), Feed([row(1, 200)])
+    for slot in range(20):
+        one.run(ScriptedRound(feed, slot_ns=NOW_NS + slot * 30 * 10**9))
+    assert len(set(feed.paths)) == 20
+
+
+def test_a_feed_without_an_end_is_given_up_and_said_so() -> None:
+    one = handler()
+    endless = Feed(*([row(number, 150)] for number in range(PAGES_MAX + 5)))
+    round = ScriptedRound(endless)
+    one.run(round)
+    assert len(round.kept) == PAGES_MAX
+    assert [what for what, _ in round.odds] == ["feed of trades"]
+
+
+def test_a_cursor_that_comes_again_ends_the_round() -> None:
+    echo = json.dumps({"data": [row(1, 150)], "pagination": {"next_cursor": "same"}}).encode()
+    round = ScriptedRound(lambda *_: (200, echo))
+    with pytest.raises(DecodeError, match="repeats a cursor"):
+        handler().run(round)
+    assert len(round.kept) == 2
+
+
+def test_a_trade_of_a_market_in_memory_is_noted_there() -> None:
+    markets = board(market(1), market(2))
+    WhaleTrades(markets, 1000, 100).run(ScriptedRound(Feed([row(1, 150, age_s=-1)])))
+    seen = [markets.seen(number) for number in (1, 2)]
+    assert [entry.traded_ns for entry in seen if entry] == [NOW_NS + 10**9, NOW_NS]
+
+
+@pytest.mark.parametrize("status", [404, 422])
+def test_a_status_that_is_no_page_fails_the_round(status: int) -> None:
+    with pytest.raises(DecodeError, match=str(status)):
+        handler().run(ScriptedRound(lambda *_: (status, b"{}")))
+
+
+def test_a_page_taken_again_after_a_kill_gives_the_same_row() -> None:
+    round = ScriptedRound(Feed([row(1, 600), row(1, 500)]))
+    handler().run(round)
+    later = ScriptedRound(Feed([]))
+    handler().take(later, round.kept[0])
+    assert later.rows == round.rows
