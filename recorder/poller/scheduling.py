@@ -110,10 +110,19 @@ class Alarm:
                 self._runner.check_clock()
         finally:
             self._runner.stopping_ns = self._clock.wall_ns()
-            self._scheduler.shutdown(wait=False)
+            self._end_waking()
             self._runner.drain(_DRAIN_S)
         if self._runner.failure is not None:
             raise JournalError(str(self._runner.failure))
+
+    def _end_waking(self) -> None:
+        """End the scheduler between two of its looks at the jobs.
+
+        `shutdown` alone marks it as ended in the middle of one; removing a job that has run then fails in its thread.
+        """
+        self._scheduler.pause()  # no other look begins
+        self._scheduler.get_jobs()  # returns when the one that goes on is over: both hold the lock of the jobs
+        self._scheduler.shutdown(wait=False)
 
     def clock_set(self, step: Step) -> None:
         """Look at the times of all jobs again: a clock that was set back has moved them away by hours."""

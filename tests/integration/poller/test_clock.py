@@ -4,10 +4,14 @@ import os
 import random
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import STATE_RUNNING
+from apscheduler.triggers.base import BaseTrigger
 from support.poller.journals import NS, Asked, Once, Poller, check, rows
 
 from recorder.appliance.processes import wait_until
@@ -194,4 +198,38 @@ def test_a_job_is_woken_within_its_period_after_the_clock_was_set_back(tmp_path:
         poller.stop.set()
         thread.join(15)
     assert not thread.is_alive()
+    poller.end()
+
+
+class _Once(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Fires once, and then holds the scheduler's look at its jobs until somebody ends the scheduler."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+        self.held = threading.Event()
+        self.scheduler: BackgroundScheduler | None = None
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        if previous_fire_time is None:
+            return self.at
+        self.held.set()
+        wait_until(lambda: self.scheduler is not None and self.scheduler.state != STATE_RUNNING, 15.0)
+        return None
+
+
+def test_a_stop_in_the_middle_of_a_look_at_the_jobs_fails_in_no_thread(tmp_path: Path) -> None:
+    poller = Poller(tmp_path, [job()], ManualClock(T0 + 1))
+    alarm = Alarm(poller.runner, 2, SystemClock(), random.Random(1))
+    thread = threading.Thread(target=alarm.part, args=(poller.stop,))
+    thread.start()
+    trigger = _Once(datetime.now(UTC))
+    try:
+        assert wait_until(lambda: alarm.next_ns("one") is not None, 30.0)
+        trigger.scheduler = alarm._scheduler
+        alarm._scheduler.add_job(lambda: None, trigger)
+        assert trigger.held.wait(15.0)
+    finally:
+        poller.stop.set()
+        thread.join(30)
+    assert not thread.is_alive()  # and pytest fails where a thread of the scheduler has failed
     poller.end()
