@@ -192,10 +192,12 @@ class WriteBuffer:
             self._continuity.lost(streams, cause, since_ns, session_id)
         self._flush_soon()
 
-    def declare_interrupted(self, streams: Iterable[Stream], since_ns: int, session_id: int) -> None:
+    def declare_interrupted(
+        self, streams: Iterable[Stream], since_ns: int, session_id: int, *, books_unasked: bool
+    ) -> None:
         """Declare that streams of a session are being unsubscribed and subscribed again."""
         with self._lock:
-            self._continuity.interrupted(streams, since_ns, session_id)
+            self._continuity.interrupted(streams, since_ns, session_id, books_unasked=books_unasked)
         self._flush_soon()
 
     def declare_unplaced(self, streams: Sequence[Stream], now_ns: int) -> None:

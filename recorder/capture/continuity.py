@@ -253,13 +253,17 @@ class Continuity:
         gap.state, gap.reason = "unhealable", NO_HISTORY
         self._changed.append(gap)
 
-    def interrupted(self, streams: Iterable[Stream], since_ns: int, session_id: int) -> None:
-        """Open a gap for streams that are being unsubscribed and subscribed again: messages in between are lost."""
+    def interrupted(self, streams: Iterable[Stream], since_ns: int, session_id: int, *, books_unasked: bool) -> None:
+        """Open a gap for streams that are being unsubscribed and subscribed again: messages in between are lost.
+
+        With `books_unasked`, a snapshot may be of the old subscription: the venue sends some without being asked.
+        """
         streams = [stream for stream in streams if self.owner(stream) == session_id]
         self.lost(streams, "disconnect", since_ns, session_id)
         for stream in streams:
             # Ids that rise by one prove by themselves what is missing, and a book has its snapshot.
-            if stream.channel != "book" and stream.channel not in self._contiguous:
+            proves = not books_unasked if stream.channel == "book" else stream.channel in self._contiguous
+            if not proves:
                 self._by_channel[stream.channel][stream.symbol].waiting = True
 
     def owner(self, stream: Stream) -> int | None:
@@ -272,6 +276,7 @@ class Continuity:
         state = self.state(stream)
         if state is not None:
             state.session_id, state.touched, state.witness_id = session_id, True, None
+            state.waiting = False  # the requests that it waited for were those of the other session
 
     def accepted(self, stream: Stream, now_ns: int, session_id: int) -> None:
         """Note that the venue delivers a stream from now on.
@@ -376,7 +381,7 @@ class Continuity:
     def book(self, book: Book, states: Mapping[str, StreamState]) -> None:
         """Account for a book message: a snapshot ends an open gap of its stream, a delta does not."""
         state = states.get(book.symbol)
-        if state is not None and state.gap is not None and state.watched and book.snapshot:
+        if state is not None and state.gap is not None and state.watched and book.snapshot and not state.waiting:
             self._close(state, book.ts_recv_ns, book.ts_event_ns, book.sequence, healed=False)
 
     def saw(self, states: Mapping[str, StreamState], events: Sequence[Quote | Book]) -> bool:

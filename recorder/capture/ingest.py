@@ -299,9 +299,9 @@ class Ingest:
         """Declare that these streams may be missing data from now on."""
         self._buffer.declare_lost(streams, cause, self.last_frame_ns, self.row.session_id)
 
-    def declare_interrupted(self, streams: Sequence[Stream]) -> None:
+    def declare_interrupted(self, streams: Sequence[Stream], *, books_unasked: bool) -> None:
         """Declare that these streams are being unsubscribed and subscribed again."""
-        self._buffer.declare_interrupted(streams, self.last_frame_ns, self.row.session_id)
+        self._buffer.declare_interrupted(streams, self.last_frame_ns, self.row.session_id, books_unasked=books_unasked)
 
     def _subscribed(self, channel: Channel, rows: list[_Row], states: Mapping[str, StreamState]) -> list[_Row]:
         """Return the rows of streams that the session subscribed to, and count the others."""

@@ -1,4 +1,4 @@
-"""The subscriptions of a session and the venue's answers. Pure: takes `now`, returns the frames to send.
+"""The subscriptions of a session and the venue's answers. Pure: takes `now`, returns the streams to request.
 
 All streams are requested at once. If the venue refuses without naming a stream, or leaves a few unanswered, those are
 requested one by one, so that the refusal finds its stream and the others live. Where many are unanswered (tokens of
@@ -13,7 +13,6 @@ from collections.abc import Iterable
 import msgspec
 
 from recorder.events import Accepted, Refused, Stream
-from recorder.venues.base import Requests
 
 ANSWER_S = 10.0
 AGAIN_S = 300.0
@@ -39,14 +38,9 @@ class Subscriber:
         refused: Streams that it does not deliver; one stays here while it is requested again.
     """
 
-    def __init__(self, requests: Requests) -> None:
-        """
-        Args:
-            requests: Makes the frames of this connection.
-        """
+    def __init__(self) -> None:
         self.accepted: set[Stream] = set()
         self.refused: dict[Stream, RefusedStream] = {}
-        self._requests = requests
         self._pending: dict[Stream, float] = {}  # requested together -> when to stop waiting
         self._twice: set[Stream] = set()  # those of `_pending` that are requested together for the second time
         self._singly: list[Stream] = []  # to be requested one by one
@@ -64,20 +58,16 @@ class Subscriber:
         """Whether the data of some stream would be news: it is not accepted yet."""
         return bool(self._pending or self._singly or self._alone or self.refused)
 
-    def ask(self, streams: Iterable[Stream], now_s: float) -> list[str]:
-        """Return the frames that subscribe these streams."""
-        streams = list(streams)
+    def ask(self, streams: Iterable[Stream], now_s: float) -> None:
+        """Note that these streams are requested together now."""
         self._pending |= dict.fromkeys(streams, now_s + ANSWER_S)
-        return self._requests.subscribe(streams)
 
-    def drop(self, streams: Iterable[Stream]) -> list[str]:
-        """Return the frames that end these streams."""
-        streams = list(streams)
+    def drop(self, streams: Iterable[Stream]) -> None:
+        """Note that these streams are ended."""
         for stream in streams:
             self._answered(stream)
             self.accepted.discard(stream)
             self.refused.pop(stream, None)
-        return self._requests.unsubscribe(streams)
 
     def take(self, answer: Accepted | Refused) -> Refused | None:
         """Note an answer.
@@ -124,8 +114,8 @@ class Subscriber:
         self.refused[refusal.stream] = RefusedStream(refusal.reason, now_s + retry_s, times + unanswered)
         return retry_s
 
-    def tick(self, now_s: float) -> tuple[list[str], list[Refused]]:
-        """Return the frames to send now, and the streams that were never answered."""
+    def tick(self, now_s: float) -> tuple[list[Stream], list[Refused]]:
+        """Return the streams to request now, together, and those that were never answered."""
         late = [stream for stream, until_s in self._pending.items() if now_s >= until_s]
         for stream in late:
             del self._pending[stream]
@@ -134,14 +124,16 @@ class Subscriber:
         self._twice.difference_update(late)
         if len(again) > FEW:
             self._twice.update(again)
-            return self.ask(again, now_s), unanswered
+            self.ask(again, now_s)
+            return again, unanswered
         self._singly += again
         if self._alone is not None and now_s >= self._alone[1]:
             unanswered.append(Refused(self._alone[0], _NO_ANSWER))
             self._alone = None
         retries = self._retries(now_s)
         if len(retries) > FEW:
-            return self.ask(retries, now_s), unanswered
+            self.ask(retries, now_s)
+            return retries, unanswered
         self._singly += retries
         if self._unnamed_refusal:
             self._unnamed_refusal = False
@@ -149,7 +141,7 @@ class Subscriber:
         if self._alone is None and self._singly and not self._pending and now_s >= self._quiet_until_s:
             stream = self._singly.pop(0)
             self._alone = (stream, now_s + ANSWER_S)
-            return self._requests.subscribe([stream]), unanswered
+            return [stream], unanswered
         return [], unanswered
 
     def _retries(self, now_s: float) -> list[Stream]:

@@ -5,7 +5,7 @@ Only the link's thread uses it. A session lives and dies with its connection.
 
 import queue
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, Optional
 
 import msgspec
@@ -34,7 +34,7 @@ from recorder.events import (
 )
 from recorder.process.log import get_logger
 from recorder.settings import WebsocketSettings
-from recorder.venues.base import BooksByRest, Conversation, Venue, requests_of
+from recorder.venues.base import BooksByRest, Conversation, CountsPings, Venue, requests_of
 
 TICK_S = 0.1
 _REPORT_S = 60.0
@@ -57,6 +57,10 @@ class _Batch(NamedTuple):
 
     frames: tuple[str, ...] = ()
     again: tuple[Stream, ...] = ()  # the requests are made when they leave: an answer that comes before is an old one
+
+    def without(self, dropped: Container[Stream]) -> "_Batch":
+        """Return it without streams that are carried no more."""
+        return _Batch(self.frames, tuple(stream for stream in self.again if stream not in dropped))
 
 
 class Session:
@@ -114,7 +118,11 @@ class Session:
         self._requests = requests_of(venue, decoder)
         # The decoder makes the requests itself: what its frames mean depends on what it asked for.
         self._conversing = isinstance(decoder, Conversation)
-        self.subscriber = Subscriber(self._requests)
+        self._counts_pings = decoder if isinstance(decoder, CountsPings) else None
+        # One subscription carries all channels of a symbol: another request of that symbol begins it again.
+        self._shared = venue.limits.symbols_per_link is not None
+        self._requested: set[str] = set()  # symbols of such subscriptions that were requested on this connection
+        self.subscriber = Subscriber()
         self._resyncs = Resyncs()
         self._outbox: deque[_Batch] = deque()
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # of REST, as frames
@@ -183,7 +191,12 @@ class Session:
         self._ingest.report()
         if not self._buffer.flush():
             raise ConnectFailed("the journal is full: nothing is subscribed that could not be kept")
-        self._send(self.subscriber.ask(streams, self._clock.monotonic_s()))
+        # Data of an older subscription may still be on its way: it does not show that the new one has begun.
+        again = [stream for stream in streams if stream.symbol in self._requested]
+        if again:
+            self._ingest.declare_interrupted(again, books_unasked=True)
+        self.subscriber.ask(streams, self._clock.monotonic_s())
+        self._request(streams)
 
     def resubscribe(self, stream: Stream) -> None:
         """End a stream that is silent and subscribe to it again; a gap declares the time between."""
@@ -289,8 +302,8 @@ class Session:
 
     def _tick(self, wanted: frozenset[Stream], now_s: float) -> None:
         self._follow(wanted)
-        frames, unanswered = self.subscriber.tick(now_s)
-        self._send(frames)
+        streams, unanswered = self.subscriber.tick(now_s)
+        self._request(streams)
         for refusal in unanswered:
             self._refused(refusal, unanswered=True)
         self._resync_books(now_s)
@@ -311,15 +324,16 @@ class Session:
         if removed:
             self._ingest.unwatch(removed)
             self._record("unsubscribed", removed)
-            self._send(self.subscriber.drop(removed))
+            self.subscriber.drop(removed)
+            self._outbox = deque(batch.without(removed) for batch in self._outbox)
+            self._send(self._requests.unsubscribe(removed))
         self.subscribe(wanted - self._ingest.streams)
 
     def _empty_outbox(self, now_s: float) -> None:
         """Send what the venue's pace allows."""
         while self._outbox and now_s >= self._next_send_s:
             batch = self._outbox.popleft()
-            again = [stream for stream in batch.again if stream in self._ingest.streams]  # some may be dropped since
-            frames = self._interrupt(again) if again else batch.frames
+            frames = self._interrupt(batch.again) if batch.again else batch.frames
             for frame in frames:
                 self._connection.send(frame)
             self._next_send_s = now_s + len(frames) / self._venue.limits.frames_per_s
@@ -337,6 +351,8 @@ class Session:
                 self._connection.ping()
             else:
                 self._connection.send(self._venue.heartbeat.frame)
+                if self._counts_pings is not None:
+                    self._counts_pings.pinged()
 
     def _ping_every_s(self) -> float:
         return min(self._venue.heartbeat.every_s, self._settings.heartbeat_interval_s)
@@ -374,15 +390,26 @@ class Session:
         A gap that began when they were queued may have ended by data since.
         """
         interrupted = set(streams)
-        if self._venue.limits.symbols_per_link is not None:
+        if self._shared:
             symbols = {stream.symbol for stream in streams}
             interrupted |= {stream for stream in self._ingest.streams if stream.symbol in symbols}
-        self._ingest.declare_interrupted(sorted(interrupted, key=lambda stream: (stream.channel, stream.symbol)))
-        return (*self._requests.unsubscribe(streams), *self._requests.subscribe(streams))
+        streams_in_order = sorted(interrupted, key=lambda stream: (stream.channel, stream.symbol))
+        self._ingest.declare_interrupted(streams_in_order, books_unasked=self._shared)
+        ends = () if self._shared else self._requests.unsubscribe(streams)
+        return (*ends, *self._requests.subscribe(streams))
 
     def _record(self, kind: Kind, streams: Iterable[Stream]) -> None:
         """Write requests among the frames: a replay needs them to decode what follows, and to know what is stored."""
         self._ingest.record(ControlRecord.about(kind, streams))
+
+    def _request(self, streams: Sequence[Stream]) -> None:
+        """Queue the requests of streams; where a symbol was requested before, its subscription begins again."""
+        again = tuple(stream for stream in streams if stream.symbol in self._requested)
+        if self._shared:
+            self._requested.update(stream.symbol for stream in streams)
+        self._send(self._requests.subscribe([stream for stream in streams if stream not in again]))
+        if again:
+            self._outbox.append(_Batch(again=again))
 
     def _send(self, frames: Iterable[str]) -> None:
         """Send these when the venue's pace allows."""

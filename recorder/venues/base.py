@@ -128,6 +128,15 @@ class Conversation(Decoder, Requests, Protocol):
 
 
 @runtime_checkable
+class CountsPings(Protocol):
+    """A decoder that tells the answers to its own pings from those to heartbeats, by their number."""
+
+    def pinged(self) -> None:
+        """Note that the heartbeat of the venue was sent."""
+        ...
+
+
+@runtime_checkable
 class BooksByRest(Protocol):
     """A venue whose books begin with a REST snapshot instead of a subscription."""
 

@@ -24,6 +24,7 @@ from recorder.errors import LinkError, RestUnavailable
 from recorder.events import Stream
 from recorder.rest.client import Answer
 from recorder.settings import WebsocketSettings
+from recorder.venues.base import Venue
 from recorder.venues.coinbase.stream import Coinbase
 from support.write_buffers import Rig
 
@@ -185,11 +186,11 @@ class Running:
         url: str,
         streams: tuple[Stream, ...],
         number: int = 0,
-        venue: type[Coinbase] = Coinbase,
+        venue: type[Venue] = Coinbase,
         ca_file: Path | None = None,
         **settings: Any,
     ) -> None:
-        self.rig = Rig(folder)
+        self.rig = Rig(folder, contiguous=venue.contiguous)
         self.renewals: list[Link] = []  # links that asked for a successor
         quick = {"start_interval_s": 0.0, "reconnect_interval_s": 0.0, "settled_after_s": 0.0}
         short = {"reconnect_delay_s": 0.02, "reconnect_cap_s": 0.05, **quick, **settings}
@@ -241,7 +242,7 @@ def linked(
     url: str,
     *streams: Stream,
     number: int = 0,
-    venue: type[Coinbase] = Coinbase,
+    venue: type[Venue] = Coinbase,
     ca_file: Path | None = None,
     **settings: Any,
 ) -> Iterator[Running]:

@@ -10,7 +10,7 @@ from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity
 from recorder.capture.ingest import Ingest
 from recorder.clock import ManualClock
-from recorder.events import CHANNELS, SessionRow, Stream
+from recorder.events import CHANNELS, Channel, SessionRow, Stream
 from recorder.identity import instrument_id
 from recorder.journal.reader import JournalReader, StoredBlock
 from recorder.journal.writer import Journal
@@ -34,13 +34,14 @@ class Rig:
         settings: JournalSettings | None = None,
         now_ns: int = NOW,
         first_gap_id: int = 1,
+        contiguous: frozenset[Channel] = Coinbase.contiguous,
     ) -> None:
         self.folder = folder
         self.clock = ManualClock(now_ns)
         self._ids = itertools.count(first_gap_id)
         self.journal = Journal.open(folder, "coinbase", settings or JournalSettings(reserve_mb=0), self.clock)
         self.continuity = Continuity(
-            Coinbase.contiguous, lambda: next(self._ids) + 1000 * len(self.journal.recovered.checkpoints)
+            contiguous, lambda: next(self._ids) + 1000 * len(self.journal.recovered.checkpoints)
         )
         recovered = self.journal.recovered
         self.continuity.restore(recovered.checkpoints, recovered.last_frame_ns, self.clock.wall_ns())

@@ -37,6 +37,8 @@ CONTRADICTIONS_TO_RESYNC = 5  # messages in a row; the two halves of a match cro
 AHEAD_NS = 5 * 10**9  # a book stamped further ahead of its receipt proves nothing about later changes
 BEHIND_NS = 3 * 10**9  # changes that a book contains arrive no later than this after it
 PRINTS_REMEMBERED = 8192
+PINGS_AWAITED = 16  # one that has as many after it is never answered any more
+PING = "PING"
 TAKER: dict[str, Literal["b", "s"]] = {"BUY": "b", "SELL": "s"}  # the side on the wire is the taker's
 
 
@@ -70,6 +72,10 @@ class PolymarketDecoder:
         # None until the first request. A file of frames has no requests: all of it becomes rows.
         self._wanted: dict[str, set[Channel]] | None = None
         self._unanswered: set[str] = set()
+        self._ended: set[str] = set()  # tokens whose subscription was ended; their data may still be on its way
+        # Data of the old subscription of a token may come until the pong to the ping that followed its end.
+        self._pings = self._pongs = 0
+        self._begins_at_pong: dict[str, int] = {}
         self._unordered: set[str] = set()  # tokens whose books and changes are stamped by different clocks
         self._unknown: Counter[str] = Counter()  # messages by event_type
         self._prints: dict[str, int] = {}  # how often each print was seen; equal prints are separate trades
@@ -81,6 +87,7 @@ class PolymarketDecoder:
         streams = list(streams)
         tokens = dict.fromkeys(stream.symbol for stream in streams)
         again = [token for token in tokens if token in wanted]  # its book comes only with a new subscription
+        after_another = [token for token in tokens if token in wanted or token in self._ended]
         for stream in streams:
             wanted.setdefault(stream.symbol, set()).add(stream.channel)
         if not tokens:
@@ -91,7 +98,20 @@ class PolymarketDecoder:
         else:
             self._opened = True
             request = {"type": "market", "assets_ids": list(tokens), "initial_dump": True}
-        return [*_ends(again), json.dumps(request | {"custom_feature_enabled": True})]
+        return [*_ends(again), *self._pings_for(after_another), json.dumps(request | {"custom_feature_enabled": True})]
+
+    def _pings_for(self, tokens: Sequence[str]) -> list[str]:
+        """Return the ping behind which the data of tokens is that of their next subscription."""
+        if not tokens:
+            return []
+        self._ended.difference_update(tokens)
+        self.pinged()
+        self._begins_at_pong |= dict.fromkeys(tokens, self._pings)
+        return [PING]
+
+    def pinged(self) -> None:
+        self._pings += 1
+        self._pongs = max(self._pongs, self._pings - PINGS_AWAITED)
 
     def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
         """Return the request that ends these streams; one subscription of a token ends with its last channel."""
@@ -103,6 +123,7 @@ class PolymarketDecoder:
             if not channels:
                 wanted.pop(stream.symbol, None)
                 ended.append(stream.symbol)
+                self._ended.add(stream.symbol)
             if stream.channel == "book":
                 self._sync.books.pop(stream.symbol, None)
         return _ends(dict.fromkeys(ended))
@@ -114,6 +135,7 @@ class PolymarketDecoder:
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         if frame == b"PONG":
+            self._pongs = min(self._pongs + 1, self._pings)
             return (Alive(),)
         try:
             messages = self._messages(frame)
@@ -182,9 +204,11 @@ class PolymarketDecoder:
     def _book(self, m: BookMessage, ts_recv_ns: int) -> Sequence[Output]:
         token = m.asset_id
         outputs: list[Output] = []
-        if token in self._unanswered and self._wanted is not None:
+        begun = self._pongs >= self._begins_at_pong.get(token, 0)
+        if token in self._unanswered and self._wanted is not None and begun:
             # Nothing is acknowledged; the first book of a token shows that all its channels were accepted.
             self._unanswered.discard(token)
+            self._begins_at_pong.pop(token, None)
             outputs += [Accepted(Stream(channel, token)) for channel in sorted(self._wanted.get(token, ()))]
         if self._wants("book", token):
             bids: Levels = [(level.price, level.size) for level in m.bids or ()]
@@ -313,7 +337,7 @@ class Polymarket(Venue):
         streams_per_link=3 * TOKENS_PER_LINK, frames_per_s=5, connects_per_minute=30, symbols_per_link=TOKENS_PER_LINK
     )
     rest = RestLimits(per_s=10, burst=10)  # 300 requests in 10 s for markets: a third of it
-    heartbeat = Heartbeat(every_s=10, frame="PING", silence_s=30)
+    heartbeat = Heartbeat(every_s=10, frame=PING, silence_s=30)
     contiguous = frozenset()  # no ids and no sequence: nothing proves that all messages arrived
     channel_words: ClassVar[dict[str, Channel]] = {
         "last_trade_price": "trade", "best_bid_ask": "quote", "book": "book", "price_change": "book",

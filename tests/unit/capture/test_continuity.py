@@ -219,7 +219,7 @@ def test_where_ids_prove_nothing_a_gap_ends_when_the_venue_accepts_or_at_the_fir
 def test_ids_that_rise_by_one_prove_that_a_renewed_subscription_is_complete() -> None:
     continuity = fresh(TRADES)
     feed(continuity, 1)
-    continuity.interrupted([TRADES], NOW + 2 * S, 1)
+    continuity.interrupted([TRADES], NOW + 2 * S, 1, books_unasked=False)
     continuity.trade(trade(2))
     (gap,) = latest(continuity.take_gaps())
     assert gap.state == "healed"

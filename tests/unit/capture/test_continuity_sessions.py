@@ -112,7 +112,7 @@ def test_what_still_comes_of_a_subscription_being_ended_ends_no_gap(stream: Stre
             continuity.quote(quote(at_s), continuity.quotes)
 
     data(1)
-    continuity.interrupted([stream], NOW + 2 * S, 1)
+    continuity.interrupted([stream], NOW + 2 * S, 1, books_unasked=False)
     data(3)
     (gap,) = latest(continuity.take_gaps())
     assert (gap.cause, gap.ended_ns) == ("disconnect", None)

@@ -1,24 +1,16 @@
 """Requests and answers, and how a refusal without a name finds its stream."""
 
 import itertools
-import json
 
 from recorder.capture.requests import AGAIN_S, ANSWER_S, FEW, QUIET_S, UNANSWERED_AGAIN_S, Subscriber
 from recorder.events import Accepted, Refused, Stream
-from recorder.venues.coinbase.stream import Coinbase
 
 A, B, C = (Stream("trade", symbol) for symbol in ("A-USD", "B-USD", "C-USD"))
 
 
-def symbols(frames: list[str]) -> list[list[str]]:
-    """Symbols of each request for trades."""
-    requests = map(json.loads, frames)
-    return [request["product_ids"] for request in requests if request["channels"] == ["matches"]]
-
-
 def asked(*streams: Stream) -> Subscriber:
-    subscriber = Subscriber(Coinbase())
-    assert symbols(subscriber.ask(streams, 0.0)) == [[stream.symbol for stream in streams]]
+    subscriber = Subscriber()
+    subscriber.ask(streams, 0.0)
     return subscriber
 
 
@@ -47,18 +39,18 @@ def test_the_stream_of_an_unnamed_refusal_is_found_by_requests_one_by_one() -> N
     refused = []
     now_s = 0.0
     for _ in range(3):
-        frames, _ = subscriber.tick(now_s)
-        while not frames:
+        streams, _ = subscriber.tick(now_s)
+        while not streams:
             now_s += 0.5
-            frames, _ = subscriber.tick(now_s)
-        ((symbol,),) = symbols(frames)
+            streams, _ = subscriber.tick(now_s)
+        (stream,) = streams
         assert subscriber.tick(now_s) == ([], [])  # one at a time
-        if symbol == "B-USD":
+        if stream == B:
             refusal = subscriber.take(Refused(None, "not this one"))
             assert refusal is not None
             refused.append(refusal)
         else:
-            subscriber.take(Accepted(Stream("trade", symbol)))
+            subscriber.take(Accepted(stream))
     assert refused == [Refused(B, "not this one")]
     assert subscriber.settled
     assert subscriber.accepted == {A, C}
@@ -66,14 +58,14 @@ def test_the_stream_of_an_unnamed_refusal_is_found_by_requests_one_by_one() -> N
 
 
 def test_several_refusals_of_one_request_do_not_hit_other_streams() -> None:
-    """Coinbase refuses each of the frames that ask for one stream (its trades and their heartbeat)."""
+    """Coinbase refuses each of the streams that ask for one stream (its trades and their heartbeat)."""
     subscriber = asked(A, B)
     subscriber.take(Refused(None, "the trades"))
     assert subscriber.tick(0.1) == ([], [])
     assert subscriber.take(Refused(None, "their heartbeat")) is None
     assert subscriber.tick(1.9) == ([], [])
-    frames, _ = subscriber.tick(1.9 + QUIET_S)
-    assert symbols(frames) == [["A-USD"]]
+    streams, _ = subscriber.tick(1.9 + QUIET_S)
+    assert streams == [A]
     refusal = subscriber.take(Refused(None, "the trades"))
     assert refusal is not None
     assert refusal.stream == A
@@ -92,10 +84,10 @@ def test_a_stream_that_lives_after_all_is_refused_no_more() -> None:
 def test_a_stream_without_an_answer_is_requested_alone_and_then_refused() -> None:
     subscriber = asked(A)
     assert subscriber.tick(ANSWER_S - 0.1) == ([], [])
-    frames, unanswered = subscriber.tick(ANSWER_S)
-    assert (symbols(frames), unanswered) == ([["A-USD"]], [])
-    frames, unanswered = subscriber.tick(2 * ANSWER_S)
-    assert frames == []
+    streams, unanswered = subscriber.tick(ANSWER_S)
+    assert (streams, unanswered) == ([A], [])
+    streams, unanswered = subscriber.tick(2 * ANSWER_S)
+    assert streams == []
     assert [refusal.stream for refusal in unanswered] == [A]
     assert subscriber.settled
 
@@ -105,16 +97,16 @@ def test_many_streams_without_an_answer_are_requested_together_once_more_and_the
     many = [Stream("trade", f"T{number}-USD") for number in range(FEW + 3)]
     subscriber = asked(*many)
     subscriber.take(Accepted(many[0]))
-    frames, unanswered = subscriber.tick(ANSWER_S)
-    assert (symbols(frames), unanswered) == ([[stream.symbol for stream in many[1:]]], [])
+    streams, unanswered = subscriber.tick(ANSWER_S)
+    assert (streams, unanswered) == (many[1:], [])
     subscriber.take(Accepted(many[1]))
-    frames, unanswered = subscriber.tick(2 * ANSWER_S)
-    assert (frames, [refusal.stream for refusal in unanswered]) == ([], many[2:])
+    streams, unanswered = subscriber.tick(2 * ANSWER_S)
+    assert (streams, [refusal.stream for refusal in unanswered]) == ([], many[2:])
     assert subscriber.settled
     for refusal in unanswered:
         subscriber.put_off(refusal, 2 * ANSWER_S)
-    frames, _ = subscriber.tick(2 * ANSWER_S + AGAIN_S)
-    assert symbols(frames) == [[stream.symbol for stream in many[2:]]]
+    streams, _ = subscriber.tick(2 * ANSWER_S + AGAIN_S)
+    assert streams == many[2:]
 
 
 def test_a_refused_stream_is_requested_again_later_since_listings_change() -> None:
@@ -123,8 +115,8 @@ def test_a_refused_stream_is_requested_again_later_since_listings_change() -> No
     subscriber.take(Refused(A, "not yet"))
     assert subscriber.settled
     assert subscriber.tick(AGAIN_S - 1) == ([], [])
-    frames, _ = subscriber.tick(AGAIN_S)
-    assert symbols(frames) == [["A-USD"]]
+    streams, _ = subscriber.tick(AGAIN_S)
+    assert streams == [A]
     assert subscriber.tick(AGAIN_S + 1) == ([], [])
     subscriber.take(Accepted(A))
     assert (subscriber.accepted, subscriber.refused) == ({A}, {})
@@ -144,8 +136,8 @@ def test_a_stream_without_an_answer_is_requested_again_soon_and_then_ever_less_o
     subscriber = asked(A)
     requested, now_s = [], 0.0
     while now_s < 3000.0:
-        frames, unanswered = subscriber.tick(now_s)
-        requested += [now_s] * bool(frames)
+        streams, unanswered = subscriber.tick(now_s)
+        requested += [now_s] * bool(streams)
         for refusal in unanswered:
             subscriber.put_off(refusal, now_s, unanswered=True)
         now_s += 1.0
@@ -162,7 +154,7 @@ def test_a_dropped_stream_is_neither_awaited_nor_requested_again() -> None:
     subscriber = asked(A, B)
     subscriber.take(Accepted(A))
     subscriber.put_off(Refused(B, "no"), 0.0)
-    assert symbols(subscriber.drop([A, B])) == [["A-USD", "B-USD"]]
+    subscriber.drop([A, B])
     assert subscriber.settled
     assert (subscriber.accepted, subscriber.refused) == (set(), {})
     assert subscriber.tick(10 * AGAIN_S) == ([], [])
@@ -174,8 +166,8 @@ def test_a_stream_requested_alone_and_dropped_makes_room_for_the_next() -> None:
     subscriber.tick(0.0)
     subscriber.tick(QUIET_S)
     subscriber.drop([A])
-    frames, _ = subscriber.tick(QUIET_S + 0.1)
-    assert symbols(frames) == [["B-USD"]]
+    streams, _ = subscriber.tick(QUIET_S + 0.1)
+    assert streams == [B]
 
 
 def test_an_error_that_belongs_to_no_request_changes_nothing() -> None:

@@ -15,6 +15,7 @@ from recorder.venues.base import Audit, Conversation, Listing, requests_of
 from recorder.venues.polymarket.changes_2025_09 import PolymarketUntil202509Decoder
 from recorder.venues.polymarket.stream import (
     CONTRADICTIONS_TO_RESYNC,
+    PINGS_AWAITED,
     TOKENS_PER_LINK,
     Polymarket,
     PolymarketDecoder,
@@ -427,11 +428,36 @@ def test_the_first_request_opens_the_channel_and_later_ones_add_to_it() -> None:
 
 def test_a_book_is_requested_again_by_ending_its_subscription_first() -> None:
     decoder = subscribed(YES, NO)
-    again = decoder.unsubscribe(streams(YES, channels=("book",))) + decoder.subscribe(streams(YES, channels=("book",)))
-    assert [(json.loads(one)["operation"], json.loads(one)["assets_ids"]) for one in again] == [
-        ("unsubscribe", [YES]),
-        ("subscribe", [YES]),
-    ]
+    end, ping, begin = decoder.subscribe(streams(YES, channels=("book",)))
+    assert json.loads(end) == {"operation": "unsubscribe", "assets_ids": [YES]}
+    assert ping == "PING"
+    assert json.loads(begin)["operation"] == "subscribe"
+
+
+def test_a_book_accepts_a_subscription_only_behind_the_pong_to_the_ping_before_it() -> None:
+    decoder = subscribed(YES)
+    decoded(decoder, book(YES, [], []))
+    decoder.pinged()  # a heartbeat whose pong is still on its way
+    decoder.subscribe(streams(YES))
+
+    def accepted() -> bool:
+        return any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
+
+    assert not accepted()
+    decoder.decode(b"PONG", NOW_NS)
+    assert not accepted()
+    decoder.decode(b"PONG", NOW_NS)
+    assert accepted()
+
+
+def test_pings_that_a_venue_never_answers_do_not_keep_a_token_unaccepted_for_ever() -> None:
+    decoder = subscribed(YES)
+    for _ in range(1000):
+        decoder.pinged()
+    decoder.subscribe(streams(YES))
+    for _ in range(PINGS_AWAITED):
+        decoder.decode(b"PONG", NOW_NS)
+    assert any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
 
 
 def test_a_subscription_ends_with_the_last_of_its_channels() -> None:
