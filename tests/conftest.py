@@ -21,6 +21,19 @@ from support.database_server import DatabaseServer
 from recorder.store.database import database_name, with_database
 from recorder.store.migrate import drop_database, migrate
 
+_REASON_LENGTH = 800  # characters
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print why each test failed once more at the end, with its seed: a log that was cut shows its end."""
+    failed = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+    if failed:
+        terminalreporter.section("why they failed")
+    for report in failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        reason = report.longreprtext if crash is None else f"{crash.path}:{crash.lineno}: {crash.message}"
+        terminalreporter.write_line(f"{report.nodeid}\n    {reason[:_REASON_LENGTH]}")
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
