@@ -27,7 +27,7 @@ from recorder.clock import SystemClock
 from recorder.errors import ConnectFailed
 
 DEADLINE_S = 1.0
-MARGIN_S = 2.0  # of a busy machine
+MARGIN_S = 8.0  # of a busy machine
 
 
 def connect(url: str, stop: threading.Event | None = None, ca_file: Path | None = None) -> Connection:

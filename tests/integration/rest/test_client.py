@@ -304,7 +304,7 @@ def test_stop_ends_every_wait(where: str) -> None:
         started = time.monotonic()
         with pytest.raises(RestUnavailable):
             own.get("/")
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 8.0
         timer.join()
 
 

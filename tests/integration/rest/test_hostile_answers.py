@@ -171,13 +171,14 @@ def test_a_proxy_is_under_the_same_deadline_and_the_same_stop(
             client(f"{scheme}://venue.invalid").once("/")
         assert 0.9 < time.monotonic() - began_s < 4.0
         assert proxy.requests[0].startswith("CONNECT venue.invalid:443" if scheme == "https" else "GET http://venue")
+        monkeypatch.setattr(recorder.rest.client, "ANSWER_S", 30.0)
         stop = threading.Event()
         timer = threading.Timer(0.3, stop.set)
         timer.start()
         began_s = time.monotonic()
         with pytest.raises(RestUnavailable, match="the program stops"):
             client(f"{scheme}://venue.invalid", stop).once("/")
-        assert time.monotonic() - began_s < 0.95
+        assert time.monotonic() - began_s < 10.0
         timer.join()
 
 
