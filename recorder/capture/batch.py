@@ -2,13 +2,14 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from recorder.events import BookAudit, SessionRow
 from recorder.identity import instrument_id
 from recorder.journal.block import Receipt
+from recorder.venues.base import Audit
 
 _SAMPLE_BYTES = 1024
 
@@ -27,6 +28,23 @@ class Quarantined(msgspec.Struct, gc=False):
 def quarantined(item: int, symbol: str | None, ts_recv_ns: int, reason: str, payload: bytes) -> Quarantined:
     """Return the record of a frame that could not be decoded."""
     return Quarantined(item, symbol, ts_recv_ns, reason, payload[:_SAMPLE_BYTES], hashlib.sha256(payload).digest())
+
+
+def audit_rows(session_id: int, started_ns: int, ended_ns: int, audits: Mapping[str, Audit]) -> list[BookAudit]:
+    """Return the rows of what was found about the books of a session, by symbol, in a range of time."""
+    return [
+        BookAudit(
+            session_id=session_id,
+            symbol=symbol,
+            started_ns=started_ns,
+            ended_ns=ended_ns,
+            checksums_passed=audit.checksums_passed,
+            checksums_failed=audit.checksums_failed,
+            crossed=audit.crossed,
+            resyncs=audit.resyncs,
+        )
+        for symbol, audit in audits.items()
+    ]
 
 
 class Rows:

@@ -276,7 +276,8 @@ class Continuity:
         state = self.state(stream)
         if state is not None:
             state.session_id, state.touched, state.witness_id = session_id, True, None
-            state.waiting = False  # the requests that it waited for were those of the other session
+            # The other session may have dropped it, or have waited for an answer to its own requests.
+            state.watched, state.waiting = True, False
 
     def accepted(self, stream: Stream, now_ns: int, session_id: int) -> None:
         """Note that the venue delivers a stream from now on.

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
-from recorder.capture.batch import Batch, quarantined
+from recorder.capture.batch import Batch, audit_rows, quarantined
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity, StreamState
 from recorder.capture.counting import OUT_OF_RANGE, decoder_fault, undecodable
@@ -68,6 +68,7 @@ class Ingest:
         streams: The streams that it carries.
         last_frame_ns: Receipt of the latest frame; everything before it is accounted for.
         drained_ns: When the connection last had nothing more to read: all that had arrived is accounted for.
+        unbegun: Streams subscribed again whose new subscription has not begun: what comes may be of the old one.
         unsubscribed: How many rows of streams that the session never subscribed to came, and were not stored.
     """
 
@@ -92,6 +93,7 @@ class Ingest:
         """
         self.row = row
         self.streams: set[Stream] = set()
+        self.unbegun: set[Stream] = set()
         self.last_frame_ns = self.drained_ns = row.started_ns
         self.unsubscribed = 0
         self._decoder = decoder
@@ -241,6 +243,7 @@ class Ingest:
                 if stream is not None:
                     continuity.alive(stream)
             case Accepted(stream):
+                self.unbegun.discard(stream)
                 continuity.accepted(stream, ts_ns, self.row.session_id)
             case Resync(symbol, cause):
                 unsettled.settle()
@@ -294,6 +297,7 @@ class Ingest:
         """Stop accounting for these streams: their subscriptions ended."""
         self._buffer.unwatch(streams, self.row.session_id, self.last_frame_ns)
         self.streams -= streams
+        self.unbegun -= streams
 
     def declare_lost(self, streams: Sequence[Stream], cause: GapCause) -> None:
         """Declare that these streams may be missing data from now on."""
@@ -301,6 +305,8 @@ class Ingest:
 
     def declare_interrupted(self, streams: Sequence[Stream], *, books_unasked: bool) -> None:
         """Declare that these streams are being unsubscribed and subscribed again."""
+        if books_unasked:
+            self.unbegun.update(streams)
         self._buffer.declare_interrupted(streams, self.last_frame_ns, self.row.session_id, books_unasked=books_unasked)
 
     def _subscribed(self, channel: Channel, rows: list[_Row], states: Mapping[str, StreamState]) -> list[_Row]:
@@ -360,6 +366,9 @@ class Ingest:
             for stream in self.streams:
                 if continuity.owner(stream) == predecessor.row.session_id:
                     continuity.hand_over(stream, session_id)
+                    if stream in self.unbegun:
+                        since_ns = min(self.last_frame_ns, predecessor.last_frame_ns)
+                        continuity.interrupted((stream,), since_ns, session_id, books_unasked=True)
                     if stream in refused:
                         continuity.lost((stream,), "refused", self.last_frame_ns, session_id)
                     elif stream.channel == "book" and not self._overlap.has_snapshot(stream.symbol):
@@ -400,6 +409,7 @@ class Ingest:
         """Decode a frame while streams are shared, and take over the streams that this session now delivers."""
         assert self._overlap is not None
         outputs = self._decoder.decode(frame, ts_ns)
+        self.unbegun.difference_update(output.stream for output in outputs if isinstance(output, Accepted))
         if self._successor_late_rows is not None:
             for output in outputs:
                 if isinstance(output, Quote | Book) and self._overlap.handed_over(stream := stream_of(output)):
@@ -418,6 +428,8 @@ class Ingest:
     ) -> None:
         if continuity.owner(stream) == predecessor.row.session_id:
             continuity.hand_over(stream, self.row.session_id)
+            if stream in self.unbegun:
+                continuity.interrupted((stream,), self.last_frame_ns, self.row.session_id, books_unasked=True)
             predecessor._handed_over.append(stream)
             late_rows.switched(stream, now_ns)
 
@@ -433,19 +445,7 @@ class Ingest:
 
     def _audits(self) -> list[BookAudit]:
         ended_ns = max(self.last_frame_ns, self._audit_from_ns + 1000)
-        rows = [
-            BookAudit(
-                session_id=self.row.session_id,
-                symbol=symbol,
-                started_ns=self._audit_from_ns,
-                ended_ns=ended_ns,
-                checksums_passed=audit.checksums_passed,
-                checksums_failed=audit.checksums_failed,
-                crossed=audit.crossed,
-                resyncs=audit.resyncs,
-            )
-            for symbol, audit in self._decoder.audits.items()
-        ]
+        rows = audit_rows(self.row.session_id, self._audit_from_ns, ended_ns, self._decoder.audits)
         self._decoder.audits.clear()
         self._audit_from_ns = ended_ns
         return rows

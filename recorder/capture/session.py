@@ -202,10 +202,14 @@ class Session:
         """End a stream that is silent and subscribe to it again; a gap declares the time between."""
         if stream in self.subscriber.accepted and stream in self._ingest.streams:
             self._subscribe_again([stream])
+            if self._shared:  # no book may come that would be asked for again
+                self.subscriber.ask([stream], self._clock.monotonic_s())
 
     def has_all_books(self) -> bool:
-        """Return whether a snapshot of every book came, so that the predecessor carries none."""
-        return all(self._ingest.carries(stream) for stream in self._ingest.streams if stream.channel == "book")
+        """Return whether a snapshot of every book came and every subscription has begun: no predecessor is needed."""
+        return not self._ingest.unbegun and all(
+            self._ingest.carries(stream) for stream in self._ingest.streams if stream.channel == "book"
+        )
 
     @property
     def predecessor_caught_up(self) -> bool:
@@ -254,7 +258,7 @@ class Session:
         streams = {Stream("trade", trade.symbol) for trade in decoded.trades}
         streams |= {Stream("quote", quote.symbol) for quote in decoded.quotes}
         streams |= {Stream("book", book.symbol) for book in decoded.books}
-        for stream in streams:
+        for stream in streams - self._ingest.unbegun:
             self.subscriber.live(stream)
 
     def _answer(self, output: ControlOutput) -> None:

@@ -3,7 +3,6 @@
 polymarket.md beside this file describes the protocol, with sources and known faults.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
@@ -11,7 +10,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from recorder.errors import DecodeError, NotAFeedFrame
-from recorder.events import Accepted, Alive, Book, Channel, Levels, Output, Quote, Stream, Trade
+from recorder.events import Alive, Book, Channel, Levels, Lost, Output, Quote, Stream, Trade
 from recorder.identity import stable_hash64
 from recorder.venues.base import Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.book_sync import BookSync
@@ -30,6 +29,7 @@ from recorder.venues.polymarket.messages import (
     decode_raws,
     decode_type,
 )
+from recorder.venues.polymarket.subscriptions import PING, PONG_NS, Subscriptions
 from recorder.venues.wire import MALFORMED, event_time_of_ms, with_nulls
 
 TOKENS_PER_LINK = 400  # above 500 the entire connection goes silent, without an error
@@ -37,8 +37,6 @@ CONTRADICTIONS_TO_RESYNC = 5  # messages in a row; the two halves of a match cro
 AHEAD_NS = 5 * 10**9  # a book stamped further ahead of its receipt proves nothing about later changes
 BEHIND_NS = 3 * 10**9  # changes that a book contains arrive no later than this after it
 PRINTS_REMEMBERED = 8192
-PINGS_AWAITED = 16  # one that has as many after it is never answered any more
-PING = "PING"
 TAKER: dict[str, Literal["b", "s"]] = {"BUY": "b", "SELL": "s"}  # the side on the wire is the taker's
 
 
@@ -68,14 +66,8 @@ class PolymarketDecoder:
     def __init__(self) -> None:
         self._sync = BookSync[_TokenBook]()
         self.audits = self._sync.audits
-        self._opened = False
-        # None until the first request. A file of frames has no requests: all of it becomes rows.
-        self._wanted: dict[str, set[Channel]] | None = None
-        self._unanswered: set[str] = set()
-        self._ended: set[str] = set()  # tokens whose subscription was ended; their data may still be on its way
-        # Data of the old subscription of a token may come until the pong to the ping that followed its end.
-        self._pings = self._pongs = 0
-        self._begins_at_pong: dict[str, int] = {}
+        self._subscriptions = Subscriptions()
+        self._wants = self._subscriptions.wants
         self._unordered: set[str] = set()  # tokens whose books and changes are stamped by different clocks
         self._unknown: Counter[str] = Counter()  # messages by event_type
         self._prints: dict[str, int] = {}  # how often each print was seen; equal prints are separate trades
@@ -83,68 +75,37 @@ class PolymarketDecoder:
     # ---- requests --------------------------------------------------------------------------------------
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
-        wanted = self._wanted = self._wanted or {}
-        streams = list(streams)
-        tokens = dict.fromkeys(stream.symbol for stream in streams)
-        again = [token for token in tokens if token in wanted]  # its book comes only with a new subscription
-        after_another = [token for token in tokens if token in wanted or token in self._ended]
-        for stream in streams:
-            wanted.setdefault(stream.symbol, set()).add(stream.channel)
-        if not tokens:
-            return []
-        self._unanswered.update(tokens)
-        if self._opened:
-            request: dict[str, object] = {"operation": "subscribe", "assets_ids": list(tokens)}
-        else:
-            self._opened = True
-            request = {"type": "market", "assets_ids": list(tokens), "initial_dump": True}
-        return [*_ends(again), *self._pings_for(after_another), json.dumps(request | {"custom_feature_enabled": True})]
-
-    def _pings_for(self, tokens: Sequence[str]) -> list[str]:
-        """Return the ping behind which the data of tokens is that of their next subscription."""
-        if not tokens:
-            return []
-        self._ended.difference_update(tokens)
-        self.pinged()
-        self._begins_at_pong |= dict.fromkeys(tokens, self._pings)
-        return [PING]
-
-    def pinged(self) -> None:
-        self._pings += 1
-        self._pongs = max(self._pongs, self._pings - PINGS_AWAITED)
+        return self._subscriptions.subscribe(streams)
 
     def unsubscribe(self, streams: Iterable[Stream]) -> list[str]:
-        """Return the request that ends these streams; one subscription of a token ends with its last channel."""
-        wanted = {} if self._wanted is None else self._wanted
-        ended = []
+        streams = list(streams)
         for stream in streams:
-            channels = wanted.get(stream.symbol, set())
-            channels.discard(stream.channel)
-            if not channels:
-                wanted.pop(stream.symbol, None)
-                ended.append(stream.symbol)
-                self._ended.add(stream.symbol)
             if stream.channel == "book":
                 self._sync.books.pop(stream.symbol, None)
-        return _ends(dict.fromkeys(ended))
+        return self._subscriptions.unsubscribe(streams)
 
-    def _wants(self, channel: Channel, token: str) -> bool:
-        return self._wanted is None or channel in self._wanted.get(token, ())
+    def pinged(self) -> None:
+        self._subscriptions.pinged()
 
     # ---- frames ----------------------------------------------------------------------------------------
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         if frame == b"PONG":
-            self._pongs = min(self._pongs + 1, self._pings)
+            self._subscriptions.pong(ts_recv_ns)
             return (Alive(),)
+        if self._subscriptions.waits_in_vain(ts_recv_ns):
+            return (Lost(f"no answer to a ping in {PONG_NS // 10**9} s, and tokens wait for it"),)
         try:
             messages = self._messages(frame)
         except MALFORMED as error:
             filled = with_nulls(frame)
             if filled is not None:
                 return self.decode(filled, ts_recv_ns)
-            if frame.strip().upper() in (b"PING", b"PONG"):
-                return (Alive(),)
+            match frame.strip().upper():
+                case b"PONG":
+                    return self.decode(b"PONG", ts_recv_ns)
+                case b"PING":
+                    return (Alive(),)
             known = self._without_unknown(frame)
             if known is not None:
                 return self.decode(known, ts_recv_ns)
@@ -198,18 +159,13 @@ class PolymarketDecoder:
                 if not self._wants("quote", token):
                     return ()
                 time_ns = event_time_of_ms(_ms(m.timestamp), ts_recv_ns)
-                return (Quote(token, time_ns, ts_recv_ns, None, m.best_bid or None, None, _ask(m.best_ask), None),)
+                quote = Quote(token, time_ns, ts_recv_ns, None, m.best_bid or None, None, _ask(m.best_ask), None)
+                return (*self._subscriptions.accepted(token, ("quote",)), quote)
         return ()  # news of markets: known, but not recorded as rows; the frame is in the journal
 
     def _book(self, m: BookMessage, ts_recv_ns: int) -> Sequence[Output]:
         token = m.asset_id
-        outputs: list[Output] = []
-        begun = self._pongs >= self._begins_at_pong.get(token, 0)
-        if token in self._unanswered and self._wanted is not None and begun:
-            # Nothing is acknowledged; the first book of a token shows that all its channels were accepted.
-            self._unanswered.discard(token)
-            self._begins_at_pong.pop(token, None)
-            outputs += [Accepted(Stream(channel, token)) for channel in sorted(self._wanted.get(token, ()))]
+        outputs: list[Output] = [*self._subscriptions.accepted_by_book(token)]
         if self._wants("book", token):
             bids: Levels = [(level.price, level.size) for level in m.bids or ()]
             asks: Levels = [(level.price, level.size) for level in m.asks or ()]
@@ -292,7 +248,8 @@ class PolymarketDecoder:
             del self._prints[next(iter(self._prints))]
         trade_id, time_ns = stable_hash64(f"{print_key} {count}"), _ms(m.timestamp) * 10**6
         taker, hashed = TAKER[m.side], m.transaction_hash
-        return (Trade(m.asset_id, trade_id, time_ns, ts_recv_ns, m.price, m.size, taker, hashed),)
+        trade = Trade(m.asset_id, trade_id, time_ns, ts_recv_ns, m.price, m.size, taker, hashed)
+        return (*self._subscriptions.accepted(m.asset_id, ("trade",)), trade)
 
 
 def _ms(stamp: int) -> int:
@@ -319,11 +276,6 @@ def _without_type(frame: bytes) -> bool:
 def _ask(price: float | None) -> float | None:
     """Return a best ask. The venue names an empty side 1 (and an empty best bid 0), which are no prices here."""
     return None if price == 1.0 else price or None
-
-
-def _ends(tokens: Iterable[str]) -> list[str]:
-    tokens = list(tokens)
-    return [json.dumps({"operation": "unsubscribe", "assets_ids": tokens})] if tokens else []
 
 
 class Polymarket(Venue):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from support.write_buffers import NOW, Read, Rig, S, delta, nanoseconds, quote, snapshot, trade
 
 from recorder.capture.ingest import Ingest
@@ -116,3 +117,57 @@ def test_what_an_old_session_had_not_read_is_declared_when_the_new_one_ends_duri
         begins = {row["cause"]: nanoseconds(row["started_at"]) for row in gaps}
         assert begins == {b"overtaken": NOW, b"disconnect": NOW + 3 * S}
         assert [nanoseconds(row["ended_at"]) for row in gaps if row["cause"] == b"overtaken"] == [NOW + 3 * S]
+
+
+def during_a_handover(folder: Path) -> tuple[Rig, Ingest, Ingest]:
+    """Return a session that carries all streams, and one that will take them over."""
+    rig = Rig(folder, contiguous=frozenset())
+    first = rig.ingest("A-USD", session_id=1)
+    first.take([trade(1), quote(1), snapshot()], NOW + S)
+    row = SessionRow(2, "coinbase", "recorder", 1, "ws://x", NOW + 2 * S)
+    second = Ingest(row, Coinbase().decoder(), rig.buffer, first)
+    second.watch(STREAMS, NOW + 2 * S)
+    return rig, first, second
+
+
+ACCEPTED = (
+    b'{"type":"subscriptions","channels":[{"name":"matches","product_ids":["A-USD"]},'
+    b'{"name":"ticker","product_ids":["A-USD"]},{"name":"level2_batch","product_ids":["A-USD"]}]}'
+)
+
+
+@pytest.mark.parametrize("by_data", [True, False], ids=["by data", "at the end"])
+def test_a_stream_that_the_successor_subscribes_again_has_a_gap_until_that_has_begun(
+    by_data: bool, tmp_path: Path
+) -> None:
+    rig, first, second = during_a_handover(tmp_path / "journal")
+    second.declare_interrupted(STREAMS, books_unasked=True)
+    first.take([trade(2), quote(2), delta()], NOW + 3 * S)
+    if by_data:
+        second.take([snapshot(), quote(3)], NOW + 4 * S)  # of its old subscription
+    second.inherit(set())
+    second.take([trade(5), quote(5), snapshot()], NOW + 5 * S)
+    assert rig.continuity.open_gaps() == 3
+    second.take([ACCEPTED, trade(6), quote(6), snapshot()], NOW + 6 * S)
+    assert rig.continuity.open_gaps() == 0
+    rig.buffer.flush()
+    rig.journal.close()
+    for channel in CHANNELS:
+        (gap,) = [row for row in Read(tmp_path / "journal").gaps(channel) if row["cause"] == b"disconnect"]
+        began_ns, ended_ns = nanoseconds(gap["started_at"]), nanoseconds(gap["ended_at"])
+        assert began_ns is not None
+        assert began_ns <= NOW + 4 * S, channel
+        assert ended_ns == NOW + 6 * S, channel
+
+
+def test_a_stream_dropped_and_added_again_during_a_handover_is_complete_again_after_it(tmp_path: Path) -> None:
+    rig, first, second = during_a_handover(tmp_path / "journal")
+    first.unwatch(frozenset(STREAMS))
+    second.watch(STREAMS, NOW + 3 * S)
+    second.inherit(set())
+    second.take([trade(5), quote(5), snapshot()], NOW + 5 * S)
+    rig.buffer.flush()
+    rig.journal.close()
+    for channel in CHANNELS:
+        (gap,) = [row for row in Read(tmp_path / "journal").gaps(channel) if row["cause"] == b"unsubscribed"]
+        assert nanoseconds(gap["ended_at"]) == NOW + 5 * S, channel

@@ -10,16 +10,16 @@ from support.venues.contract import NOW_NS, OWN, VenueContract, books_after, dec
 
 from recorder.capture.placement import assign_streams
 from recorder.errors import ConfigError, DecodeError, NotAFeedFrame
-from recorder.events import Accepted, Alive, Book, Output, Quote, Resync, Stream, Trade
+from recorder.events import Accepted, Alive, Book, Lost, Output, Quote, Resync, Stream, Trade
 from recorder.venues.base import Audit, Conversation, Listing, requests_of
 from recorder.venues.polymarket.changes_2025_09 import PolymarketUntil202509Decoder
 from recorder.venues.polymarket.stream import (
     CONTRADICTIONS_TO_RESYNC,
-    PINGS_AWAITED,
     TOKENS_PER_LINK,
     Polymarket,
     PolymarketDecoder,
 )
+from recorder.venues.polymarket.subscriptions import PONG_NS
 
 MS = 1_772_719_200_000
 YES, NO = "10" + "1" * 74 + "01", "20" + "2" * 74 + "02"
@@ -168,7 +168,8 @@ def test_the_frames_written_by_hand_give_exactly_these_events() -> None:
 
 
 def test_a_token_of_78_digits_stays_a_text() -> None:
-    (row,) = decoded(subscribed(YES), trade())
+    accepted, row = decoded(subscribed(YES), trade())
+    assert accepted == Accepted(Stream("trade", YES))
     assert isinstance(row, Trade)
     assert row.symbol == YES
     assert len(YES) == 78
@@ -450,20 +451,44 @@ def test_a_book_accepts_a_subscription_only_behind_the_pong_to_the_ping_before_i
     assert accepted()
 
 
-def test_pings_that_a_venue_never_answers_do_not_keep_a_token_unaccepted_for_ever() -> None:
+def test_many_pings_on_their_way_are_all_awaited() -> None:
+    """A slow venue that is asked for thirty tokens again answers the first of them after seconds."""
     decoder = subscribed(YES)
-    for _ in range(1000):
-        decoder.pinged()
+    decoded(decoder, book(YES, [], []))
     decoder.subscribe(streams(YES))
-    for _ in range(PINGS_AWAITED):
-        decoder.decode(b"PONG", NOW_NS)
+    for _ in range(50):
+        decoder.pinged()
+    assert not any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
+    decoder.decode(b" pong\n", NOW_NS)
     assert any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
+
+
+def test_a_trade_behind_the_pong_accepts_its_channel_where_no_book_comes() -> None:
+    decoder = subscribed(YES)
+    decoded(decoder, book(YES, [], []))
+    decoder.subscribe(streams(YES))
+    assert [type(output) for output in decoded(decoder, trade())] == [Trade]
+    decoder.decode(b"PONG", NOW_NS)
+    assert [type(output) for output in decoded(decoder, trade(), trade())] == [Accepted, Trade, Trade]
+
+
+def test_a_ping_without_a_pong_ends_the_connection_where_a_token_waits_for_it() -> None:
+    decoder = subscribed(YES)
+    decoded(decoder, book(YES, [], []))
+    decoder.pinged()  # a heartbeat alone ends nothing
+    for at_ns in (NOW_NS, NOW_NS + 2 * PONG_NS):
+        assert [type(output) for output in decoder.decode(trade(), at_ns)] == [Trade]
+    decoder.subscribe(streams(YES))
+    for at_ns in (NOW_NS + 2 * PONG_NS, NOW_NS + 3 * PONG_NS):
+        assert [type(output) for output in decoder.decode(trade(), at_ns)] == [Trade]
+    (lost,) = decoder.decode(trade(), NOW_NS + 3 * PONG_NS + 1)
+    assert isinstance(lost, Lost)
 
 
 def test_a_subscription_ends_with_the_last_of_its_channels() -> None:
     decoder = subscribed(YES)
     assert decoder.unsubscribe(streams(YES, channels=("book", "quote"))) == []
-    assert [type(o) for o in decoded(decoder, change(YES, "0.4", "2"), trade())] == [Trade]
+    assert [type(o) for o in decoded(decoder, change(YES, "0.4", "2"), trade())] == [Accepted, Trade]
     (end,) = decoder.unsubscribe(streams(YES, channels=("trade",)))
     assert json.loads(end) == {"operation": "unsubscribe", "assets_ids": [YES]}
     assert decoded(decoder, trade(), book(YES, [], [])) == []
