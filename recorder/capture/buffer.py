@@ -16,7 +16,15 @@ from recorder.capture.continuity import Continuity
 from recorder.clock import Clock
 from recorder.errors import JournalFull
 from recorder.events import Book, Gap, GapCause, Quote, SessionRow, Stream, Trade
-from recorder.journal.block import BlockHeader, Run, Section, StreamCheckpoint, counted, encode_frames
+from recorder.journal.block import (
+    BlockHeader,
+    Run,
+    Section,
+    StreamCheckpoint,
+    counted,
+    encode_frames,
+    note_checkpoints,
+)
 from recorder.journal.writer import Journal
 from recorder.pgcopy import encode, scalars
 from recorder.position import Position
@@ -72,7 +80,8 @@ class WriteBuffer:
         # Sessions that have not ended, as the journal has them; those of an earlier process too, until they are closed.
         self._live = {session.session_id: session for session in journal.recovered.sessions}
         # Streams as the journal has them: a checkpoint must not know what is pending, which a crash may still lose.
-        self._stored = {(one.symbol, one.channel): one for one in journal.recovered.checkpoints}
+        self._stored: dict[tuple[str, str], StreamCheckpoint] = {}
+        note_checkpoints(self._stored, journal.recovered.checkpoints)
         self._refused: list[Batch] = []  # rows without frames that a full disk did not take; they are few
 
     def __enter__(self) -> Continuity:
@@ -319,7 +328,7 @@ class WriteBuffer:
             self._shed(error)
             return False
         self.blocks += 1
-        self._stored |= {(one.symbol, one.channel): one for one in checkpoints}
+        note_checkpoints(self._stored, checkpoints)
         for session in sessions:
             self._live[session.session_id] = session
             if session.ended_ns is not None:

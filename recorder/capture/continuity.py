@@ -14,20 +14,12 @@ import msgspec
 
 from recorder.capture.evidence.gap_times import AHEAD_NS, bounded, end_by_venue, resumed, since
 from recorder.capture.evidence.late_rows import LostRange
+from recorder.capture.evidence.missing_ranges import MissingRanges
 from recorder.capture.evidence.restarts import before_restart, shows_restart
 from recorder.events import Book, Channel, Gap, GapCause, Quote, Stream, Trade, Witness
 from recorder.journal.block import StreamCheckpoint
 
-_RANGES_REMEMBERED = 32
 NO_HISTORY = "the venue keeps no history of this channel"
-
-
-class MissingRange(msgspec.Struct, gc=False):
-    """Missing ids, exclusive at both ends, and the gap that declares them."""
-
-    last_id: int
-    first_id: int
-    gap: Gap
 
 
 class StreamState(msgspec.Struct, gc=False):
@@ -40,7 +32,7 @@ class StreamState(msgspec.Struct, gc=False):
     last_id: int | None = None
     last_ts_event_ns: int | None = None
     gap: Gap | None = None  # open now
-    missing: list[MissingRange] = []  # declared, with both ends known; a late message may still fill them
+    missing: MissingRanges = msgspec.field(default_factory=MissingRanges)
     witness_id: int | None = None  # newest id that the venue named outside the stream
     first_id: int | None = None  # of this block; each checkpoint resets it
     first_ts_event_ns: int | None = None
@@ -102,6 +94,7 @@ class Continuity:
                 reset_id=one.reset_id,
                 reset_ts_event_ns=one.reset_ts_event_ns,
                 ahead_ts_event_ns=one.ahead_ts_event_ns,
+                missing=MissingRanges(one.missing or ()),
             )
             self._by_channel[one.channel][one.symbol] = state
             if state.gap is not None:
@@ -144,6 +137,8 @@ class Continuity:
                 state.first_id = one.first_id
             if one.first_ts_event_ns is not None:
                 state.first_ts_event_ns = one.first_ts_event_ns
+            if one.missing is not None:
+                state.missing.give_back()
 
     def shed(self, session_id: int, cause: GapCause, since_ns: int) -> None:
         """Set the streams of a session back to their last checkpoint: what it brought since then was dropped."""
@@ -193,6 +188,7 @@ class Continuity:
                             reset_id=state.reset_id,
                             reset_ts_event_ns=state.reset_ts_event_ns,
                             ahead_ts_event_ns=state.ahead_ts_event_ns,
+                            missing=state.missing.take_checkpoint(),
                         )
                     )
                     if state.first_id is not None:  # the inlined path of the usual trade does not set `active`
@@ -336,7 +332,8 @@ class Continuity:
                 self._open(state, "sequence", trade.ts_recv_ns, state.session_id)
             if state.gap is not None:
                 self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=went_on)
-        elif self._fill(state, trade_id):
+        elif filled := state.missing.fill(trade_id, self._new_gap_id):
+            self._changed += filled
             return
         elif shows_restart(trade, state.last_ts_event_ns, state.ahead_ts_event_ns):
             # A repeat with another stamp than before looks like a restart, until the ids go on where they were.
@@ -344,7 +341,7 @@ class Continuity:
                 self._close(state, trade.ts_recv_ns, ts_ns, None, healed=False)
             self._open(state, "sequence_reset", trade.ts_recv_ns, state.session_id)
             self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
-            state.missing = []
+            state.missing.clear()
             state.reset_id, state.reset_ts_event_ns = last_id, state.last_ts_event_ns
         else:
             return  # a repeat; the database drops it by its key
@@ -467,31 +464,5 @@ class Continuity:
         elif channel != "trade":
             ended.state, ended.reason = "unhealable", NO_HISTORY
         elif channel in self._contiguous and gap.last_id is not None and first_id is not None:
-            state.missing = [*state.missing[1 - _RANGES_REMEMBERED :], MissingRange(gap.last_id, first_id, ended)]
+            state.missing.add(gap.last_id, first_id, ended)
         self._changed.append(ended)
-
-    def _fill(self, state: StreamState, trade_id: int) -> bool:
-        """Take a late trade out of the range that declares it missing; return False when no range does."""
-        for missing in state.missing:
-            if missing.last_id < trade_id < missing.first_id:
-                break
-        else:
-            return False
-        gap = missing.gap
-        if trade_id not in (missing.last_id + 1, missing.first_id - 1):  # inside: the upper part becomes its own gap
-            upper = msgspec.structs.replace(gap, gap_id=self._new_gap_id(), last_id=trade_id, revision=1)
-            state.missing = [*state.missing, MissingRange(trade_id, missing.first_id, upper)]
-            self._changed.append(upper)
-            missing.first_id = trade_id
-        elif trade_id == missing.last_id + 1:
-            missing.last_id = trade_id
-        else:
-            missing.first_id = trade_id
-        missing.gap = msgspec.structs.replace(
-            gap, last_id=missing.last_id, first_id=missing.first_id, revision=gap.revision + 1
-        )
-        if missing.last_id + 1 >= missing.first_id:
-            missing.gap.state, missing.gap.reason = "healed", "all missing trades arrived late"
-            state.missing = [other for other in state.missing if other is not missing]
-        self._changed.append(missing.gap)
-        return True

@@ -57,6 +57,17 @@ class StreamCheckpoint(msgspec.Struct, array_like=True, gc=False):
     reset_id: int | None = None  # newest id before the venue restarted its ids, and the newest time then
     reset_ts_event_ns: int | None = None
     ahead_ts_event_ns: int | None = None  # the latest stamp that was too far ahead to be remembered as a time
+    missing: tuple[Gap, ...] | None = None  # gaps whose ids may still come; None where they are as they were before
+
+
+def note_checkpoints(known: dict[tuple[str, str], StreamCheckpoint], checkpoints: Iterable[StreamCheckpoint]) -> None:
+    """Note checkpoints of a block as the state of their streams, by symbol and channel."""
+    for one in checkpoints:
+        stream = (one.symbol, one.channel)
+        before = known.get(stream)
+        if one.missing is None and before is not None and before.missing:
+            one = msgspec.structs.replace(one, missing=before.missing)
+        known[stream] = one
 
 
 class Lineage(msgspec.Struct, array_like=True, frozen=True, gc=False):

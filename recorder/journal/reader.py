@@ -278,7 +278,7 @@ class JournalReader:
                 break
             if isinstance(item, StoredBlock) and unrepeated.first(item):
                 last = item
-                marks |= {(one.symbol, one.channel): one for one in item.header.checkpoints}
+                block.note_checkpoints(marks, item.header.checkpoints)
         return marks, last
 
     def frames_of(self, stored: StoredBlock) -> list[Frame]:

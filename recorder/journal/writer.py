@@ -75,7 +75,7 @@ def recover(folder: Path) -> tuple[Recovered, Position | None]:
                 end = max(end, item.next)
                 if unrepeated.first(item):
                     last = item
-                    checkpoints |= {(one.symbol, one.channel): one for one in item.header.checkpoints}
+                    block.note_checkpoints(checkpoints, item.header.checkpoints)
                     for session in item.header.sessions:
                         sessions[session.session_id] = session
                         last_frame_ns[session.session_id] = session.last_frame_ns or session.started_ns

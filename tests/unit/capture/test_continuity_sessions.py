@@ -23,7 +23,7 @@ from support.continuities import (
 
 from recorder.capture.continuity import NO_HISTORY, Continuity
 from recorder.events import Gap, Stream, Witness
-from recorder.journal.block import StreamCheckpoint
+from recorder.journal.block import StreamCheckpoint, note_checkpoints
 
 
 def test_a_quote_gap_ends_with_the_next_quote_and_cannot_be_healed() -> None:
@@ -248,3 +248,35 @@ def test_gaps_given_back_come_again_before_newer_ones() -> None:
     gaps = feed(continuity, 7, 9)
     continuity.give_back(gaps, continuity.take_checkpoints())
     assert continuity.take_gaps() == gaps
+
+
+def test_trades_that_an_earlier_process_declared_missing_fill_its_gap_when_they_come_after_a_restart() -> None:
+    """Kraken greets each session with the last fifty trades, whatever a killed recorder had missed of them."""
+    known: dict[tuple[str, str], StreamCheckpoint] = {}
+    before = fresh(TRADES)
+    declared = feed(before, 1, 10)
+    note_checkpoints(known, before.take_checkpoints())
+    feed(before, 11)
+    note_checkpoints(known, before.take_checkpoints())  # nothing about the ranges is in it
+    after = Continuity(frozenset({"trade"}), itertools.count(500).__next__)
+    after.restore(known.values(), {1: NOW + S}, NOW + 2 * S)
+    after.watch(TRADES, 2, NOW + 2 * S)
+    after.take_gaps()
+    for number in range(2, 10):
+        after.trade(trade(number, at_s=3))
+    gaps = after.take_gaps()
+    assert missing(declared) == set(range(2, 10))
+    assert {gap.gap_id for gap in gaps} == {declared[0].gap_id}
+    assert gaps[-1].state == "healed"
+    assert min(gap.revision for gap in gaps) > max(gap.revision for gap in declared)
+
+
+def test_a_checkpoint_that_the_journal_did_not_take_names_its_ranges_again() -> None:
+    continuity = fresh(TRADES)
+    gaps = feed(continuity, 1, 10)
+    refused = continuity.take_checkpoints()
+    continuity.give_back(gaps, refused)
+    (again,) = continuity.take_checkpoints()
+    assert again.missing == refused[0].missing
+    assert again.missing is not None
+    assert [(gap.last_id, gap.first_id) for gap in again.missing] == [(1, 10)]
