@@ -65,6 +65,7 @@ def main(settings: Settings, venue: str, shard: Shard) -> int:
 
     cache = Cache(settings.home / "subscriptions" / f"{settings.database.name}-{venue}.json")
     assign(cache.read() or ())
+    recorder.followed = cache.followed
     catalog = CatalogFile(settings.home, venue, recorder.rest.url)
     listings = Listings(recorder.rest, venue_class(venue)(), catalog, clock)
     url = lambda: embedded_postgres.database_url(settings, RECORDER)  # noqa: E731 - known after the server's first start

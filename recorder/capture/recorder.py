@@ -1,7 +1,7 @@
 """The parts of one recorder, wired: its links, its write buffer, its journal, its health."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from recorder.capture import takeover
 from recorder.capture.buffer import WriteBuffer
@@ -33,7 +33,11 @@ _log = get_logger(__name__)
 
 
 class Recorder:
-    """Records one venue, or one shard of it, into a journal. Needs no database."""
+    """Records one venue, or one shard of it, into a journal. Needs no database.
+
+    Attributes:
+        followed: Returns the symbols that the poller chose, and no person.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Recorder:
         self._rng = rng
         self._buffer = buffer
         self._liveness = liveness
+        self.followed: Callable[[], frozenset[str]] = frozenset
         self._fetcher = RestFetcher(self.rest.once, clock)
         self._frame_rate, self._event_rate = Rate(), Rate()
 
@@ -143,6 +148,9 @@ class Recorder:
         frames, events = sum(one.frames for one in of_links), sum(one.events for one in of_links)
         errors = [one.last_error for one in of_links if one.last_error is not None]
         position = self.journal.position
+        refused = [(stream, reason) for link in links for stream, reason in link.refused.items()]
+        followed = self.followed() if refused else frozenset()
+        by_hand = [(stream, reason) for stream, reason in refused if stream.symbol not in followed]
         figures = RecorderFigures(
             links=of_links,
             frames=frames,
@@ -158,23 +166,22 @@ class Recorder:
             pending_bytes=self._buffer.pending_bytes,
             open_gaps=self._buffer.open_gaps(),
             unplaced=len(self.links.unplaced),
-            refused=sum(one.refused for one in of_links),
-            refusals=self._refusals(links)[:_REFUSALS_REPORTED],
+            refused=len(by_hand),
+            followed_refused=len(refused) - len(by_hand),
+            refusals=self._refusals(by_hand)[:_REFUSALS_REPORTED],
             silent=[str(stream) for stream in self._liveness.silent],
             shed=self._buffer.shed_frames,
             log_dropped=dropped(),
             last_error=max(errors, key=lambda error: error.at, default=None),
         )
-        return Health(*self._state(links, figures.unsubscribed), figures)
+        return Health(*self._state(links, figures), figures)
 
-    def _refusals(self, links: Sequence[Link]) -> list[Refusal]:
+    def _refusals(self, refused: Sequence[tuple[Stream, str]]) -> list[Refusal]:
         no_room = f"no room on {self.links.max_links} connections"
         refusals = [Refusal(str(stream), no_room) for stream in self.links.unplaced[:_REFUSALS_REPORTED]]
-        for link in links:
-            refusals += [Refusal(str(stream), reason) for stream, reason in link.refused.items()]
-        return refusals
+        return refusals + [Refusal(str(stream), reason) for stream, reason in refused]
 
-    def _state(self, links: Sequence[Link], unsubscribed: int) -> tuple[HealthState, str]:
+    def _state(self, links: Sequence[Link], figures: RecorderFigures) -> tuple[HealthState, str]:
         if self._buffer.full:
             return "degraded", "the disk is full: frames are dropped, gaps are declared"
         unplaced = self.links.unplaced
@@ -192,8 +199,10 @@ class Recorder:
         down = [link for link in links if link.streams and not link.delivers]
         if down:
             return "degraded" if self._buffer.blocks else "starting", f"{len(down)} of {len(links)} links not live"
-        if unsubscribed:
-            return "live", f"{unsubscribed:,} rows of streams that are not subscribed came and were left out"
+        if figures.unsubscribed:
+            return "live", f"{figures.unsubscribed:,} rows of streams that are not subscribed came and were left out"
+        if figures.followed_refused:
+            return "live", f"streams that the poller chose and that bring nothing: {figures.followed_refused:,}"
         return "live", ""
 
     def _link(self, number: int, streams: Iterable[Stream], predecessor: Link | None) -> Link:

@@ -68,6 +68,13 @@ class Cache:
             wanted = Wanted(tuple(SymbolSelector(stream.symbol, (stream.channel,)) for stream in kept.streams))
         return wanted if wanted.rows else None
 
+    def followed(self) -> frozenset[str]:
+        """Return the symbols that the poller chose, and no person."""
+        kept = self.kept()
+        selectors = () if kept is None or kept.wanted is None else kept.wanted.selectors
+        by_hand = {selector.symbol for selector in selectors if selector.origin != "poller"}
+        return frozenset(selector.symbol for selector in selectors) - by_hand
+
     def write(self, streams: Iterable[Stream], wanted: Wanted | None = None) -> None:
         """Replace the streams, whose order is kept, and the subscriptions."""
         files.make_home(self._path.parent)

@@ -73,7 +73,8 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     pending_bytes: int = 0
     open_gaps: int = 0
     unplaced: int = 0  # streams for which no connection has room
-    refused: int = 0  # streams that the venue refused
+    refused: int = 0  # streams that the venue refused, of those that a person chose
+    followed_refused: int = 0  # those of markets that the poller chose: not every market has a stream
     refusals: list[Refusal] = []  # the first of `unplaced` and `refused`, with reasons
     silent: list[str] = []  # "trade BTC-USD": streams that stopped bringing data
     shed: int = 0

@@ -11,7 +11,10 @@ from pathlib import Path
 from support.database_server import ROOT
 
 from recorder.appliance.processes import wait_until
+from recorder.events import Stream
 from recorder.instruments.catalog import Catalog, CatalogFile
+from recorder.instruments.patterns import SymbolSelector, Wanted
+from recorder.instruments.subscriptions import Cache
 from recorder.process.health import RecorderFigures, read_all
 from recorder.simulator.running import running
 from recorder.venues.base import Listing
@@ -72,3 +75,26 @@ def test_a_pattern_that_cannot_be_parsed_ends_the_recorder_with_a_sentence_and_2
         assert process.wait(30) == 2
         assert process.stderr is not None
         assert "write top:20" in process.stderr.read()
+
+
+def test_streams_that_the_poller_chose_and_the_venue_refuses_are_counted_apart(tmp_path: Path) -> None:
+    """A market that ends, or has no stream, is no fault that an operator could mend."""
+    with running("kraken", truth=tmp_path / "truth.jsonl", rate=50) as venue:
+        own = {"TAPEDECK__VENUES__KRAKEN__URL": venue.url, "TAPEDECK__VENUES__KRAKEN__REST_URL": venue.rest_url}
+        by_hand, chosen = Stream("trade", next(iter(venue.venue.symbols))), Stream("trade", "NOPE/USD")
+        wanted = Wanted(
+            (SymbolSelector(by_hand.symbol, ("trade",)), SymbolSelector(chosen.symbol, ("trade",), -1, "poller"))
+        )
+        Cache(tmp_path / "subscriptions" / "tapedeck_demo-kraken.json").write([by_hand, chosen], wanted)
+        with recorder(tmp_path, **own):
+
+            def figures() -> RecorderFigures | None:
+                report = read_all(tmp_path).get("recorder-kraken")
+                return report.figures if report and isinstance(report.figures, RecorderFigures) else None
+
+            assert wait_until(lambda: (found := figures()) is not None and found.followed_refused == 1, 60.0)
+            report = read_all(tmp_path)["recorder-kraken"]
+            assert (report.state, report.detail) == ("live", "streams that the poller chose and that bring nothing: 1")
+            found = figures()
+            assert found is not None
+            assert (found.refused, found.refusals) == (0, [])
