@@ -91,7 +91,7 @@ class PolymarketDecoder:
 
     def decode(self, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         if frame == b"PONG":
-            self._subscriptions.pong(ts_recv_ns)
+            self._subscriptions.pong()
             return (Alive(),)
         if self._subscriptions.waits_in_vain(ts_recv_ns):
             return (Lost(f"no answer to a ping in {PONG_NS // 10**9} s, and tokens wait for it"),)

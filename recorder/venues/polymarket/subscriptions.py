@@ -5,6 +5,7 @@ subscribe: what comes before the PONG may be of the old subscription, a `book` t
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from recorder.events import Accepted, Channel, Stream
@@ -22,9 +23,10 @@ class Subscriptions:
         self._wanted: dict[str, set[Channel]] | None = None
         self._ended: set[str] = set()  # tokens whose subscription was ended; their data may still be on its way
         self._pings = self._pongs = 0
+        self._now_ns = 0  # receipt of the latest frame
+        self._unanswered: deque[int] = deque()  # when the pings were sent whose pong has not come
         # Streams not accepted yet, and the number of the pong behind which their data is of the newest subscription.
         self._awaited: dict[tuple[str, Channel], int] = {}
-        self._pong_missing_since_ns: int | None = None
 
     def wants(self, channel: Channel, token: str) -> bool:
         """Return whether the data of a channel is to become rows."""
@@ -72,11 +74,13 @@ class Subscriptions:
     def pinged(self) -> None:
         """Note that a ping is sent."""
         self._pings += 1
+        self._unanswered.append(self._now_ns)
 
-    def pong(self, ts_recv_ns: int) -> None:
+    def pong(self) -> None:
         """Note that a ping was answered; the venue answers them in their order."""
-        self._pongs = min(self._pongs + 1, self._pings)
-        self._pong_missing_since_ns = ts_recv_ns
+        if self._unanswered:
+            self._unanswered.popleft()
+            self._pongs += 1
 
     def accepted(self, token: str, channels: Iterable[Channel]) -> list[Accepted]:
         """Return which channels of a token are accepted by data that came now."""
@@ -94,15 +98,18 @@ class Subscriptions:
         return self.accepted(token, sorted((self._wanted or {}).get(token, ()))) if self._awaited else []
 
     def waits_in_vain(self, ts_recv_ns: int) -> bool:
-        """Return whether a subscription that began again waits for a pong that has been missing for long."""
-        if self._pongs == self._pings or not self._awaited:
+        """Return whether a subscription that began again waits, and a pong has been missing for long.
+
+        Which ping it is that was not answered cannot be known, so no later pong shows anything.
+
+        Args:
+            ts_recv_ns: Receipt of the frame at hand.
+        """
+        self._now_ns = ts_recv_ns
+        if not self._unanswered:
             return False
-        if not any(self._awaited.values()):
-            self._pong_missing_since_ns = None
-            return False
-        if self._pong_missing_since_ns is None:
-            self._pong_missing_since_ns = ts_recv_ns
-        return ts_recv_ns - self._pong_missing_since_ns > PONG_NS
+        sent_ns = self._unanswered[0] = self._unanswered[0] or ts_recv_ns  # 0: before the first frame
+        return ts_recv_ns - sent_ns > PONG_NS and any(begins > self._pongs for begins in self._awaited.values())
 
 
 def _ends(tokens: Sequence[str]) -> list[str]:
