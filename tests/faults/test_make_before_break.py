@@ -60,7 +60,7 @@ def test_a_session_replaced_under_load_leaves_no_gap_and_a_replay_finds_the_same
     for _ in range(2):
         hang_up(rig, venue)
     rig.prove()
-    assert rig.number(UNEXCUSED) == gaps
+    assert rig.number(UNEXCUSED) == gaps, rig.gaps()
     ends = rig.query("SELECT end_reason, count(*) FROM session GROUP BY end_reason")
     assert dict(ends) == {None: 1, "handed over": 2}
     assert differences(rig, venue) == []
@@ -76,7 +76,7 @@ def test_a_session_end_that_the_venue_announces_leaves_no_gap(venue: str, make_r
     rig.wait("a session took over", lambda: "link.took_over" in rig.log(f"recorder-{venue}"))
     rig.pause(6.0)  # until the end that was announced
     rig.prove()
-    assert rig.number(UNEXCUSED) == gaps
+    assert rig.number(UNEXCUSED) == gaps, rig.gaps()
 
 
 @pytest.mark.timeout(300)
@@ -87,7 +87,7 @@ def test_the_old_session_continues_while_the_venue_refuses_a_new_one(make_rig: M
     hang_up(rig, "kraken")
     rig.prove()
     assert "HTTP 503" in rig.log("recorder-kraken")
-    assert rig.number(UNEXCUSED) == gaps
+    assert rig.number(UNEXCUSED) == gaps, rig.gaps()
 
 
 @pytest.mark.timeout(300)

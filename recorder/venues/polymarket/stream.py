@@ -101,11 +101,9 @@ class PolymarketDecoder:
             filled = with_nulls(frame)
             if filled is not None:
                 return self.decode(filled, ts_recv_ns)
-            match frame.strip().upper():
-                case b"PONG":
-                    return self.decode(b"PONG", ts_recv_ns)
-                case b"PING":
-                    return (Alive(),)
+            word = frame.strip().upper()
+            if word in (b"PING", b"PONG"):
+                return (Alive(),) if word == b"PING" else self.decode(b"PONG", ts_recv_ns)
             known = self._without_unknown(frame)
             if known is not None:
                 return self.decode(known, ts_recv_ns)
