@@ -408,6 +408,8 @@ class Session:
 
     def _request(self, streams: Sequence[Stream]) -> None:
         """Queue the requests of streams; where a symbol was requested before, its subscription begins again."""
+        if not streams:
+            return
         again = tuple(stream for stream in streams if stream.symbol in self._requested)
         if self._shared:
             self._requested.update(stream.symbol for stream in streams)

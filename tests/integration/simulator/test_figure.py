@@ -212,7 +212,7 @@ def test_a_client_without_protocol_pings_is_closed_after_half_a_minute() -> None
         with pytest.raises(ConnectionClosed):
             silent.recv(timeout=5)
         assert alive.ping().wait(5)
-    assert 20 < lasted_s < 100
+    assert 10 < lasted_s < 100  # by a clock a hundred times faster: a busy machine begins late
     assert silent.close_code == 1001
 
 
