@@ -171,8 +171,7 @@ class Ingest:
                         of = self._concerned(frame, error)
                         self._unreadable(continuity, batch, item, frame, ts_ns, decoder_fault(error), of)
                     continue
-                # The rule of capture/counting.py, inlined. The usual three, which have no subclass, are recognised by
-                # identity of the class, which costs less than isinstance.
+                # The rule of capture/counting.py, inlined; identity of the class costs less than isinstance.
                 for output in outputs:
                     if type(output) is Quote:
                         output.frame_seq = first_seq + item
@@ -365,10 +364,7 @@ class Ingest:
         with self._buffer as continuity:
             for stream in self.streams:
                 if continuity.owner(stream) == predecessor.row.session_id:
-                    continuity.hand_over(stream, session_id)
-                    if stream in self.unbegun:
-                        since_ns = min(self.last_frame_ns, predecessor.last_frame_ns)
-                        continuity.interrupted((stream,), since_ns, session_id, books_unasked=True)
+                    self._claim(continuity, stream, min(self.last_frame_ns, predecessor.last_frame_ns))
                     if stream in refused:
                         continuity.lost((stream,), "refused", self.last_frame_ns, session_id)
                     elif stream.channel == "book" and not self._overlap.has_snapshot(stream.symbol):
@@ -427,11 +423,15 @@ class Ingest:
         self, continuity: Continuity, stream: Stream, predecessor: "Ingest", late_rows: LateRows, now_ns: int
     ) -> None:
         if continuity.owner(stream) == predecessor.row.session_id:
-            continuity.hand_over(stream, self.row.session_id)
-            if stream in self.unbegun:
-                continuity.interrupted((stream,), self.last_frame_ns, self.row.session_id, books_unasked=True)
+            self._claim(continuity, stream, self.last_frame_ns)
             predecessor._handed_over.append(stream)
             late_rows.switched(stream, now_ns)
+
+    def _claim(self, continuity: Continuity, stream: Stream, since_ns: int) -> None:
+        """Carry a stream from now on; one that this session is subscribing again is interrupted since then."""
+        continuity.hand_over(stream, self.row.session_id)
+        if stream in self.unbegun:
+            continuity.interrupted((stream,), since_ns, self.row.session_id, books_unasked=True)
 
     # ---- books -----------------------------------------------------------------------------------------------
 

@@ -371,7 +371,7 @@ class Link:
                 self._live_since_s = None
                 return
             self._live_since_s = self._live_since_s or now_s
-            complete = session.has_all_books()
+            complete = session.needs_no_predecessor()
             if not complete and now_s - self._live_since_s < _HANDOVER_LIMIT_S:
                 return
             self._overlap_since_s = self._overlap_since_s or now_s

@@ -202,11 +202,11 @@ class Session:
         """End a stream that is silent and subscribe to it again; a gap declares the time between."""
         if stream in self.subscriber.accepted and stream in self._ingest.streams:
             self._subscribe_again([stream])
-            if self._shared:  # no book may come that would be asked for again
+            if self._shared:  # where no book is recorded, nothing else asks again if this brings nothing
                 self.subscriber.ask([stream], self._clock.monotonic_s())
 
-    def has_all_books(self) -> bool:
-        """Return whether a snapshot of every book came and every subscription has begun: no predecessor is needed."""
+    def needs_no_predecessor(self) -> bool:
+        """Return whether a snapshot of every book came and every subscription has begun."""
         return not self._ingest.unbegun and all(
             self._ingest.carries(stream) for stream in self._ingest.streams if stream.channel == "book"
         )

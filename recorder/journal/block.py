@@ -61,7 +61,12 @@ class StreamCheckpoint(msgspec.Struct, array_like=True, gc=False):
 
 
 def note_checkpoints(known: dict[tuple[str, str], StreamCheckpoint], checkpoints: Iterable[StreamCheckpoint]) -> None:
-    """Note checkpoints of a block as the state of their streams, by symbol and channel."""
+    """Note the checkpoints of a block as the state of their streams; `missing` stays where one leaves it out.
+
+    Args:
+        known: The latest checkpoint of each stream, by symbol and channel.
+        checkpoints: Of the next block.
+    """
     for one in checkpoints:
         stream = (one.symbol, one.channel)
         before = known.get(stream)

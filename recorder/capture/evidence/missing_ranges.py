@@ -11,8 +11,7 @@ import msgspec
 from recorder.capture.evidence.gap_times import resumed
 from recorder.events import Gap
 
-REMEMBERED = 32
-_IN_CHECKPOINT = 8  # each is some 250 bytes
+_REMEMBERED = 32  # each is some 250 bytes of a checkpoint, in which they stand only when one of them changed
 
 
 class _Range(msgspec.Struct, gc=False):
@@ -42,7 +41,7 @@ class MissingRanges:
 
     def add(self, last_id: int, first_id: int, gap: Gap) -> None:
         """Remember a range, exclusive at both ends, and the gap that declares it."""
-        self._ranges = [*self._ranges[1 - REMEMBERED :], _Range(last_id, first_id, gap)]
+        self._ranges = [*self._ranges[1 - _REMEMBERED :], _Range(last_id, first_id, gap)]
         self._changed = True
 
     def clear(self) -> None:
@@ -66,7 +65,7 @@ class MissingRanges:
         gap = missing.gap
         if trade_id not in (missing.last_id + 1, missing.first_id - 1):  # inside: the upper part becomes its own gap
             upper = msgspec.structs.replace(gap, gap_id=new_gap_id(), last_id=trade_id, revision=1)
-            self._ranges = [*self._ranges, _Range(trade_id, missing.first_id, upper)]
+            self.add(trade_id, missing.first_id, upper)
             changed.append(upper)
             missing.first_id = trade_id
         elif trade_id == missing.last_id + 1:
@@ -82,11 +81,11 @@ class MissingRanges:
         return [*changed, missing.gap]
 
     def take_checkpoint(self) -> tuple[Gap, ...] | None:
-        """Return the gaps of the latest ranges; None where nothing changed since the last call."""
+        """Return the gaps of the ranges; None where nothing changed since the last call."""
         if not self._changed:
             return None
         self._changed = False
-        return tuple(one.gap for one in self._ranges[-_IN_CHECKPOINT:])
+        return tuple(one.gap for one in self._ranges)
 
     def give_back(self) -> None:
         """Note that the journal did not take the last checkpoint."""

@@ -418,88 +418,37 @@ def test_an_empty_side_is_absent_or_named_zero_or_one(best: dict[str, str]) -> N
 # ---- requests --------------------------------------------------------------------------------------
 
 
-def test_the_first_request_opens_the_channel_and_later_ones_add_to_it() -> None:
+def test_the_decoder_makes_the_requests_of_its_connection() -> None:
     decoder = Polymarket().decoder()
     assert isinstance(decoder, Conversation)
     assert requests_of(Polymarket(), decoder) is decoder
-    first, later = (json.loads(decoder.subscribe(streams(token))[0]) for token in (YES, NO))
-    assert (first["type"], first["assets_ids"]) == ("market", [YES])
-    assert later == {"operation": "subscribe", "assets_ids": [NO], "custom_feature_enabled": True}
 
 
-def test_a_book_is_requested_again_by_ending_its_subscription_first() -> None:
-    decoder = subscribed(YES, NO)
-    end, ping, begin = decoder.subscribe(streams(YES, channels=("book",)))
-    assert json.loads(end) == {"operation": "unsubscribe", "assets_ids": [YES]}
-    assert ping == "PING"
-    assert json.loads(begin)["operation"] == "subscribe"
-
-
-def test_a_book_accepts_a_subscription_only_behind_the_pong_to_the_ping_before_it() -> None:
-    decoder = subscribed(YES)
-    decoded(decoder, book(YES, [], []))
-    decoder.pinged()  # a heartbeat whose pong is still on its way
-    decoder.subscribe(streams(YES))
-
-    def accepted() -> bool:
-        return any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
-
-    assert not accepted()
-    decoder.decode(b"PONG", NOW_NS)
-    assert not accepted()
-    decoder.decode(b"PONG", NOW_NS)
-    assert accepted()
-
-
-def test_many_pings_on_their_way_are_all_awaited() -> None:
-    """A slow venue that is asked for thirty tokens again answers the first of them after seconds."""
+@pytest.mark.parametrize("pong", [b"PONG", b" pong\n"])
+def test_data_behind_the_pong_accepts_what_was_subscribed_again(pong: bytes) -> None:
     decoder = subscribed(YES)
     decoded(decoder, book(YES, [], []))
     decoder.subscribe(streams(YES))
-    for _ in range(50):
-        decoder.pinged()
-    assert not any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
-    decoder.decode(b" pong\n", NOW_NS)
-    assert any(isinstance(output, Accepted) for output in decoded(decoder, book(YES, [], [])))
-
-
-def test_a_trade_behind_the_pong_accepts_its_channel_where_no_book_comes() -> None:
-    decoder = subscribed(YES)
-    decoded(decoder, book(YES, [], []))
-    decoder.subscribe(streams(YES))
-    assert [type(output) for output in decoded(decoder, trade())] == [Trade]
-    decoder.decode(b"PONG", NOW_NS)
-    assert [type(output) for output in decoded(decoder, trade(), trade())] == [Accepted, Trade, Trade]
+    assert [type(output) for output in decoded(decoder, book(YES, [], []), trade())] == [Book, Trade]
+    assert [type(output) for output in decoded(decoder, pong, trade(), trade())] == [Alive, Accepted, Trade, Trade]
+    assert [type(output) for output in decoded(decoder, book(YES, [], []))] == [Accepted, Accepted, Book]
 
 
 def test_a_ping_without_a_pong_ends_the_connection_where_a_token_waits_for_it() -> None:
     decoder = subscribed(YES)
     decoded(decoder, book(YES, [], []))
-    decoder.pinged()  # a heartbeat alone ends nothing
-    for at_ns in (NOW_NS, NOW_NS + 2 * PONG_NS):
-        assert [type(output) for output in decoder.decode(trade(), at_ns)] == [Trade]
+    decoder.pinged()
     decoder.subscribe(streams(YES))
-    (lost,) = decoder.decode(trade(), NOW_NS + 2 * PONG_NS)  # one is missing, and it cannot be known which
+    assert [type(output) for output in decoder.decode(trade(), NOW_NS)] == [Trade]
+    (lost,) = decoder.decode(trade(), NOW_NS + PONG_NS + 1)
     assert isinstance(lost, Lost)
 
 
-def test_pings_that_are_all_answered_end_no_connection() -> None:
+def test_what_is_not_subscribed_any_more_makes_no_row() -> None:
     decoder = subscribed(YES)
-    decoded(decoder, book(YES, [], []))
-    for minute in range(5):
-        decoder.pinged()
-        decoder.subscribe(streams(YES))
-        at_ns = NOW_NS + minute * PONG_NS
-        for frame in (trade(), b"PONG", b"PONG", trade()):
-            assert not any(isinstance(output, Lost) for output in decoder.decode(frame, at_ns))
-
-
-def test_a_subscription_ends_with_the_last_of_its_channels() -> None:
-    decoder = subscribed(YES)
-    assert decoder.unsubscribe(streams(YES, channels=("book", "quote"))) == []
+    decoder.unsubscribe(streams(YES, channels=("book", "quote")))
     assert [type(o) for o in decoded(decoder, change(YES, "0.4", "2"), trade())] == [Accepted, Trade]
-    (end,) = decoder.unsubscribe(streams(YES, channels=("trade",)))
-    assert json.loads(end) == {"operation": "unsubscribe", "assets_ids": [YES]}
+    decoder.unsubscribe(streams(YES, channels=("trade",)))
     assert decoded(decoder, trade(), book(YES, [], [])) == []
 
 
