@@ -144,6 +144,9 @@ class Continuity:
         """Set the streams of a session back to their last checkpoint: what it brought since then was dropped."""
         for states in self._by_channel.values():
             for state in states.values():
+                if again := state.missing.drop(self._new_gap_id):
+                    state.touched = True
+                    self._changed += again
                 brought = state.first_id is not None or state.first_ts_event_ns is not None
                 if state.session_id != session_id and not brought:  # a reconnect may have come in between
                     continue
@@ -321,18 +324,19 @@ class Continuity:
                 return  # repeated or overtaken: it does not show how far the stream is
             if state.gap is not None and not state.waiting:
                 self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
+        elif before_restart(trade, state.reset_id, state.reset_ts_event_ns, state.ahead_ts_event_ns):
+            return  # its id may be the next one of the new ids, or one that is missing among them
         elif first_id - 1 <= last_id < trade_id:
             if state.gap is not None:
                 self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=True)
         elif trade_id > last_id:
-            if before_restart(trade, state.reset_id, state.reset_ts_event_ns, state.ahead_ts_event_ns):
-                return
             went_on = state.reset_id is not None and first_id - 1 <= state.reset_id < trade_id
             if state.gap is None and not went_on:
                 self._open(state, "sequence", trade.ts_recv_ns, state.session_id)
             if state.gap is not None:
-                self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=went_on)
-        elif filled := state.missing.fill(trade_id, self._new_gap_id):
+                # Also where the ids went on: after a real restart the same id shows that others are missing.
+                self._close(state, trade.ts_recv_ns, ts_ns, first_id, healed=False)
+        elif filled := state.missing.fill(trade_id, ts_ns, state.last_ts_event_ns, self._new_gap_id):
             self._changed += filled
             return
         elif shows_restart(trade, state.last_ts_event_ns, state.ahead_ts_event_ns):

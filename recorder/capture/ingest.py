@@ -197,7 +197,9 @@ class Ingest:
                             continue
                         trades.append(output)
                         state = trade_states.get(output.symbol)
-                        if state is not None and state.gap is None and state.last_id == output.trade_id - output.count:
+                        if state is None:
+                            self._not_subscribed("trade", trades.pop().symbol)
+                        elif (state.gap or state.reset_id) is None and state.last_id == output.trade_id - output.count:
                             state.last_id = output.trade_id
                             state.touched = True
                             if time_ns > (state.last_ts_event_ns or 0):
@@ -205,8 +207,6 @@ class Ingest:
                             if state.first_id is None:
                                 state.first_id = output.trade_id - output.count + 1
                                 state.first_ts_event_ns = time_ns
-                        elif state is None:
-                            self._not_subscribed("trade", trades.pop().symbol)
                         else:
                             continuity.trade(output)
                     else:

@@ -25,7 +25,7 @@ class _Range(msgspec.Struct, gc=False):
 class MissingRanges:
     """The latest ranges of a stream whose ids rise by one."""
 
-    __slots__ = ("_changed", "_ranges")
+    __slots__ = ("_changed", "_filled", "_in_block", "_ranges")
 
     def __init__(self, gaps: Iterable[Gap] = ()) -> None:
         """
@@ -38,6 +38,8 @@ class MissingRanges:
             if gap.last_id is not None and gap.first_id is not None
         ]
         self._changed = False  # since the last checkpoint
+        self._filled: list[tuple[int, Gap]] = []  # ids that came since then, and the gap that declared each
+        self._in_block: list[tuple[int, Gap]] = []  # those of the block that was written last
 
     def add(self, last_id: int, first_id: int, gap: Gap) -> None:
         """Remember a range, exclusive at both ends, and the gap that declares it."""
@@ -49,20 +51,31 @@ class MissingRanges:
         self._changed = self._changed or bool(self._ranges)
         self._ranges = []
 
-    def fill(self, trade_id: int, new_gap_id: Callable[[], int]) -> list[Gap]:
+    def fill(self, trade_id: int, ts_ns: int, newest_ns: int | None, new_gap_id: Callable[[], int]) -> list[Gap]:
         """Take a late trade out of the range that declares it missing.
 
+        A trade that is later than the end of the range and than all others is none of it: the venue has restarted its
+        ids, and this is a new one.
+
+        Args:
+            trade_id: Of the trade.
+            ts_ns: Its time by the venue's clock.
+            newest_ns: The newest time of the stream.
+            new_gap_id: Returns an id that no other gap has.
+
         Returns:
-            The gaps that changed; none where no range holds this id.
+            The gaps that changed; none where no range holds this trade.
         """
         for missing in self._ranges:
-            if missing.last_id < trade_id < missing.first_id:
+            end_ns = max(missing.gap.first_ts_event_ns or missing.gap.ended_ns or 0, newest_ns or 0)
+            if missing.last_id < trade_id < missing.first_id and ts_ns <= end_ns:
                 break
         else:
             return []
         self._changed = True
         changed = []
         gap = missing.gap
+        self._filled.append((trade_id, gap))
         if trade_id not in (missing.last_id + 1, missing.first_id - 1):  # inside: the upper part becomes its own gap
             upper = msgspec.structs.replace(gap, gap_id=new_gap_id(), last_id=trade_id, revision=1)
             self.add(trade_id, missing.first_id, upper)
@@ -85,8 +98,26 @@ class MissingRanges:
         if not self._changed:
             return None
         self._changed = False
+        self._in_block, self._filled = self._filled, []
         return tuple(one.gap for one in self._ranges)
 
     def give_back(self) -> None:
         """Note that the journal did not take the last checkpoint."""
         self._changed = True
+        self._in_block, self._filled = [], self._in_block + self._filled
+
+    def drop(self, new_gap_id: Callable[[], int]) -> list[Gap]:
+        """Declare again, each for itself, the ids that came since the last checkpoint: their rows were dropped.
+
+        Returns:
+            The new gaps.
+        """
+        dropped, self._filled = self._filled, []
+        again = []
+        for trade_id, gap in dropped:
+            one = msgspec.structs.replace(
+                gap, gap_id=new_gap_id(), last_id=trade_id - 1, first_id=trade_id + 1, revision=1
+            )
+            self.add(trade_id - 1, trade_id + 1, one)
+            again.append(one)
+        return again

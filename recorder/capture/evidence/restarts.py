@@ -21,7 +21,7 @@ def shows_restart(trade: Trade, last_ts_ns: int | None, ahead_ts_ns: int | None)
 
 
 def before_restart(trade: Trade, reset_id: int | None, reset_ts_ns: int | None, ahead_ts_ns: int | None) -> bool:
-    """Return whether a trade with a higher id than the newest is a repeat from before the venue restarted its ids.
+    """Return whether a trade is a repeat from before the venue restarted its ids.
 
     Args:
         trade: The trade.

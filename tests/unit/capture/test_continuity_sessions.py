@@ -280,3 +280,57 @@ def test_a_checkpoint_that_the_journal_did_not_take_names_its_ranges_again() -> 
     assert again.missing == refused[0].missing
     assert again.missing is not None
     assert [(gap.last_id, gap.first_id) for gap in again.missing] == [(1, 10)]
+
+
+def after_a_restart_of_ids(*numbers: int) -> Continuity:
+    """Return a stream that had the ids 1 to 30, and has these since the venue restarted them."""
+    continuity = fresh(TRADES)
+    for number in range(1, 31):
+        continuity.trade(trade(number, ts_s=number / 1000))
+    for number in numbers:
+        continuity.trade(trade(number, at_s=2, ts_s=1 + number / 1000))
+    return continuity
+
+
+def test_repeats_from_before_a_restart_of_ids_fill_no_hole_of_the_new_ones() -> None:
+    """Kraken greets each session with the last fifty trades, those of before the restart among them."""
+    continuity = after_a_restart_of_ids(*range(1, 11), *range(16, 20))
+    declared = continuity.take_gaps()
+    for number in range(1, 31):
+        continuity.trade(trade(number, at_s=3, ts_s=number / 1000))
+    assert missing([*declared, *continuity.take_gaps()]) >= set(range(11, 16))
+
+
+def test_a_repeat_from_before_a_restart_of_ids_is_not_the_next_one_of_the_new_ids() -> None:
+    continuity = after_a_restart_of_ids(*range(1, 20))
+    continuity.lost([TRADES], "disconnect", NOW + 3 * S, 1)
+    declared = continuity.take_gaps()
+    for number in range(1, 31):
+        continuity.trade(trade(number, at_s=4, ts_s=number / 1000))
+    assert continuity.gaps["trade"] == 1
+    continuity.trade(trade(31, at_s=5, ts_s=1 + 31 / 1000))
+    assert missing([*declared, *continuity.take_gaps()]) >= set(range(20, 31))
+
+
+def test_new_trades_after_a_restart_of_ids_fill_no_hole_of_the_old_ones() -> None:
+    continuity = fresh(TRADES)
+    gaps = feed(continuity, *range(1000, 1005), *range(1011, 1020))
+    for number in range(1005, 1018):
+        continuity.trade(trade(number, at_s=3, ts_s=2 + number / 1000))
+    gaps += continuity.take_gaps()
+    assert missing(gaps) == set(range(1005, 1011))
+    (reset,) = [gap for gap in latest(gaps) if gap.cause == "sequence_reset"]
+    assert (reset.last_id, reset.first_id) == (1019, 1005)
+
+
+def test_late_trades_that_a_full_disk_drops_are_missing_again() -> None:
+    continuity = fresh(TRADES)
+    gaps = feed(continuity, *range(1, 6), *range(11, 16))
+    continuity.take_checkpoints()
+    gaps += feed(continuity, 6)
+    continuity.take_checkpoints()  # the journal takes this block, and not the next
+    late = feed(continuity, 7, 8, 9)
+    continuity.give_back(late, continuity.take_checkpoints())
+    feed_after = feed(continuity, 10)
+    continuity.shed(1, "disk_full", NOW + 2 * S)
+    assert missing([*gaps, *feed_after, *continuity.take_gaps()]) == {7, 8, 9, 10}
