@@ -17,9 +17,9 @@ import typer
 from recorder import __version__
 from recorder.appliance.processes import wait_until
 from recorder.capture.overlap import ControlRecord
-from recorder.cli import symbols
 from recorder.cli.common import Context, complete_venue, make_venue, require_symbols
 from recorder.cli.decode.file_decoder import FileDecoder
+from recorder.cli.streams import symbols
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, JournalError, RecorderError
 from recorder.journal.reader import JournalReader, StoredBlock

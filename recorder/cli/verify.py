@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from recorder.appliance.embedded_postgres import database_url
 from recorder.appliance.processes import wait_until
 from recorder.cli.common import console
-from recorder.cli.symbols import short
+from recorder.cli.streams.symbols import short
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.printable import printable

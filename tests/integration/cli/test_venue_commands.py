@@ -9,7 +9,7 @@ from support.database_server import ROOT
 from support.misbehaving_rest import response, rest_server
 
 from recorder.cli import main
-from recorder.cli.symbols import check_symbols, spelled_as_listed
+from recorder.cli.streams.symbols import check_symbols, spelled_as_listed
 from recorder.errors import ConfigError
 from recorder.settings import Settings
 from recorder.simulator.running import Running, running

@@ -6,7 +6,7 @@ import pytest
 
 from recorder.cli import main
 from recorder.cli.record import show
-from recorder.cli.symbols import nearest_symbol
+from recorder.cli.streams.symbols import nearest_symbol
 from recorder.venues.base import Listing
 
 

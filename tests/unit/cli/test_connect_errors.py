@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from recorder.cli.test import explain
+from recorder.cli.streams.test import explain
 from recorder.errors import ConnectFailed
 
 

@@ -6,8 +6,8 @@ import typer
 from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
-from recorder.cli import symbols as listed
 from recorder.cli.common import Context, complete_venue, console, require_symbols, venue_settings
+from recorder.cli.streams import symbols as listed
 from recorder.errors import ConfigError, nearest
 from recorder.instruments.subscription_store import Subscription, list_subscriptions, set_subscriptions
 from recorder.process.terminal import say, say_json

@@ -15,8 +15,8 @@ from recorder import __version__
 from recorder.capture.placement import assign_streams
 from recorder.capture.websocket.connect_budget import ConnectBudget, path_of
 from recorder.capture.websocket.connection import Connection
-from recorder.cli import symbols
 from recorder.cli.common import complete_venue, make_venue, require_symbols, venue_settings
+from recorder.cli.streams import symbols
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, ConnectFailed, DecodeError, RecorderError
 from recorder.events import Accepted, Book, Quote, Refused, Reply, Stream, Trade

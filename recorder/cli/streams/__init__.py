@@ -1,0 +1,1 @@
+"""Commands that name venues, instruments and the streams to record."""
