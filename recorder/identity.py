@@ -1,7 +1,10 @@
 """Identity without coordination: (venue, symbol) -> a stable signed 64-bit instrument_id."""
 
 import hashlib
+import struct
 from functools import cache
+
+_BIG_ENDIAN = struct.Struct(">q")
 
 
 @cache
@@ -16,4 +19,5 @@ def instrument_id(venue: str, symbol: str) -> int:
 
 def stable_hash64(text: str) -> int:
     """Return the signed 64-bit BLAKE2b of a text: the same on every machine, in every version."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    value: int = _BIG_ENDIAN.unpack(hashlib.blake2b(text.encode(), digest_size=_BIG_ENDIAN.size).digest())[0]
+    return value

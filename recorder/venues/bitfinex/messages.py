@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from recorder.events import Channel, Levels, Stream
-from recorder.venues.wire import Amount, Int64
+from recorder.venues.wire import Amount, Int64, json_number
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -125,7 +125,7 @@ def _book_rows(levels: list[_Level], *, snapshot: bool) -> BookRows:
     rows = BookRows(snapshot, [], [], [], [])
     for level in levels:
         price_text, amount_text = bytes(level.price), bytes(level.amount)
-        price, amount = float(price_text), float(amount_text)
+        price, amount = json_number(level.price), json_number(level.amount)
         if not (0.0 <= price <= 1e300 and 0.0 < abs(amount) <= 1e300 and level.count >= 0):
             raise ValueError(f"level out of range: {price_text!r} {level.count} {amount_text!r}")
         text = b"%b:%b" % (price_text, amount_text) if level.count else b""

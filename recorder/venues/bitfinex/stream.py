@@ -29,7 +29,7 @@ from recorder.venues.bitfinex.messages import (
 from recorder.venues.book_sync import BookSync
 from recorder.venues.checksums import interleaved_crc32
 from recorder.venues.orderbook import RankedSide
-from recorder.venues.wire import MALFORMED
+from recorder.venues.wire import MALFORMED, json_number
 
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 1 << 15, 1 << 16, 1 << 17
 CONFIGURE = json.dumps({"event": "conf", "flags": SEQ_ALL | OB_CHECKSUM})
@@ -137,7 +137,10 @@ class BitfinexDecoder:
             sequence = int(tail)
             if sequence != self._last + 1:
                 return None
-        price, amount = float(price_text), float(amount_text)
+        try:
+            price, amount = json_number(price_text), json_number(amount_text)
+        except MALFORMED:
+            return None
         size = abs(amount)
         if not (0.0 <= price <= 1e300 and 0.0 < size <= 1e300):
             return None

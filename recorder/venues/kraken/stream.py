@@ -16,7 +16,7 @@ from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits
 from recorder.venues.book_sync import BookSync
 from recorder.venues.kraken import listing
 from recorder.venues.kraken.book import Digits, KrakenBook
-from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, with_nulls
+from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, json_number, with_nulls
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -238,14 +238,13 @@ def _side(rows: list[_Level], sign: float) -> tuple[Levels, Digits]:
     ranked: Digits = []
     # Most of the time of a book goes here, so helpers are written out instead of called.
     for row in rows:
-        price_text, size_text = bytes(row.price), bytes(row.qty)
-        price, size = float(price_text), float(size_text)
+        price, size = json_number(row.price), json_number(row.qty)
         if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
-            raise ValueError(f"level out of range: {price_text!r} {size_text!r}")
+            raise ValueError(f"level out of range: {bytes(row.price)!r} {bytes(row.qty)!r}")
         levels.append((price, size))
         digits = b""
         if size:
-            digits = (price_text.lstrip(b"0.") + size_text.lstrip(b"0.")).replace(b".", b"")
+            digits = (bytes(row.price).lstrip(b"0.") + bytes(row.qty).lstrip(b"0.")).replace(b".", b"")
         ranked.append((price * sign, digits))
     return levels, ranked
 
