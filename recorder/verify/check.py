@@ -147,7 +147,7 @@ def verify(
                 doubled = _number(cursor, _DOUBLED)
                 lost = losses(cursor)
                 progress("slots of polls", 0, 0)
-                polls = check_polls(cursor)
+                polls = check_polls(cursor, until_ns)
             counter = _Counter(progress, sum(one.rows or 0 for one in ledger if one.table in _TABLES))
             for name, paths in runs.items():
                 counter.begin(f"{name} truth log")
@@ -159,7 +159,7 @@ def verify(
     except psycopg2.Error as error:
         raise classify(error) from error
     problems = [*_problems(ledger, doubled, streams), *polls.problems()]
-    return Report(not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None)
+    return Report(not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, polls.notes())
 
 
 class _Counter:

@@ -12,6 +12,8 @@ from recorder.store.database import Cursor
 _FETCH = 20_000
 _EXAMPLES = 3
 _NS = 1_000_000_000
+_OVERDUE_NS = 900 * _NS  # a round may wait for others and for its service
+_OVERDUE_PERIODS = 2  # or a period long for its turn, and then run for one
 
 _SCHEDULES = """
 SELECT job, (extract(epoch FROM since) * 1000000)::bigint * 1000, period_s, offset_s, continues
@@ -29,6 +31,10 @@ SELECT (SELECT coalesce(sum(rows), 0) FROM poll_run)::bigint + (SELECT coalesce(
        (SELECT coalesce(sum(l.offered), 0) FROM load_ledger l JOIN journal j USING (journal_id)
          WHERE j.recorder = 'poller' AND l.table_name <> ALL (%s))::bigint"""
 _OF_THE_LEDGER = ["poll_schedule", "poll_run", "session", "gap", "quarantine"]
+
+
+def _instant(slot_ns: int) -> str:
+    return f"{datetime.fromtimestamp(slot_ns // _NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Planned(NamedTuple):
@@ -57,6 +63,7 @@ class JobCheck(msgspec.Struct):
     doubled: int = 0
     unplanned: int = 0  # accounted for and never promised
     until_ns: int = 0  # the last slot accounted for
+    overdue: int = 0  # promised long ago, after the last one accounted for
     examples: list[str] = []
 
     @property
@@ -67,11 +74,12 @@ class JobCheck(msgspec.Struct):
     def note(self, what: str, slot_ns: int) -> None:
         """Keep the first few examples."""
         if len(self.examples) < _EXAMPLES:
-            at = datetime.fromtimestamp(slot_ns // _NS, UTC)
-            self.examples.append(f"{what} {at:%Y-%m-%d %H:%M:%S} UTC")
+            self.examples.append(f"{what} {_instant(slot_ns)}")
 
 
-def check_slots(job: str, planned: Sequence[Planned], runs: Iterable[Accounted], folded: int) -> JobCheck:
+def check_slots(
+    job: str, planned: Sequence[Planned], runs: Iterable[Accounted], folded: int, now_ns: int | None = None
+) -> JobCheck:
     """Compare what was promised with what is accounted for. Pure.
 
     Args:
@@ -79,6 +87,7 @@ def check_slots(job: str, planned: Sequence[Planned], runs: Iterable[Accounted],
         planned: Its schedules, oldest first.
         runs: What is accounted for, by slot.
         folded: How many slots before those are accounted for in daily sums.
+        now_ns: Also find what is overdue at this time.
     """
     check = JobCheck(job, accounted=folded)
     at_ns = planned[0].since_ns if planned else 0
@@ -105,6 +114,9 @@ def check_slots(job: str, planned: Sequence[Planned], runs: Iterable[Accounted],
         at_ns = max(at_ns, end_ns)
     check.expected = _promised(planned, 0, at_ns)
     check.until_ns = at_ns
+    if now_ns is not None and planned:
+        patience_ns = max(_OVERDUE_NS, _OVERDUE_PERIODS * planned[-1].period_s * _NS)
+        check.overdue = max(0, _promised(planned, at_ns, now_ns - patience_ns) - folded)
     return check
 
 
@@ -138,18 +150,32 @@ class PollCheck(msgspec.Struct):
             for one in self.jobs
             if not one.ok
         ]
+        if not self.complete:
+            found += self._overdue("the poller does not run, or it hangs: see tapedeck status")
         if self.rows != self.offered:
             found.append(f"polls: the rounds made {self.rows:,} rows, and {self.offered:,} were read from the journal")
         if self.complete and self.answers > self.frames:
             found.append(f"polls: rounds used {self.answers:,} answers, and only {self.frames:,} are in the journal")
         return found
 
+    def notes(self) -> list[str]:
+        """Return one sentence for each job whose slots wait for the next start of a stopped poller."""
+        return self._overdue("the poller was stopped, and names them at its next start") if self.complete else []
 
-def check_polls(cursor: Cursor) -> PollCheck:
+    def _overdue(self, why: str) -> list[str]:
+        return [
+            f"poll {one.job}: {one.overdue:,} slots since {_instant(one.until_ns)} are not accounted for; {why}"
+            for one in self.jobs
+            if one.overdue > 0
+        ]
+
+
+def check_polls(cursor: Cursor, now_ns: int | None = None) -> PollCheck:
     """Check the slots, the rows and the answers of the poller.
 
     Args:
         cursor: In a transaction with one snapshot.
+        now_ns: Also find slots that are overdue at this time; everything written before is in the database.
     """
     planned: dict[str, list[Planned]] = {}
     cursor.execute(_SCHEDULES)
@@ -166,7 +192,8 @@ def check_polls(cursor: Cursor) -> PollCheck:
     for job, slot_ns, slots in _rows(cursor):
         runs.setdefault(str(job), []).append(Accounted(slot_ns, slots))
     for job in sorted({*planned, *runs, *folded}):
-        result.jobs.append(check_slots(job, planned.get(job, []), runs.get(job, []), folded.get(job, 0)))
+        accounted = runs.get(job, [])
+        result.jobs.append(check_slots(job, planned.get(job, []), accounted, folded.get(job, 0), now_ns))
     return result
 
 

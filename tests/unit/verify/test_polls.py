@@ -86,3 +86,33 @@ def test_rows_that_did_not_arrive_and_answers_that_were_not_kept_are_problems() 
     ]
     assert PollCheck(answers=5, frames=4, complete=False).problems() == []
     assert PollCheck(answers=5, frames=4).problems() == ["polls: rounds used 5 answers, and only 4 are in the journal"]
+
+
+@pytest.mark.parametrize(("minutes", "overdue"), [(5, 0), (17, 0), (18, 1), (77, 60)])
+def test_slots_that_a_dead_poller_leaves_behind_are_overdue_after_a_quarter_of_an_hour(
+    minutes: int, overdue: int
+) -> None:
+    runs = [Accounted(at(1), 2)]
+    assert check_slots("one", [MINUTE], runs, 0, at(minutes) + NS).overdue == overdue
+    assert check_slots("one", [MINUTE], runs, 0).overdue == 0
+
+
+def test_a_slow_schedule_is_overdue_after_two_periods_and_daily_sums_are_not() -> None:
+    hourly = Planned(T0, 3600, 0, continues=True)
+    runs = [Accounted(T0 + 3600 * NS - T0 % (3600 * NS), 1)]
+    assert check_slots("one", [hourly], runs, 0, runs[0].slot_ns + 2 * 3600 * NS).overdue == 0
+    assert check_slots("one", [hourly], runs, 0, runs[0].slot_ns + 3 * 3600 * NS).overdue == 1
+    assert check_slots("one", [MINUTE], [], 30, at(30 + 15)).overdue == 0
+
+
+def test_overdue_slots_are_a_problem_unless_the_poller_was_stopped() -> None:
+    jobs = [JobCheck("one", until_ns=T0, overdue=60)]
+    dead = PollCheck(jobs, complete=False)
+    assert dead.problems() == [
+        "poll one: 60 slots since 2023-11-14 22:14:00 UTC are not accounted for; the poller does not run, or it "
+        "hangs: see tapedeck status"
+    ]
+    assert dead.notes() == []
+    stopped = PollCheck(jobs)
+    assert stopped.problems() == []
+    assert len(stopped.notes()) == 1
