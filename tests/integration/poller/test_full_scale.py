@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +15,10 @@ from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
-from support.database_server import ROOT
+from support.poller.appliance import PollingAppliance
 
 from recorder.appliance.processes import wait_until
 from recorder.identity import instrument_id
-from recorder.process.health import PollerFigures, WriterFigures, read_all
 from recorder.simulator.services.running import RunningServices, running_services
 from recorder.truth import ServedBook, read_truth
 from recorder.verify.check import verify
@@ -55,61 +52,6 @@ def usage(pid: int) -> Usage:
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
-class Appliance:
-    """The poller and the writer of one home."""
-
-    def __init__(self, home: Path, database: str, services: RunningServices) -> None:
-        self.home = home
-        self.database = database
-        lines = ["[poller.services]", *(f'{name} = "{url}"' for name, url in services.urls.items())]
-        lines += ["[venues.polymarket]", f'rest_url = "{services.urls["gamma"]}"', "symbols = []"]
-        config = home / "scale.toml"
-        config.write_text("\n".join(lines) + "\n")
-        self._environment = {
-            **os.environ, "TAPEDECK_HOME": str(home), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": database,
-        }  # fmt: skip
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> "Appliance":
-        for name in ("writer", "poller"):
-            with (self.home / f"{name}.log").open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    [sys.executable, str(ROOT / "bin" / name)], env=self._environment, stdout=log, stderr=log
-                )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
-
-    def query(self, text: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.database)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(text)
-                return cursor.fetchall()
-        finally:
-            connection.close()
-
-    def figures(self) -> PollerFigures:
-        report = read_all(self.home).get("poller")
-        return report.figures if report is not None and isinstance(report.figures, PollerFigures) else PollerFigures()
-
-    def listed(self) -> bool:
-        """Return whether the first sweep is stored."""
-        return bool(self.query("SELECT 1 FROM poll_run WHERE job = 'polymarket-markets' AND state = 'done'"))
-
-    def loaded(self) -> bool:
-        """Return whether the writer has loaded everything."""
-        report = read_all(self.home).get("writer")
-        figures = report.figures if report is not None else None
-        return isinstance(figures, WriterFigures) and bool(figures.journals) and not figures.lag_bytes
-
-    def logs(self) -> str:
-        return "\n".join(path.read_text()[-3000:] for path in sorted(self.home.glob("*.log")))
-
-
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[RunningServices]:
     with running_services(["gamma", "clob", "data"], folder=tmp_path, markets=MARKETS, trades_per_s=4.0) as running:
@@ -121,7 +63,7 @@ def services(tmp_path: Path) -> Iterator[RunningServices]:
 def test_ten_minutes_of_ten_thousand_markets_keep_every_slot_and_every_value(
     services: RunningServices, tmp_path: Path, database: str
 ) -> None:
-    with Appliance(tmp_path, database, services) as one:
+    with PollingAppliance(tmp_path, database, services) as one:
         assert wait_until(one.listed, 300.0), one.logs()
         pid = one.processes["poller"].pid
         began = one.query("SELECT now()")[0][0]
