@@ -3,13 +3,11 @@
 import gc
 import random
 import threading
-from collections.abc import Iterable
 
 from recorder.appliance import embedded_postgres
 from recorder.capture.recorder import Recorder
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
-from recorder.events import Stream
 from recorder.instruments import configured
 from recorder.instruments.catalog import CatalogFile, Listings
 from recorder.instruments.patterns import Pattern, SymbolSelector
@@ -59,17 +57,13 @@ def main(settings: Settings, venue: str, shard: Shard) -> int:
     file = HealthFile(settings.home, recorder.name)
     recorder.threads.add("health", reporting(file, recorder.health, settings.monitoring))
     recorder.threads.add("garbage", collect_garbage)
-
-    def assign(streams: Iterable[Stream]) -> None:
-        recorder.links.assign([stream for stream in streams if shard.carries(stream.symbol)])
-
     cache = Cache(settings.home / "subscriptions" / f"{settings.database.name}-{venue}.json")
-    assign(cache.read() or ())
+    recorder.assign(cache.read() or ())
     recorder.followed = cache.followed
     catalog = CatalogFile(settings.home, venue, recorder.rest.url)
     listings = Listings(recorder.rest, venue_class(venue)(), catalog, clock)
     url = lambda: embedded_postgres.database_url(settings, RECORDER)  # noqa: E731 - known after the server's first start
-    recorder.threads.add("subscriptions", follow(url, venue, first, cache, listings, assign), leave_s=_LEAVE_S)
+    recorder.threads.add("subscriptions", follow(url, venue, first, cache, listings, recorder.assign), leave_s=_LEAVE_S)
     gc.collect()
     gc.freeze()
     gc.disable()  # the hot path makes no cycles; collect_garbage is enough

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from recorder.capture import takeover
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity
+from recorder.capture.evidence.recorded import RecordedStreams
 from recorder.capture.link import Link
 from recorder.capture.links import Links
 from recorder.capture.liveness import rates_file
@@ -50,6 +51,7 @@ class Recorder:
         journal: Journal,
         buffer: WriteBuffer,
         liveness: LivenessMonitor,
+        recorded: RecordedStreams,
     ) -> None:
         """Wire the parts; `open` makes the journal and what depends on its content."""
         self.name = shard.recorder(key)
@@ -83,6 +85,8 @@ class Recorder:
         self._rng = rng
         self._buffer = buffer
         self._liveness = liveness
+        self._recorded = recorded
+        self._shard = shard
         self.followed: Callable[[], frozenset[str]] = frozenset
         self._fetcher = RestFetcher(self.rest.once, clock)
         self._frame_rate, self._event_rate = Rate(), Rate()
@@ -110,18 +114,28 @@ class Recorder:
         takeover.close_abandoned(settings.journal, key, shard, venue.name, clock)
         continuity = Continuity(venue.contiguous, lambda: rng.getrandbits(63))
         checkpoints = takeover.initial_checkpoints(journal, key, shard, clock.wall_ns())
+        recorded = RecordedStreams.load(settings.home, name)
+        checkpoints += recorded.forgotten(checkpoints, shard.carries, f"{name}:{rng.getrandbits(64):x}")
+        recorded.note((Stream(one.channel, one.symbol), one.since_ns) for one in checkpoints)
         continuity.restore(checkpoints, journal.recovered.last_frame_ns, clock.wall_ns())
         buffer = WriteBuffer(journal, continuity, venue.name, settings.journal.pending_mb << 20, clock)
         path = rates_file.path_of(settings.home, name)
         rates = rates_file.load(path, clock.wall_ns() / 1e9)
         liveness = LivenessMonitor(venue.name, path, rates, settings.websocket.max_no_data_s, buffer, clock)
-        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, liveness)
+        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, liveness, recorded)
         buffer.close_sessions(journal.recovered.sessions)
         buffer.flush()  # the gaps of the time without a process are known now and come first
         return recorder
 
+    def assign(self, streams: Iterable[Stream]) -> None:
+        """Record exactly these streams from now on, as far as they belong to this shard; the most important first."""
+        carried = [stream for stream in streams if self._shard.carries(stream.symbol)]
+        now_ns = self._clock.wall_ns()
+        self._recorded.note((stream, now_ns) for stream in carried)
+        self.links.assign(carried)
+
     def start(self) -> None:
-        """Start the threads that every recorder has; the links start with `links.assign`."""
+        """Start the threads that every recorder has; the links start with `assign`."""
         self.threads.listen(on_sighup=self.links.renew_all)
         for number in range(_FETCHERS):
             self.threads.add(f"fetch-{number}", self._fetcher.work)

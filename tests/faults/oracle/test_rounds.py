@@ -5,6 +5,7 @@ ORACLE_ROUNDS sets the number of rounds.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,21 @@ def repeat(seed: int, kinds: list[str], test: str) -> str:
 def test_after_random_rounds_the_checker_and_verify_agree_that_all_is_accounted_for(
     rounds: int, part: int, seed: int, tmp_path: Path, database_server: DatabaseServer, request: pytest.FixtureRequest
 ) -> None:
-    run(seed, rounds, tmp_path, database_server, request.node.name)
+    run(seed, lambda lab: draw(lab, rounds), tmp_path, database_server, request.node.name)
 
 
-def run(seed: int, rounds: int, home: Path, server: DatabaseServer, test: str) -> None:
-    """Run rounds in a fresh lab, and judge at their end."""
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("removed", ["remove_a_journal", "remove_tape_files"])
+def test_what_is_gone_from_the_journals_and_then_from_the_database_is_declared(
+    removed: str, seed: int, tmp_path: Path, database_server: DatabaseServer, request: pytest.FixtureRequest
+) -> None:
+    run(seed, lambda _lab: [removed, "make_the_database_again"], tmp_path, database_server, request.node.name)
+
+
+def run(seed: int, choose: Callable[[Lab], list[str]], home: Path, server: DatabaseServer, test: str) -> None:
+    """Run rounds of these kinds in a fresh lab, and judge at their end."""
     with Lab(home / "lab", server, [free_port() for _ in SYMBOLS], seed) as lab:
-        kinds = draw(lab, rounds)
+        kinds = choose(lab)
         again = repeat(seed, kinds, test)
         print(again)
         lab.wait_flowing()
