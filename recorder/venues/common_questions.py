@@ -1,0 +1,166 @@
+"""Questions that every venue's decoders raise: does the live decoder understand what comes, and do the ids hold."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from recorder.errors import DecodeError
+from recorder.events import Accepted, Book, Channel, Lost, Output, Refused, Resync, Stream, Trade
+from recorder.venues.base import Day, Listing, ListingPage
+from recorder.venues.questions import (
+    Heard,
+    Listen,
+    Question,
+    Settled,
+    Steps,
+    Subject,
+    agrees,
+    ask_json,
+    differs,
+    judged,
+    listen,
+    no_answer,
+)
+
+TRADES = 10
+"""Trades that end the first listening early."""
+
+_NAMED = 3
+
+
+def first_listen(
+    subject: Subject, channels: Sequence[Channel] = ("trade", "quote", "book"), trades: int = TRADES
+) -> Listen:
+    """Return the listening that the questions about the stream of a venue share."""
+    return Listen(tuple(Stream(channel, subject.symbol) for channel in channels), trades=trades)
+
+
+def stream_questions(
+    section: str, heard_by: Callable[[Subject], Listen], *, contiguous: bool, books: bool = True
+) -> tuple[Question, ...]:
+    """Return the questions about a venue's stream.
+
+    Args:
+        section: Of the protocol page that describes its messages.
+        heard_by: The listening that they share.
+        contiguous: Whether ids of trades rise by one, or by the prints that a trade stands for.
+        books: Whether books prove themselves or begin with a snapshot.
+    """
+    questions = [
+        Question(
+            "subscriptions", "Subscribing", "every stream that a recorder asks for is accepted",
+            lambda subject: _accepted(heard_by(subject)),
+        ),
+        Question(
+            "messages", section, "the live decoder understands every message",
+            lambda subject: _understood(heard_by(subject)),
+        ),
+    ]  # fmt: skip
+    if contiguous:
+        assumed = "the ids of trades on the stream have no holes"
+        questions.append(Question("trade-ids", section, assumed, lambda subject: _contiguous(heard_by(subject))))
+    if books:
+        assumed = "a book begins with a snapshot, and no message after it breaks the book"
+        questions.append(Question("books", section, assumed, lambda subject: _books(heard_by(subject))))
+    return tuple(questions)
+
+
+def listing_question(section: str, path: str, decode: Callable[[bytes], list[Listing]]) -> Question:
+    """Return the question whether the list of instruments is as its decoder assumes."""
+    assumed = "the decoder understands every row of the list, and the symbol is in it"
+    return Question("listing", section, assumed, lambda subject: _listing(subject, path, decode))
+
+
+def volumes_question(section: str, path: str, decode: Callable[[bytes], dict[str, Day]]) -> Question:
+    """Return the question whether the volumes of 24 hours are as their decoder assumes."""
+
+    def steps(subject: Subject) -> Steps:
+        reply = yield from ask_json(path)
+        days = decode(reply.body)
+        return judged(bool(days), f"{len(days):,} instruments")
+
+    return Question("volumes", section, "the decoder understands the volumes of 24 hours", steps)
+
+
+def trades_of(heard: Heard, symbol: str) -> list[Trade]:
+    """Return the trades of a symbol that were heard, by rising id.
+
+    Raises:
+        Settled: There are none.
+    """
+    found = {one.trade_id: one for one in heard.outputs if isinstance(one, Trade) and one.symbol == symbol}
+    if not found:
+        raise Settled(no_answer(f"no trade of {symbol} came in this time"))
+    return [found[number] for number in sorted(found)]
+
+
+def _listing(subject: Subject, path: str, decode: Callable[[bytes], list[Listing]]) -> Steps:
+    reply = yield from ask_json(path)
+    try:
+        rows = decode(reply.body)
+    except DecodeError as error:
+        return differs(str(error))
+    odd = rows.odd if isinstance(rows, ListingPage) else []
+    if odd:
+        return differs(f"{len(odd)} odd rows, such as {'; '.join(odd[:_NAMED])}")
+    found = next((row for row in rows if row.symbol == subject.symbol), None)
+    if found is None:
+        return differs(f"{len(rows):,} instruments without {subject.symbol}")
+    return agrees(f"{len(rows):,} instruments; {subject.symbol} is {found.status}")
+
+
+def _accepted(wanted: Listen) -> Steps:
+    heard = yield from listen(wanted)
+    refused = [one for one in heard.outputs if isinstance(one, Refused)]
+    if refused:
+        return differs(f"refused: {refused[0].reason}")
+    accepted = {one.stream for one in heard.outputs if isinstance(one, Accepted)}
+    missing = [str(stream) for stream in wanted.streams if stream not in accepted]
+    if missing:
+        return differs(f"no word about {', '.join(missing)}")
+    return agrees(f"{len(wanted.streams)} of {len(wanted.streams)} streams")
+
+
+def _understood(wanted: Listen) -> Steps:
+    heard = yield from listen(wanted)
+    if heard.odd:
+        return differs(f"{len(heard.odd)} of {len(heard.frames)} frames are not understood: {heard.odd[0]}")
+    return agrees(f"{len(heard.frames):,} frames")
+
+
+def _contiguous(wanted: Listen) -> Steps:
+    heard = yield from listen(wanted)
+    trades = trades_of(heard, wanted.streams[0].symbol)
+    breaks = [
+        (before, following)
+        for before, following in pairwise(trades)
+        if following.trade_id - following.count != before.trade_id
+    ]
+    if breaks:
+        before, following = breaks[0]
+        return differs(f"{len(breaks)} holes, such as {before.trade_id} to {following.trade_id}")
+    if len(trades) < 2:
+        return no_answer("only one trade came in this time")
+    return agrees(f"{len(trades)} trades from {trades[0].trade_id} on")
+
+
+def _books(wanted: Listen) -> Steps:
+    heard = yield from listen(wanted)
+    first = next((at for at, one in enumerate(heard.outputs) if isinstance(one, Book) and one.snapshot), None)
+    if first is None:
+        return no_answer("no snapshot of a book came in this time")
+    broken = [_broken(one) for one in heard.outputs[first:] if isinstance(one, Resync | Lost)]
+    if broken:
+        return differs(f"{len(broken)} breaks: {broken[0]}")
+    books = sum(isinstance(one, Book) for one in heard.outputs)
+    passed = sum(audit.checksums_passed for audit in heard.audits.values())
+    proved = f", {passed:,} checksums right" if passed else ""
+    return agrees(f"{books:,} messages{proved}")
+
+
+def _broken(output: Output) -> str:
+    match output:
+        case Resync(cause=cause, reason=reason):
+            return f"{cause}: {reason}"
+        case Lost(reason=reason):
+            return reason
+    return ""
