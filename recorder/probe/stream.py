@@ -144,16 +144,19 @@ class _Progress:
     def __init__(self, wanted: Listen) -> None:
         self.accepted = set(wanted.streams)
         self.data = set(wanted.streams)
+        self.frames = wanted.least_frames
         self.trades = wanted.trades
         self.until = list(wanted.until)
-        self._by_time = not (wanted.trades or wanted.until)
+        self._by_time = not (wanted.least_frames or wanted.trades or wanted.until)
 
     def seen(self, frame: bytes) -> None:
         """Note a frame."""
+        self.frames -= 1
         if self.until:
             self.until = [text for text in self.until if text not in frame]
 
     @property
     def complete(self) -> bool:
         """Whether everything came that ends the listening before its time."""
-        return not (self._by_time or self.accepted or self.data or self.trades > 0 or self.until)
+        missing = self._by_time or self.accepted or self.data or self.frames > 0 or self.trades > 0 or self.until
+        return not missing

@@ -22,7 +22,8 @@ from recorder.venues.questions import (
 )
 
 TRADES = 10
-"""Trades that end the first listening early."""
+FRAMES = 200
+"""Trades and frames that end the first listening early."""
 
 _NAMED = 3
 
@@ -31,46 +32,48 @@ def first_listen(
     subject: Subject, channels: Sequence[Channel] = ("trade", "quote", "book"), trades: int = TRADES
 ) -> Listen:
     """Return the listening that the questions about the stream of a venue share."""
-    return Listen(tuple(Stream(channel, subject.symbol) for channel in channels), trades=trades)
+    return Listen(tuple(Stream(channel, subject.symbol) for channel in channels), least_frames=FRAMES, trades=trades)
 
 
 def stream_questions(
-    section: str, heard_by: Callable[[Subject], Listen], *, contiguous: bool, books: bool = True
+    page: str, heard_by: Callable[[Subject], Listen], *, contiguous: bool, books: bool = True
 ) -> tuple[Question, ...]:
     """Return the questions about a venue's stream.
 
     Args:
-        section: Of the protocol page that describes its messages.
+        page: The protocol page.
         heard_by: The listening that they share.
         contiguous: Whether ids of trades rise by one, or by the prints that a trade stands for.
         books: Whether books prove themselves or begin with a snapshot.
     """
     questions = [
         Question(
-            "subscriptions", "Subscribing", "every stream that a recorder asks for is accepted",
+            "subscriptions", f"{page}, Subscribing", "every stream that a recorder asks for is accepted",
             lambda subject: _accepted(heard_by(subject)),
         ),
         Question(
-            "messages", section, "the live decoder understands every message",
+            "messages", f"{page}, Messages", "the live decoder understands every message",
             lambda subject: _understood(heard_by(subject)),
         ),
     ]  # fmt: skip
     if contiguous:
         assumed = "the ids of trades on the stream have no holes"
-        questions.append(Question("trade-ids", section, assumed, lambda subject: _contiguous(heard_by(subject))))
+        questions.append(
+            Question("trade-ids", f"{page}, Sequences", assumed, lambda subject: _contiguous(heard_by(subject)))
+        )
     if books:
         assumed = "a book begins with a snapshot, and no message after it breaks the book"
-        questions.append(Question("books", section, assumed, lambda subject: _books(heard_by(subject))))
+        questions.append(Question("books", f"{page}, Sequences", assumed, lambda subject: _books(heard_by(subject))))
     return tuple(questions)
 
 
-def listing_question(section: str, path: str, decode: Callable[[bytes], list[Listing]]) -> Question:
+def listing_question(source: str, path: str, decode: Callable[[bytes], list[Listing]]) -> Question:
     """Return the question whether the list of instruments is as its decoder assumes."""
     assumed = "the decoder understands every row of the list, and the symbol is in it"
-    return Question("listing", section, assumed, lambda subject: _listing(subject, path, decode))
+    return Question("listing", source, assumed, lambda subject: _listing(subject, path, decode))
 
 
-def volumes_question(section: str, path: str, decode: Callable[[bytes], dict[str, Day]]) -> Question:
+def volumes_question(source: str, path: str, decode: Callable[[bytes], dict[str, Day]]) -> Question:
     """Return the question whether the volumes of 24 hours are as their decoder assumes."""
 
     def steps(subject: Subject) -> Steps:
@@ -78,7 +81,7 @@ def volumes_question(section: str, path: str, decode: Callable[[bytes], dict[str
         days = decode(reply.body)
         return judged(bool(days), f"{len(days):,} instruments")
 
-    return Question("volumes", section, "the decoder understands the volumes of 24 hours", steps)
+    return Question("volumes", source, "the decoder understands the volumes of 24 hours", steps)
 
 
 def trades_of(heard: Heard, symbol: str) -> list[Trade]:

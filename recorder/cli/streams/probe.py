@@ -142,7 +142,7 @@ def _show_answers(report: VenueReport) -> None:
     for line in report.lines:
         seen = f"needs {line.seen}" if line.state == "not asked" else line.seen
         if line.state == "differs":
-            seen = f"{seen} [assumed: {line.assumed}; {line.page} {line.section}]"
+            seen = f"{seen} [assumed: {line.assumed}; {line.source}]"
         table.add_row(shown(line.question), shown(line.state, _STYLES[line.state]), shown(seen))
     screen.print(table)
     screen.print()
@@ -154,10 +154,9 @@ def _show_questions(report: VenueReport, *, as_json: bool) -> None:
         return
     screen = console()
     screen.print(f"{report.venue}: {len(report.lines)} questions")
-    table = Table("question", "page", "assumed", box=None, pad_edge=False, header_style="bold")
+    table = Table("question", "source", "assumed", box=None, pad_edge=False, header_style="bold")
     for line in report.lines:
         assumed = line.assumed if line.state != "not asked" else f"{line.assumed} (not asked: needs {line.seen})"
-        section = line.section if line.section[0].islower() else f"{line.page} {line.section}"
-        table.add_row(shown(line.question), shown(section), shown(assumed))
+        table.add_row(shown(line.question), shown(line.source), shown(assumed))
     screen.print(table)
     screen.print()

@@ -29,8 +29,8 @@ from recorder.venues.questions import (
     steps_of_one,
 )
 
-PAGE = "kraken.md"
-_TRADES = "Backfill by REST"
+_TRADES = "kraken.md, Backfill by REST"
+_SYMBOLS = "kraken.md, Symbols"
 _COUNT = 50
 _BUSY = ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EService:")
 _INSTRUMENTS = '{"method":"subscribe","params":{"channel":"instrument","snapshot":true},"req_id":7}'
@@ -192,23 +192,22 @@ def _heard(subject: Subject) -> Listen:
 
 
 QUESTIONNAIRE = Questionnaire(
-    page=PAGE,
     symbol="BTC/USD",
     questions=(
-        *stream_questions("Messages", _heard, contiguous=True),
+        *stream_questions("kraken.md", _heard, contiguous=True),
         Question(
-            "v2-names", "Symbols", "no asset but XBT and XDG has another name in version 2 than in REST", _names,
+            "v2-names", _SYMBOLS, "no asset but XBT and XDG has another name in version 2 than in REST", _names,
         ),
-        Question("refusal", "Subscribing", "the refusal of an unknown symbol names the symbol", _refusal),
-        listing_question("Symbols", listing.LISTING_PATHS[0], listing.listings),
-        volumes_question("Symbols", listing.VOLUME_PATHS[0], listing.volumes),
+        Question("refusal", "kraken.md, Subscribing", "the refusal of an unknown symbol names the symbol", _refusal),
+        listing_question(_SYMBOLS, listing.LISTING_PATHS[0], listing.listings),
+        volumes_question(_SYMBOLS, listing.VOLUME_PATHS[0], listing.volumes),
         Question("trades-page", _TRADES, "a page holds `count` rows, oldest first, ids rising by one", _newest),
-        Question("trades-since", "healing.md 10", "`since` leaves out the trades of its own instant", _since),
-        Question("trades-equal", "healing.md 4", "REST and stream print a trade alike, with one id", _same_trades),
-        Question("candle-count", "healing.md 4", "the count of a candle is the number of its trades", _candle),
+        Question("trades-since", "healing.md, 10", "`since` leaves out the trades of its own instant", _since),
+        Question("trades-equal", "healing.md, 4", "REST and stream print a trade alike, with one id", _same_trades),
+        Question("candle-count", "healing.md, 4", "the count of a candle is the number of its trades", _candle),
         Question("rest-rate", _TRADES, "one request a second and pair is allowed", needs="breaking the limit"),
-        Question("forced-age", "Keep-alive", "no connection is ended for its age", needs="a connection of days"),
-        Question("status-words", "Symbols", "the list of status values is complete", needs="a pair in each status"),
-        Question("quiet-candle", "healing.md 2", "a minute without trades has no candle", needs="a quiet minute"),
+        Question("forced-age", "kraken.md, Keep-alive", "no connection is ended for its age", needs="a day"),
+        Question("status-words", _SYMBOLS, "the list of status values is complete", needs="a pair in each status"),
+        Question("quiet-candle", "healing.md, 2", "a minute without trades has no candle", needs="a quiet minute"),
     ),
 )  # fmt: skip
