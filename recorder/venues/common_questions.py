@@ -1,7 +1,8 @@
 """Questions that every venue's decoders raise: does the live decoder understand what comes, and do the ids hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from recorder.errors import DecodeError
 from recorder.events import Accepted, Book, Channel, Lost, Output, Refused, Resync, Stream, Trade
@@ -13,6 +14,7 @@ from recorder.venues.questions import (
     Settled,
     Steps,
     Subject,
+    Verdict,
     agrees,
     ask_json,
     differs,
@@ -94,6 +96,39 @@ def trades_of(heard: Heard, symbol: str) -> list[Trade]:
     if not found:
         raise Settled(no_answer(f"no trade of {symbol} came in this time"))
     return [found[number] for number in sorted(found)]
+
+
+class ListedTrade(NamedTuple):
+    """A trade as REST lists it."""
+
+    trade_id: int
+    price: float
+    size: float
+    aggressor: str | None
+    ts_event_ns: int
+
+
+def same_trades(streamed: Sequence[Trade], listed: Iterable[ListedTrade], tolerance_ns: int = 0) -> Verdict:
+    """Return whether REST lists the trades of the stream as the stream printed them.
+
+    Args:
+        streamed: As heard.
+        listed: By REST, some of them the same trades.
+        tolerance_ns: How far two times of one trade may be apart, because REST rounds.
+    """
+    rows = {row.trade_id: row for row in listed}
+    both = [(trade, rows[trade.trade_id]) for trade in streamed if trade.trade_id in rows]
+    if not both:
+        return no_answer(f"none of {len(streamed)} trades of the stream is among {len(rows)} of REST")
+    for trade, row in both:
+        own = ListedTrade(trade.trade_id, trade.price, trade.size, trade.aggressor, trade.ts_event_ns)
+        if row[:4] != own[:4] or abs(row.ts_event_ns - own.ts_event_ns) > tolerance_ns:
+            return differs(f"trade {trade.trade_id}: REST {_print(row)}, stream {_print(own)}")
+    return agrees(f"{len(both)} trades are equal")
+
+
+def _print(trade: ListedTrade) -> str:
+    return f"{trade.price:g} {trade.size:g} {trade.aggressor} at {trade.ts_event_ns} ns"
 
 
 def _listing(subject: Subject, path: str, decode: Callable[[bytes], list[Listing]]) -> Steps:

@@ -4,8 +4,10 @@ import msgspec
 
 from recorder.events import Refused
 from recorder.venues.common_questions import (
+    ListedTrade,
     first_listen,
     listing_question,
+    same_trades,
     stream_questions,
     trades_of,
     volumes_question,
@@ -38,6 +40,7 @@ _UNKNOWN_SYMBOL = "TAPEDECK/NONE"
 # The request has the number of those for trades, by which the decoder knows the channel of a refusal.
 _UNKNOWN = f'{{"method":"subscribe","params":{{"channel":"trade","symbol":["{_UNKNOWN_SYMBOL}"]}},"req_id":1}}'
 _MINUTE_S = 60
+_FLOAT_NS = 2000  # what a time in float seconds loses
 
 # price, volume, time in seconds, side, kind, misc, id
 Row = tuple[str, str, float, str, str, str, int]
@@ -136,17 +139,9 @@ def _since(subject: Subject) -> Steps:
 def _same_trades(subject: Subject) -> Steps:
     trades = trades_of((yield from listen(first_listen(subject))), subject.symbol)
     since = min(trade.ts_event_ns for trade in trades) - 10**9
-    page = _page((yield from ask_json(_trades_path(subject, str(since)))))
-    rows = {row[6]: row for row in page.rows}
-    both = [(trade, rows[trade.trade_id]) for trade in trades if trade.trade_id in rows]
-    if not both:
-        return no_answer(f"none of {len(trades)} trades of the stream is on the page")
-    for trade, (price, size, at_s, side, *_) in both:
-        if (float(price), float(size), side) != (trade.price, trade.size, trade.aggressor):
-            return differs(f"trade {trade.trade_id}: REST {price} {size} {side}, stream {trade.price} {trade.size}")
-        if abs(at_s - trade.ts_event_ns / 1e9) > 1e-5:
-            return differs(f"trade {trade.trade_id}: REST at {at_s!r}, stream at {trade.ts_event_ns} ns")
-    return agrees(f"{len(both)} trades equal in price, size, side and time")
+    rows = _page((yield from ask_json(_trades_path(subject, str(since))))).rows
+    listed = (ListedTrade(row[6], float(row[0]), float(row[1]), row[3], round(row[2] * 1e6) * 1000) for row in rows)
+    return same_trades(trades, listed, _FLOAT_NS)
 
 
 def _names(subject: Subject) -> Steps:
