@@ -111,8 +111,6 @@ def probe(
                     line.state, line.seen = answered(question.steps(subject), asker)
                 line.requests = asker.requests - before
                 report.lines.append(line)
-                if asker.unreached and not asker.answered and len(asker.unreached) == _hosts(own, venue):
-                    break
         if not asker.answered and asker.unreached:
             report.unreached = next(iter(asker.unreached.values()))
     finally:
@@ -151,6 +149,8 @@ def _line(question: Question) -> Line:
 
 
 def _symbol(own: Questionnaire, settings: Settings, name: str) -> str:
+    if not own.symbol:
+        return ""
     given = settings.venues[name].symbols if name in settings.venues else ()
     return next((symbol for symbol in given if not is_pattern(symbol)), own.symbol)
 
@@ -166,10 +166,6 @@ def _clients(
             Priority.SCHEDULED,
         )  # fmt: skip
     return clients
-
-
-def _hosts(own: Questionnaire, venue: Venue | None) -> int:
-    return len(own.services) + (0 if venue is None else 2)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Questions that every venue's decoders raise: does the live decoder understand what comes, and do the ids hold."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 from recorder.errors import DecodeError
-from recorder.events import Accepted, Book, Channel, Lost, Output, Refused, Resync, Stream, Trade
+from recorder.events import CHANNELS, Accepted, Book, Lost, Output, Refused, Resync, Stream, Trade
 from recorder.venues.base import Day, Listing, ListingPage
 from recorder.venues.questions import (
     Heard,
@@ -30,43 +31,33 @@ FRAMES = 200
 _NAMED = 3
 
 
-def first_listen(
-    subject: Subject, channels: Sequence[Channel] = ("trade", "quote", "book"), trades: int = TRADES
-) -> Listen:
+def first_listen(subject: Subject) -> Listen:
     """Return the listening that the questions about the stream of a venue share."""
-    return Listen(tuple(Stream(channel, subject.symbol) for channel in channels), least_frames=FRAMES, trades=trades)
+    return Listen(tuple(Stream(channel, subject.symbol) for channel in CHANNELS), least_frames=FRAMES, trades=TRADES)
 
 
-def stream_questions(
-    page: str, heard_by: Callable[[Subject], Listen], *, contiguous: bool, books: bool = True
-) -> tuple[Question, ...]:
-    """Return the questions about a venue's stream.
+def stream_questions(page: str, *, contiguous: bool) -> tuple[Question, ...]:
+    """Return the questions about a venue's stream, which share one listening.
 
     Args:
         page: The protocol page.
-        heard_by: The listening that they share.
         contiguous: Whether ids of trades rise by one, or by the prints that a trade stands for.
-        books: Whether books prove themselves or begin with a snapshot.
     """
-    questions = [
-        Question(
-            "subscriptions", f"{page}, Subscribing", "every stream that a recorder asks for is accepted",
-            lambda subject: _accepted(heard_by(subject)),
-        ),
-        Question(
-            "messages", f"{page}, Messages", "the live decoder understands every message",
-            lambda subject: _understood(heard_by(subject)),
-        ),
-    ]  # fmt: skip
+    proofs = [
+        ("subscriptions", "Subscribing", "every stream that a recorder asks for is accepted", accepted),
+        ("messages", "Messages", "the live decoder understands every message", understood),
+        ("books", "Sequences", "a book begins with a snapshot, and no message after it breaks the book", books),
+    ]
     if contiguous:
-        assumed = "the ids of trades on the stream have no holes"
-        questions.append(
-            Question("trade-ids", f"{page}, Sequences", assumed, lambda subject: _contiguous(heard_by(subject)))
-        )
-    if books:
-        assumed = "a book begins with a snapshot, and no message after it breaks the book"
-        questions.append(Question("books", f"{page}, Sequences", assumed, lambda subject: _books(heard_by(subject))))
-    return tuple(questions)
+        proofs.append(("trade-ids", "Sequences", "the ids of trades on the stream have no holes", trade_ids))
+    return tuple(
+        Question(name, f"{page}, {section}", assumed, partial(_of_first, judge))
+        for name, section, assumed, judge in proofs
+    )
+
+
+def _of_first(judge: Callable[[Listen], Steps], subject: Subject) -> Steps:
+    return judge(first_listen(subject))
 
 
 def listing_question(source: str, path: str, decode: Callable[[bytes], list[Listing]]) -> Question:
@@ -146,7 +137,8 @@ def _listing(subject: Subject, path: str, decode: Callable[[bytes], list[Listing
     return agrees(f"{len(rows):,} instruments; {subject.symbol} is {found.status}")
 
 
-def _accepted(wanted: Listen) -> Steps:
+def accepted(wanted: Listen) -> Steps:
+    """Judge whether every stream was accepted."""
     heard = yield from listen(wanted)
     refused = [one for one in heard.outputs if isinstance(one, Refused)]
     if refused:
@@ -158,14 +150,16 @@ def _accepted(wanted: Listen) -> Steps:
     return agrees(f"{len(wanted.streams)} of {len(wanted.streams)} streams")
 
 
-def _understood(wanted: Listen) -> Steps:
+def understood(wanted: Listen) -> Steps:
+    """Judge whether the live decoder understood every frame."""
     heard = yield from listen(wanted)
     if heard.odd:
         return differs(f"{len(heard.odd)} of {len(heard.frames)} frames are not understood: {heard.odd[0]}")
     return agrees(f"{len(heard.frames):,} frames")
 
 
-def _contiguous(wanted: Listen) -> Steps:
+def trade_ids(wanted: Listen) -> Steps:
+    """Judge whether the ids of trades have holes."""
     heard = yield from listen(wanted)
     trades = trades_of(heard, wanted.streams[0].symbol)
     breaks = [
@@ -181,7 +175,8 @@ def _contiguous(wanted: Listen) -> Steps:
     return agrees(f"{len(trades)} trades from {trades[0].trade_id} on")
 
 
-def _books(wanted: Listen) -> Steps:
+def books(wanted: Listen) -> Steps:
+    """Judge whether each book began with a snapshot and was not broken after it."""
     heard = yield from listen(wanted)
     first = next((at for at, one in enumerate(heard.outputs) if isinstance(one, Book) and one.snapshot), None)
     if first is None:

@@ -7,7 +7,9 @@ from recorder.venues.coinbase_advanced import questions as coinbase_advanced
 from recorder.venues.figure import questions as figure
 from recorder.venues.kraken import questions as kraken
 from recorder.venues.okx import questions as okx
+from recorder.venues.polymarket import questions as polymarket
 from recorder.venues.questions import Questionnaire
+from recorder.venues.yahoo import questions as yahoo
 
 QUESTIONNAIRES: dict[str, Questionnaire] = {
     "binance": binance.QUESTIONNAIRE,
@@ -17,4 +19,6 @@ QUESTIONNAIRES: dict[str, Questionnaire] = {
     "figure": figure.QUESTIONNAIRE,
     "kraken": kraken.QUESTIONNAIRE,
     "okx": okx.QUESTIONNAIRE,
+    "polymarket": polymarket.QUESTIONNAIRE,
+    "yahoo": yahoo.QUESTIONNAIRE,
 }

@@ -141,7 +141,7 @@ class Question(msgspec.Struct, frozen=True):
 class Questionnaire(msgspec.Struct, frozen=True):
     """The questions to one venue, those that listen first: later requests would leave the connection unread."""
 
-    symbol: str  # to ask about where the settings name none
+    symbol: str  # to ask about where the settings name none; empty: the questions choose by themselves
     questions: tuple[Question, ...]
     services: tuple[str, ...] = ()  # further REST services, by the names of the setting poller.services
 

@@ -8,11 +8,13 @@ import typer
 from rich.table import Table
 
 from recorder.cli.common import Context, console
+from recorder.cli.streams.symbols import STDERR
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
 from recorder.probe.keeping import README
 from recorder.probe.run import State, VenueReport, folder_of, listed, probe
 from recorder.process import files
+from recorder.process.log import configure
 from recorder.process.screen import shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
@@ -74,20 +76,15 @@ def ask_venues(
             _show_questions(listed(name), as_json=as_json)
         return 0
     settings = options.settings()
-    options.log_to_stderr(_quiet(settings), "probe")
+    if not settings.log.debug:  # a request that fails is in the table
+        settings = settings.with_log(settings.log.model_copy(update={"level": "ERROR"}))
+    configure(settings.log, "probe", fd=STDERR)
     folder = keep.absolute() if keep is not None else folder_of(settings.home, SystemClock().wall_ns())
     try:
         reports = _ask(names, settings, folder, timeout, as_json=as_json)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
     return _conclude(reports, len(names), folder, as_json=as_json)
-
-
-def _quiet(settings: Settings) -> Settings:
-    """Return settings that log errors only: a request that fails is in the table."""
-    if settings.log.debug:
-        return settings
-    return settings.with_log(settings.log.model_copy(update={"level": "ERROR"}))
 
 
 def _ask(
@@ -137,7 +134,8 @@ def _conclude(reports: list[VenueReport], wanted: int, folder: Path, *, as_json:
 
 def _show_answers(report: VenueReport) -> None:
     screen = console()
-    screen.print(f"{report.venue}, {report.symbol}: {report.requests} requests, {report.seconds:.0f} s")
+    about = f", {report.symbol}" if report.symbol else ""
+    screen.print(f"{report.venue}{about}: {report.requests} requests, {report.seconds:.0f} s")
     table = Table("question", "verdict", "seen", box=None, pad_edge=False, header_style="bold")
     for line in report.lines:
         seen = f"needs {line.seen}" if line.state == "not asked" else line.seen

@@ -181,7 +181,7 @@ def _span(ids: list[int]) -> str:
 QUESTIONNAIRE = Questionnaire(
     symbol="BTCUSDT",
     questions=(
-        *stream_questions("binance.md", first_listen, contiguous=True),
+        *stream_questions("binance.md", contiguous=True),
         listing_question("binance.md, Symbols", listing.LISTING_PATHS[0], listing.listings),
         volumes_question("binance.md, Symbols", listing.VOLUME_PATHS[0], listing.volumes),
         Question("rest-weight", "binance.md, limits", "6,000 units a minute are allowed", _weights),

@@ -146,7 +146,7 @@ def _bad_symbol(subject: Subject) -> Steps:
 QUESTIONNAIRE = Questionnaire(
     symbol="tBTCUSD",
     questions=(
-        *stream_questions("bitfinex.md", first_listen, contiguous=False),
+        *stream_questions("bitfinex.md", contiguous=False),
         Question("flags", _SEQUENCE, "SEQ_ALL and OB_CHECKSUM are acknowledged", _flags),
         Question("te-tu", "bitfinex.md, Frames", "every trade comes as te and tu, with equal values", _twins),
         Question("second-conf", _SEQUENCE, "after a second conf the count goes on, or begins at 1", _second_conf),

@@ -135,7 +135,7 @@ def _candles(subject: Subject) -> Steps:
 QUESTIONNAIRE = Questionnaire(
     symbol="BTC-USD",
     questions=(
-        *stream_questions("coinbase.md", first_listen, contiguous=True),
+        *stream_questions("coinbase.md", contiguous=True),
         Question("heartbeat", _HEALING, "heartbeats name the last trade, not 0", _witness),
         listing_question("coinbase.md, Symbols", listing.LISTING_PATHS[0], listing.listings),
         volumes_question("coinbase.md, REST", listing.VOLUME_PATHS[0], listing.volumes),

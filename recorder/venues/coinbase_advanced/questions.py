@@ -114,7 +114,7 @@ def _candles(subject: Subject) -> Steps:
 QUESTIONNAIRE = Questionnaire(
     symbol="BTC-USD",
     questions=(
-        *stream_questions(_PAGE_NAME, first_listen, contiguous=True),
+        *stream_questions(_PAGE_NAME, contiguous=True),
         listing_question(f"{_PAGE_NAME}, REST", listing.LISTING_PATHS[0], listing.listings),
         Question("ticker-limit", "coinbase.md, Backfill by REST", "`limit` of the ticker goes to 1,000", _limit),
         Question("ticker-ids", _HEALING, "every trade id of the ticker is a number", _ids),

@@ -163,7 +163,7 @@ def _book(subject: Subject) -> Steps:
 QUESTIONNAIRE = Questionnaire(
     symbol="HASH-USD",
     questions=(
-        *stream_questions("figure.md", first_listen, contiguous=False),
+        *stream_questions("figure.md", contiguous=False),
         listing_question("figure.md, Markets", listing.LISTING_PATHS[0], listing.listings),
         Question("listing-size", "figure.md, Markets", "more than 50 markets a page are refused", _listed),
         Question("increments", "figure.md, Markets", "no field of a market names an increment", _increments),

@@ -182,14 +182,10 @@ def _candle(subject: Subject) -> Steps:
     return judged(len(rows) == count and abs(total - volume) < 1e-7, seen)
 
 
-def _heard(subject: Subject) -> Listen:
-    return first_listen(subject)
-
-
 QUESTIONNAIRE = Questionnaire(
     symbol="BTC/USD",
     questions=(
-        *stream_questions("kraken.md", _heard, contiguous=True),
+        *stream_questions("kraken.md", contiguous=True),
         Question(
             "v2-names", _SYMBOLS, "no asset but XBT and XDG has another name in version 2 than in REST", _names,
         ),

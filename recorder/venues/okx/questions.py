@@ -237,7 +237,7 @@ def _candles(subject: Subject) -> Steps:
 QUESTIONNAIRE = Questionnaire(
     symbol="BTC-USDT",
     questions=(
-        *stream_questions("okx.md", first_listen, contiguous=True),
+        *stream_questions("okx.md", contiguous=True),
         Question("checksum", "okx.md, Gaps in books", "`checksum` is 0 or absent", _checksum),
         Question("first-sequence", "okx.md, Gaps in books", "a snapshot has `prevSeqId` -1 or none", _first_sequence),
         Question("trade-source", "okx.md, Messages", "`source` of a trade is 0 or 1", _sources),
