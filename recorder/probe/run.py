@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -25,13 +25,26 @@ from recorder.settings import Settings, VenueSettings
 from recorder.venues import VENUES
 from recorder.venues.base import Venue
 from recorder.venues.questionnaires import QUESTIONNAIRES
-from recorder.venues.questions import Question, Questionnaire, Settled, Steps, Subject, Verdict, differs
+from recorder.venues.questions import (
+    Ask,
+    Heard,
+    Question,
+    Questionnaire,
+    Reply,
+    Settled,
+    Steps,
+    Subject,
+    Verdict,
+    differs,
+)
 from recorder.venues.wire import MALFORMED
 
 _UNEXPECTED = (DecodeError, *MALFORMED, OverflowError, KeyError, IndexError, TypeError)
 """What a hostile answer makes of a question's reading of it."""
 
 _STEPS_MAX = 50  # of one question
+_LISTENING = 0.2
+"""Part of the time that one listening may take."""
 
 State = Literal["agrees", "differs", "no answer", "not asked"]
 
@@ -98,7 +111,8 @@ def probe(
     clients = _clients(own, venue, name, settings, stop)
     keeper = Keeper(folder / name)
     report = VenueReport(name, subject.symbol, [], str(keeper.folder))
-    opener = None if venue is None else lambda ask: ProbeStream(venue, settings, keeper, ask, clock, stop)
+    most_s = timeout_s * _LISTENING
+    opener = None if venue is None else lambda ask: ProbeStream(venue, settings, keeper, ask, clock, stop, most_s)
     stream_url = "" if venue is None else venue.endpoint
     asker = Asker(clients, opener, stream_url, keeper, clock, stop)
     try:
@@ -122,13 +136,25 @@ def probe(
     return report
 
 
-def answered(steps: Steps, asker: Asker) -> Verdict:
+class Answers(Protocol):
+    """What gives the answers, such as an `Asker`."""
+
+    def answer(self, ask: Ask) -> Reply | Heard:
+        """Return the answer to what a question asks.
+
+        Raises:
+            Settled: there is none.
+        """
+        ...
+
+
+def answered(steps: Steps, answers: Answers) -> Verdict:
     """Take the steps of a question to its verdict. What an answer holds can end it, but cannot make it fail."""
     try:
         ask = next(steps)
         for _ in range(_STEPS_MAX):
             try:
-                answer = asker.answer(ask)
+                answer = answers.answer(ask)
             except Settled as settled:
                 ask = steps.throw(settled)
             else:

@@ -32,9 +32,25 @@ class ProbeStream:
     """A connection with its decoder. One thread uses it."""
 
     def __init__(
-        self, venue: Venue, settings: Settings, keeper: Keeper, ask: Ask, clock: Clock, stop: threading.Event
+        self,
+        venue: Venue,
+        settings: Settings,
+        keeper: Keeper,
+        ask: Ask,
+        clock: Clock,
+        stop: threading.Event,
+        most_s: float,
     ) -> None:
         """Connect.
+
+        Args:
+            venue: Its decoder reads the frames.
+            settings: Of all connections.
+            keeper: Keeps every frame.
+            ask: Answers a decoder that needs a REST answer.
+            clock: For receipt times and waits.
+            stop: Ends every wait.
+            most_s: The longest listening, whatever a question wants.
 
         Raises:
             ConnectFailed: there is no connection.
@@ -52,13 +68,14 @@ class ProbeStream:
         self._pinged_s = clock.monotonic_s()
         self._ended = ""
         self._fetches = 0
+        self._most_s = most_s
 
     def listen(self, wanted: Listen) -> Heard:
         """Subscribe, and read until all is there or the time is over."""
         heard = Heard(audits=self._decoder.audits, ended=self._ended)
         if self._ended:
             return heard
-        until_s = self._clock.monotonic_s() + wanted.seconds
+        until_s = self._clock.monotonic_s() + min(wanted.seconds, self._most_s)
         progress = _Progress(wanted)
         size = 0
         try:

@@ -180,18 +180,25 @@ def listen(wanted: Listen) -> Generator[Ask, Reply | Heard, Heard]:
     return heard
 
 
-def require_answer(reply: Reply) -> None:
-    """Require an answer to the request itself.
+def require_service(reply: Reply) -> None:
+    """Require an answer to the request itself, also one that refuses it.
 
     Raises:
-        Settled: It is a refusal to serve us, a failure, or a page (no answer), or the venue refuses the request
-            (differs).
+        Settled: It is a refusal to serve us, a failure, or a page: no answer.
     """
-    if 200 <= reply.status <= 299 and not is_page(reply.body):
-        return
-    seen = f"HTTP {reply.status}{excerpt(reply.body)}"
-    about_us = is_page(reply.body) or reply.status in _REFUSING or not 400 <= reply.status <= 499
-    raise Settled(no_answer(seen) if about_us else differs(seen))
+    if is_page(reply.body) or reply.status in _REFUSING or not 200 <= reply.status <= 499 or 300 <= reply.status <= 399:
+        raise Settled(no_answer(f"HTTP {reply.status}{excerpt(reply.body)}"))
+
+
+def require_answer(reply: Reply) -> None:
+    """Require an answer of status 200 to 299 that is not a page.
+
+    Raises:
+        Settled: There is no answer to the request itself, or the venue refuses it, which differs.
+    """
+    require_service(reply)
+    if reply.status > 299:
+        raise Settled(differs(f"HTTP {reply.status}{excerpt(reply.body)}"))
 
 
 def is_page(body: bytes) -> bool:

@@ -123,10 +123,10 @@ def _conclude(reports: list[VenueReport], wanted: int, folder: Path, *, as_json:
         say(f"tapedeck: {one.venue} cannot be asked: {one.unreached}", err=True)
     counts = {state: sum(one.count(state) for one in reports) for state in _STYLES}
     if not as_json:
-        counted = ", ".join(
-            f"{count} {'no answer' if state == 'no answer' else state}" for state, count in counts.items()
+        say(
+            f"{counts['agrees']} agree, {counts['differs']} differ, {counts['no answer']} have no answer, "
+            f"{counts['not asked']} not asked; the answers are in {folder}"
         )
-        say(f"{counted}; answers are kept in {folder}")
     if counts["differs"]:
         return 1
     return NO_ANSWER if counts["no answer"] or away else 0

@@ -18,12 +18,14 @@ from recorder.venues.questions import (
     Question,
     Questionnaire,
     Reply,
+    Settled,
     Steps,
     Subject,
     agrees,
     ask_json,
     decoded,
     differs,
+    excerpt,
     judged,
     listen,
     no_answer,
@@ -31,6 +33,7 @@ from recorder.venues.questions import (
     rest,
     steps_of_one,
 )
+from recorder.venues.wire import MALFORMED
 
 _BACKFILL = "binance.md, Backfill by REST"
 _HEALING = "healing.md, 5"
@@ -86,19 +89,25 @@ def _history(subject: Subject, first: int | None = None, rows: int = _ROWS) -> s
 
 
 def _trades(reply: Reply) -> list[_Trade]:
+    if _wants_key(reply):
+        raise Settled(no_answer("the call wants a key"))
     require_answer(reply)
     return decoded(_decode_trades, reply)
 
 
+def _wants_key(reply: Reply) -> bool:
+    if reply.status not in (400, 401, 403):
+        return False
+    try:
+        return _decode_refusal(reply.body).code in _KEY_MISSING
+    except MALFORMED:
+        return False
+
+
 def _no_key(subject: Subject) -> Steps:
     reply = yield from rest(_history(subject))
-    if reply.status in (400, 401, 403):
-        try:
-            code = _decode_refusal(reply.body).code
-        except msgspec.MsgspecError:
-            code = 0
-        if code in _KEY_MISSING:
-            return differs(f"HTTP {reply.status}, code {code}: it wants a key")
+    if _wants_key(reply):
+        return differs(f"HTTP {reply.status}{excerpt(reply.body)}: it wants a key")
     return agrees(f"{len(_trades(reply))} rows")
 
 

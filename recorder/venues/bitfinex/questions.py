@@ -31,6 +31,7 @@ from recorder.venues.questions import (
     judged,
     listen,
     no_answer,
+    require_service,
     rest,
     rising,
 )
@@ -138,6 +139,7 @@ def _candles(subject: Subject) -> Steps:
 def _bad_symbol(subject: Subject) -> Steps:
     reply = yield from rest(f"/v2/trades/{_UNKNOWN}/hist?limit=1")
     if reply.status != 500:
+        require_service(reply)
         return differs(f"HTTP {reply.status}{excerpt(reply.body)}")
     code = decoded(_decode_error, reply)[1]
     return judged(code == 10020, f"HTTP 500, error {code}")

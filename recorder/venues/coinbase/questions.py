@@ -17,6 +17,7 @@ from recorder.venues.common_questions import (
     volumes_question,
 )
 from recorder.venues.questions import (
+    Listen,
     Question,
     Questionnaire,
     Steps,
@@ -38,6 +39,7 @@ _PAGE = 1000
 _OLD = 1_000_000  # a trade id of the first years
 _TAKER = {"buy": "s", "sell": "b"}  # REST has the maker's side
 _CANDLES = 300
+_HEARTBEAT_S = 5.0  # one a second is sent
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -114,7 +116,8 @@ def _oldest(subject: Subject) -> Steps:
 
 
 def _witness(subject: Subject) -> Steps:
-    heard = yield from listen(first_listen(subject))
+    yield from listen(first_listen(subject))
+    heard = yield from listen(Listen(seconds=_HEARTBEAT_S, until=(b'"heartbeat"',)))
     named = [one.trade_id for one in heard.outputs if isinstance(one, Witness) and one.symbol == subject.symbol]
     if not named:
         return differs("no heartbeat named a trade")

@@ -30,6 +30,7 @@ from recorder.venues.questions import (
     listen,
     no_answer,
     require_answer,
+    require_service,
     rest,
 )
 
@@ -200,10 +201,8 @@ def _v1_gone(subject: Subject) -> Steps:
     reply = yield from rest("/trades?limit=1", DATA)
     if reply.status in _GONE or (200 <= reply.status <= 299 and is_page(reply.body)):
         return agrees(f"HTTP {reply.status}{excerpt(reply.body)}")
-    if 200 <= reply.status <= 299:
-        return differs(f"HTTP {reply.status}{excerpt(reply.body)}")
-    require_answer(reply)
-    raise AssertionError("unreachable")
+    require_service(reply)
+    return differs(f"HTTP {reply.status}{excerpt(reply.body)}")
 
 
 def _status(subject: Subject) -> Steps:
@@ -234,8 +233,7 @@ def _of_conditions(path: str) -> Callable[[Subject], Steps]:
         some = yield from ask_json(f"{path}?condition={','.join(wanted[:-1])}", DATA)
         rows = len(decoded(_decode_rows, some).data)
         more = yield from rest(f"{path}?condition={','.join(wanted)}", DATA)
-        if more.status == 429 or more.status >= 500:
-            require_answer(more)
+        require_service(more)
         seen = f"{_CONDITIONS_MAX} conditions: {rows} rows; {len(wanted)}: HTTP {more.status}"
         return judged(more.status == 400, seen)
 
@@ -296,7 +294,7 @@ def _refused(path: str, service: str, status: int, body: bytes = b"") -> Steps:
     reply = yield from rest(path, service, body)
     if reply.status == status:
         return agrees(f"HTTP {reply.status}{excerpt(reply.body)}")
-    require_answer(reply)
+    require_service(reply)
     return differs(f"HTTP {reply.status}{excerpt(reply.body)}")
 
 

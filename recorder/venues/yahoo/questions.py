@@ -4,6 +4,7 @@ from recorder.errors import RestInvalidResponse, RestRefused, RestUnavailable
 from recorder.venues.questions import (
     Question,
     Questionnaire,
+    Reply,
     Settled,
     Steps,
     Subject,
@@ -12,6 +13,7 @@ from recorder.venues.questions import (
     excerpt,
     judged,
     no_answer,
+    require_service,
     rest,
 )
 from recorder.venues.yahoo.chart import decode_chart
@@ -23,21 +25,21 @@ _LIMIT_DAYS = 30  # how far minutes reach back
 _SPAN_DAYS = 8  # the most of one request for minutes
 _HISTORY_DAYS = 3650
 _UNKNOWN = "TAPEDECKNONE"
-_PAUSE = 429
 
 
 def _days_ago(subject: Subject, days: int) -> int:
     return subject.now_ns // 10**9 - days * DAY_S
 
 
-def _chart(path: str, status: int, body: bytes, received_ns: int) -> Chart:
+def _chart(path: str, reply: Reply) -> Chart:
     """Decode an answer as the poller does.
 
     Raises:
         Settled: It is no chart of what was asked.
     """
+    require_service(reply)
     try:
-        return decode_chart(status, body, asked_of(path), received_ns)
+        return decode_chart(reply.status, reply.body, asked_of(path), reply.received_ns)
     except RestUnavailable as error:
         raise Settled(no_answer(str(error))) from error
     except (RestRefused, RestInvalidResponse) as error:
@@ -46,7 +48,7 @@ def _chart(path: str, status: int, body: bytes, received_ns: int) -> Chart:
 
 def _asked(path: str) -> Steps:
     reply = yield from rest(path, NAME)
-    chart = _chart(path, reply.status, reply.body, reply.received_ns)
+    chart = _chart(path, reply)
     if chart.odd:
         return differs(f"{len(chart.odd)} odd rows, such as {chart.odd[0]}")
     return agrees(f"{len(chart.bars)} bars of {chart.interval_s} s, {chart.currency}, {chart.timezone}")
@@ -54,8 +56,7 @@ def _asked(path: str) -> Steps:
 
 def _refused(path: str, statuses: tuple[int, ...]) -> Steps:
     reply = yield from rest(path, NAME)
-    if reply.status == _PAUSE or reply.status >= 500:
-        return no_answer(f"HTTP {reply.status}{excerpt(reply.body)}")
+    require_service(reply)
     return judged(reply.status in statuses, f"HTTP {reply.status}{excerpt(reply.body)}")
 
 

@@ -1,7 +1,7 @@
 """The simulated venues and services that `tapedeck probe` asks, and the command against them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from recorder.cli import main
+from recorder.simulator.connection import Connection
 from recorder.simulator.running import Running, running
+from recorder.simulator.server import App
 from recorder.simulator.services.polymarket.streamed import Stream
 from recorder.simulator.services.running import RunningServices, running_services
 from recorder.simulator.venues.polymarket.polled import PolledMarkets
 from recorder.simulator.venues.polymarket.stream import Polymarket
+from recorder.simulator.wire import Request, Response
 from support.database_server import ROOT
 
 SYMBOLS = {"coinbase_advanced": "BTC-EUR"}
@@ -43,7 +46,7 @@ def probed(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     with ExitStack() as stack:
         venue = services = None
         if name != "yahoo":
-            venue = stack.enter_context(running(name, rate=_RATES.get(name, 200.0)))
+            venue = stack.enter_context(running(name, rate=_RATES.get(name, 600.0)))
             point_to(name, venue.url + _PATHS.get(name, ""), venue.rest_url, monkeypatch)
         if name == "polymarket":
             assert venue is not None
@@ -66,6 +69,33 @@ def point_to(name: str, url: str, rest_url: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(f"{prefix}REST__PER_S", "1000")
     if name in SYMBOLS:
         monkeypatch.setenv(f"{prefix}SYMBOLS", SYMBOLS[name])
+
+
+def alter_rest(
+    one: Probed, monkeypatch: pytest.MonkeyPatch, service: str, change: Callable[[Request, Response], Response]
+) -> None:
+    """Have the answers of a simulated REST service changed before they are sent; "" is the venue's own service."""
+    if service:
+        assert one.services is not None
+        app: App = one.services.service(service)
+    else:
+        assert one.venue is not None
+        app = one.venue.venue
+    answer = app.http
+    monkeypatch.setattr(app, "http", lambda request, now_ns: change(request, answer(request, now_ns)))
+
+
+def alter_stream(monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]) -> None:
+    """Have the messages of simulated streams changed before they are sent."""
+    send = Connection.text
+
+    def text(
+        self: Connection, payload: bytes, framed: bytes | None = None, items: tuple[int, int] | None = None
+    ) -> None:
+        changed = change(payload)
+        send(self, changed, framed if changed == payload else None, items)
+
+    monkeypatch.setattr(Connection, "text", text)
 
 
 class Answers(NamedTuple):
