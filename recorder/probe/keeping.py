@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from recorder.errors import ConfigError
 from recorder.printable import masked_url
 from recorder.process import files
 from recorder.venues.questions import Reply, Rest
@@ -57,9 +58,14 @@ class Keeper:
             folder: Of this venue in this probe; it is made.
 
         Raises:
+            ConfigError: it is there already.
             OSError: it cannot be made.
         """
-        files.make_home(folder)
+        files.make_home(folder.parent)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            raise ConfigError(f"{folder} has the answers of an earlier probe; name another folder") from None
         self.folder = folder
         self._files: dict[str, BinaryIO] = {}
         self._bytes = 0

@@ -100,7 +100,7 @@ def probe(
         progress: Called before each question.
 
     Raises:
-        ConfigError: A setting of the venue is wrong.
+        ConfigError: A setting of the venue is wrong, or the folder of the venue is there already.
         OSError: The folder cannot be written.
     """
     own = QUESTIONNAIRES[name]

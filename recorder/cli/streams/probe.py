@@ -47,7 +47,7 @@ def ask_venues(
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show the questions, and ask nothing.")] = False,
     timeout: Annotated[float, typer.Option(min=5, max=600, help="Seconds for the questions to one venue.")] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a venue and line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, one for each venue.")] = False,
 ) -> int:
     """Ask every venue, or one, what its protocol page leaves uncertain: each question once, politely.
 

@@ -38,6 +38,7 @@ _HEALING = "healing.md, 8"
 _PAGE = 200
 _LISTED = 50
 _DAYS = 7
+_MONTH_DAYS = 30
 _DAY_NS = 86_400 * 10**9
 _INCREMENTS = ("tick", "increment", "step", "lot")
 _SHOWN = 6
@@ -125,6 +126,18 @@ def _page(subject: Subject) -> Steps:
     return differs(f"size={_PAGE + 1} gives {len(_matches(reply))} trades")
 
 
+def _month_ago(subject: Subject) -> Steps:
+    first_ns, last_ns = (subject.now_ns - days * _DAY_NS for days in (_MONTH_DAYS, _MONTH_DAYS - _DAYS))
+    path = f"/trades/{subject.symbol}?start_date={_stamp(first_ns)}&end_date={_stamp(last_ns)}&size={_PAGE}"
+    rows = _matches((yield from rest(path)))
+    if not rows:
+        return no_answer(
+            f"no trade from {_MONTH_DAYS} to {_MONTH_DAYS - _DAYS} days ago: none happened, or none is left"
+        )
+    ns = Rfc3339().ns
+    return judged(all(first_ns <= ns(row.created) <= last_ns for row in rows), f"{len(rows)} trades")
+
+
 def _listed(subject: Subject) -> Steps:
     reply = yield from rest(f"/markets?page=1&size={_LISTED + 1}")
     if reply.status == 400:
@@ -172,7 +185,7 @@ QUESTIONNAIRE = Questionnaire(
         Question("trades-size", _BACKFILL, "`size` above 200 is refused", _page),
         Question("trades-equal", _HEALING, "REST and stream name a trade by one id", _same_trades),
         Question("rest-book", _BACKFILL, "a book over REST has numbers, and a time with nanoseconds", _book),
-        Question("history", "healing.md, 8", "trades of any age are listed", needs="the date of the first trade"),
+        Question("history", "healing.md, 10", "trades of a month ago are listed", _month_ago),
         Question("candles", "healing.md, 10", "there is no known call for candles", needs="the vendor's API file"),
         Question("two-links", "figure.md, Subscribing", "two connections may share an id", needs="two connections"),
         Question("repeats", "figure.md, ORDER_BOOK", "a still book is repeated every 5 s", needs="a quiet market"),

@@ -382,6 +382,7 @@ QUESTIONNAIRE = Questionnaire(
         Question("list-offset", _PAGING, "`offset` is refused by Gamma", _offset),
         Question("books-limit", "polymarket.md, 4", "501 books are refused", _books_limit),
         Question("v2-news", _OPEN, "new_market and market_resolved come for version 2", needs="hours of the stream"),
+        Question("pong-order", "polymarket.md, 5", "PONG comes behind all that was sent before", needs="a resync"),
         Question("maker-rows", "healing.md, 10", "one row is one taker with an average price", needs="some minutes"),
         Question("token-limit", "polymarket.md, 5", "400 tokens fit on a connection", needs="400 tokens for minutes"),
         Question("rate-limits", "polymarket.md, 4", "the limits are those of the table", needs="breaking the limit"),

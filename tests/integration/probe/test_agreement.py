@@ -12,13 +12,13 @@ UNSERVED = {
     "bitfinex": {"candles"},
     "coinbase": {"candles"},
     "coinbase_advanced": {"candles"},
-    "figure": set[str](),
+    "figure": {"history"},
     "kraken": {"candle-count"},
     "okx": {"candles", "retention"},
     "polymarket": set[str](),
     "yahoo": set[str](),
 }
-"""What the simulated venue does not have: candles, and a history of months."""
+"""What the simulated venue does not have: candles, and a history of weeks."""
 
 
 @pytest.mark.parametrize("name", sorted(QUESTIONNAIRES))

@@ -69,6 +69,16 @@ def fault(action: str, **arguments: str | int) -> Break:
     return set_it
 
 
+def service_fault(service: str, action: str, **arguments: str | int) -> Break:
+    """Set a fault of a simulated service, until it is healed."""
+
+    def set_it(one: Probed, _: pytest.MonkeyPatch) -> None:
+        assert one.services is not None
+        one.services.do(service, action, times=None, **arguments)
+
+    return set_it
+
+
 def _target(request: Request) -> str:
     query = "&".join(f"{name}={value}" for name, value in request.pairs)
     return f"{request.path}?{query}{request.body.decode()}"
@@ -123,6 +133,13 @@ def inclusive_since(one: Probed, monkeypatch: pytest.MonkeyPatch) -> None:
     alter_rest(one, monkeypatch, "", changed)
 
 
+def _wide(answer: Any) -> Any:
+    """Answer with condition ids of 64 digits in every row."""
+    for row in answer["markets"]:
+        row["conditionId"] = row["conditionId"].ljust(66, "0")
+    return answer
+
+
 CASES = [
     Broken("kraken", {"trade-ids"}, "holes", fault("skip", times=1)),
     Broken("kraken", {"books"}, "checksum", fault("checksum", times=1)),
@@ -150,6 +167,9 @@ CASES = [
     Broken("polymarket", {"v1-gone"}, "HTTP 200", status("data", r"^/trades\?", 200, b"[]")),
     Broken("polymarket", {"list-cache"}, "age: 120", header("gamma", r"markets/keyset\?limit=1&at", Age="120")),
     Broken("polymarket", {"books-limit"}, "HTTP 200", status("clob", '"token_id":"501"', 200, b"[]")),
+    Broken("polymarket", {"list-cursor"}, "own cursor", service_fault("gamma", "echo_cursor", path="/markets")),
+    Broken("polymarket", {"feed-cursor"}, "own cursor", service_fault("data", "echo_cursor", path="/v2/trades")),
+    Broken("polymarket", {"v2-row"}, "64 digits", rest("gamma", "version=v2", _wide)),
     Broken("yahoo", {"half-hours"}, "30m", rest("yahoo", "interval=30m", lambda answer: _granularity(answer, "1h"))),
     Broken("yahoo", {"unknown-symbol"}, "HTTP 200", status("yahoo", "TAPEDECKNONE", 200)),
 ]  # fmt: skip
