@@ -184,7 +184,8 @@ def _symbol(own: Questionnaire, settings: Settings, name: str) -> str:
 def _clients(
     own: Questionnaire, venue: Venue | None, name: str, settings: Settings, stop: threading.Event
 ) -> dict[str, RestClient]:
-    clients = {service: client for service, client in public_clients(settings, stop).items() if service in own.services}
+    public = public_clients(settings, stop) if own.services else {}
+    clients = {service: public[service] for service in own.services}
     if venue is not None:
         address = settings.venues.get(name, VenueSettings()).rest_url
         clients[OWN] = client_of(

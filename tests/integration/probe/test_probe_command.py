@@ -79,6 +79,34 @@ def test_a_refused_port_is_one_line_and_exit_code_3(
     assert output.err.startswith(f"tapedeck: kraken cannot be asked: {NOWHERE} refuses connections")
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (f"http://{NOWHERE}", f"{NOWHERE} refuses connections"),
+        ("http://charts.invalid", "the name charts.invalid cannot be resolved"),
+    ],
+)
+def test_a_service_out_of_reach_is_asked_once_and_named(
+    url: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point_services(url, monkeypatch)
+    assert main(["probe", "yahoo", "--json"]) == 3
+    output = capsys.readouterr()
+    assert json.loads(output.out)["requests"] == 1
+    assert output.err.startswith(f"tapedeck: yahoo cannot be asked: {reason}")
+    assert output.err.count("\n") == 1
+
+
+def test_answers_of_an_earlier_probe_are_not_mixed_with_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point_services(f"http://{NOWHERE}", monkeypatch)
+    keep = ["--keep", str(tmp_path / "kept")]
+    assert main(["probe", "yahoo", *keep]) == 3
+    assert main(["probe", "yahoo", *keep]) == 2
+    assert "has the answers of an earlier probe; name another folder" in capsys.readouterr().err
+
+
 def test_without_a_network_two_venues_are_tried_and_one_line_names_the_host(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
