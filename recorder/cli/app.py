@@ -35,6 +35,7 @@ COMMANDS = {
     "symbols": Command("streams.symbols", "List what a venue trades."),
     "markets": Command("polls.markets", "List the prediction markets that are polled."),
     "test": Command("streams.test", "Connect to a venue and time its first data."),
+    "probe": Command("streams.probe", "Ask venues what their protocol pages leave uncertain."),
     "subscribe": Command("streams.subscriptions", "Record more symbols while the appliance runs."),
     "unsubscribe": Command("streams.subscriptions", "Record fewer symbols while the appliance runs."),
     "subscriptions": Command("streams.subscriptions", "List the subscriptions in the database."),

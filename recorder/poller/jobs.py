@@ -15,14 +15,15 @@ from recorder.instruments.configured import make_venue
 from recorder.poller.cleanup import Cleanup
 from recorder.poller.discovery import Discovery, Source
 from recorder.poller.job import Daily, Every, Job
-from recorder.poller.polymarket.jobs import polymarket_jobs, polymarket_services
+from recorder.poller.polymarket.jobs import polymarket_clients, polymarket_jobs, polymarket_services
 from recorder.poller.services import ClientService, Service
-from recorder.poller.yahoo.configured import yahoo_jobs, yahoo_services
-from recorder.rest.client import client_of
+from recorder.poller.yahoo.configured import yahoo_client, yahoo_jobs, yahoo_services
+from recorder.rest.client import RestClient, client_of
 from recorder.rest.policy import Priority
 from recorder.settings import Settings
 from recorder.store.database import WRITER, connect
 from recorder.venues.base import Venue
+from recorder.venues.yahoo.requests import NAME as YAHOO
 
 _DISCOVERY_S = 3600
 _PATIENT_S = 30.0
@@ -106,6 +107,15 @@ def services_of(settings: Settings, stop: threading.Event) -> dict[str, Service]
         )  # fmt: skip
         services[key] = ClientService(client)
     return services | polymarket_services(settings, stop) | yahoo_services(settings, stop)
+
+
+def public_clients(settings: Settings, stop: threading.Event) -> dict[str, RestClient]:
+    """Return a client of every service that is no venue of the settings, also of those that no job asks.
+
+    Raises:
+        ConfigError: The file of authorities cannot be used.
+    """
+    return polymarket_clients(settings, stop) | {YAHOO: yahoo_client(settings, stop)}
 
 
 def _discovery(around: Surroundings) -> list[Job]:

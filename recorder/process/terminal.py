@@ -34,7 +34,8 @@ def run(app: typer.Typer, program: str, package: str, arguments: list[str] | Non
         arguments: Those after the name; None takes those of this process.
 
     Returns:
-        0 on success, 1 when a check failed or something is incomplete, 2 when the user must change something.
+        0 on success, 1 when a check failed or something is incomplete, 2 when the user must change something, or
+        another code that the help of the command explains.
     """
     words = sys.argv[1:] if arguments is None else arguments
 

@@ -9,9 +9,10 @@ import random
 import secrets
 import threading
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +38,7 @@ ANSWER_S = 120.0
 ANSWER_MAX = 10 << 20
 WAIT_MAX_S = 60.0
 """A request that would have to wait longer than this, for its budget or for a Retry-After, fails instead."""
+HEADER_CHARS = 1000
 _CHUNK = 64 << 10
 _JSON = {"Content-Type": "application/json"}
 
@@ -51,6 +53,7 @@ class Answer(NamedTuple):
     received_ns: int = 0  # wall clock, after its last byte
     request_id: str = ""  # as in the log
     attempts: int = 1
+    headers: Mapping[str, str] = MappingProxyType({})  # names in lower case, values of HEADER_CHARS at most
 
 
 class _Request(msgspec.Struct):
@@ -137,8 +140,8 @@ class RestClient:
         """
         return self._persist(_Request("POST", path, body, expected))
 
-    def once(self, path: str) -> Answer:
-        """Request a path once, within the budget.
+    def once(self, path: str, body: bytes | None = None) -> Answer:
+        """Request a path once, within the budget; with a body, by POST.
 
         Returns:
             The answer of any status; its body may be anything.
@@ -148,7 +151,7 @@ class RestClient:
                 `stop` was set.
             RestInvalidResponse: the answer is too large or its compression is broken.
         """
-        request = _Request("GET", path)
+        request = _Request("GET" if body is None else "POST", path, body)
         with _named(request):
             return self._attempt(request).answer
 
@@ -284,7 +287,8 @@ class RestClient:
 
             body = unpack(chunks(), answer.headers.get("Content-Encoding", ""), ANSWER_MAX)
             received_ns = self._clock.wall_ns()
-            own = Answer(answer.status_code, body, received_ns, request.id, request.attempts)
+            headers = {name.lower(): value[:HEADER_CHARS] for name, value in answer.headers.items()}
+            own = Answer(answer.status_code, body, received_ns, request.id, request.attempts, headers)
             return _Received(own, wire_bytes, asked_s)
 
     def _ms(self, started_s: float) -> float:

@@ -1,7 +1,5 @@
 """`tapedeck test`: connect to a venue, subscribe, and report the time and age of its first data."""
 
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from recorder.errors import ConfigError, ConnectFailed, DecodeError, RecorderErr
 from recorder.events import Accepted, Book, Quote, Refused, Reply, Stream, Trade
 from recorder.instruments.patterns import is_pattern
 from recorder.printable import masked_url
+from recorder.process.reach import unreachable
 from recorder.process.terminal import say
 from recorder.settings import Settings
 from recorder.venues.base import Venue, requests_of
@@ -185,18 +184,9 @@ def _add(result: Probe, event: Trade | Quote | Book, now_ns: int, elapsed_s: flo
 
 def explain(error: ConnectFailed, url: str) -> str:
     """Return why no connection was opened, and what to check, as one sentence."""
+    reason = unreachable(error, url)
+    if reason is not None:
+        return reason
     parts = urlsplit(url)
-    server = parts.hostname or url
-    place = f"{server}:{parts.port or (443 if parts.scheme == 'wss' else 80)}"
-    match error.__cause__:
-        case socket.gaierror():
-            return f"the name {server} cannot be resolved; check the network and its DNS"
-        case ConnectionRefusedError():
-            return f"{place} refuses connections; check the address, or whether the program behind it runs"
-        case ssl.SSLCertVerificationError() as cause:
-            return f"the certificate of {server} is not accepted: {cause.verify_message}; check the clock and any proxy"
-        case TimeoutError():
-            return f"{place} does not answer; check the network and any firewall"
-        case OSError(strerror=str() as reason):
-            return f"{place} cannot be reached: {reason}"
+    place = f"{parts.hostname or url}:{parts.port or (443 if parts.scheme == 'wss' else 80)}"
     return f"{place} accepts no WebSocket connection: {error}"

@@ -149,12 +149,19 @@ def polymarket_services(settings: Settings, stop: threading.Event) -> dict[str, 
     """
     if not _enabled(settings):
         return {}
+    return {name: ClientService(client) for name, client in polymarket_clients(settings, stop).items()}
+
+
+def polymarket_clients(settings: Settings, stop: threading.Event) -> dict[str, RestClient]:
+    """Return the clients of the services.
+
+    Raises:
+        ConfigError: The file of authorities cannot be used.
+    """
     return {
-        name: ClientService(
-            RestClient(
-                name, settings.poller.services.get(name, public), limits, settings.websocket.user_agent, stop,
-                SystemClock(), random.Random(), settings.ca_file, settings.budgets_dir, Priority.SCHEDULED,
-            )
+        name: RestClient(
+            name, settings.poller.services.get(name, public), limits, settings.websocket.user_agent, stop,
+            SystemClock(), random.Random(), settings.ca_file, settings.budgets_dir, Priority.SCHEDULED,
         )
         for name, (public, limits) in SERVICES.items()
     }  # fmt: skip

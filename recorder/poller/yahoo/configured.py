@@ -51,11 +51,17 @@ def yahoo_services(settings: Settings, stop: threading.Event) -> dict[str, Servi
     Raises:
         ConfigError: The file of authorities cannot be used.
     """
-    if not settings.yahoo.symbols:
-        return {}
+    return {NAME: ClientService(yahoo_client(settings, stop))} if settings.yahoo.symbols else {}
+
+
+def yahoo_client(settings: Settings, stop: threading.Event) -> RestClient:
+    """Return the client of the service.
+
+    Raises:
+        ConfigError: The file of authorities cannot be used.
+    """
     url = settings.poller.services.get(NAME, URL)
-    client = RestClient(
+    return RestClient(
         NAME, url, LIMITS, settings.yahoo.user_agent, stop, SystemClock(), random.Random(), settings.ca_file,
         settings.budgets_dir, Priority.SCHEDULED,
     )  # fmt: skip
-    return {NAME: ClientService(client)}
