@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from support.fault_rig import Rig
@@ -10,6 +11,7 @@ from support.fault_rig import Rig
 from recorder.capture.liveness import rates_file
 from recorder.capture.liveness.rates import ExpectedRates
 from recorder.events import CHANNELS, Stream
+from recorder.venues import venue_class
 
 MakeRig = Callable[..., Rig]
 LIMIT_S = 90.0
@@ -105,3 +107,22 @@ def test_a_book_is_compared_with_rest_on_schedule(venue: str, make_rig: MakeRig,
     assert time.monotonic() - began < LIMIT_S
     rig.prove()
     assert {one["verdict"] for one in verdicts(rig)} <= {"agrees", "not comparable"}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("venue", ["okx", "coinbase"])
+def test_an_answer_with_another_book_differs(venue: str, make_rig: MakeRig, database: str) -> None:
+    rig = make_rig(database, venues=(venue,), settings={"monitoring": {"book_check_s": 5.0}}).up()
+    symbol = rig.symbols[venue][0]
+    rig.stop_market()
+    asked = venue_class(venue).questions.books
+    assert not isinstance(asked, str)
+    with urlopen(rig.venues[venue].rest_url + asked.path(symbol), timeout=10) as answer:
+        body: str = answer.read().decode()
+    size = repr(asked.decode(body.encode()).bids[0][1])
+    assert size in body
+    rig.do(venue, "rest_body", body=body.replace(size, f"1{size}", 1), times=1000)
+    row = await_verdict(rig, f"symbol = '{symbol}' AND verdict <> 'not comparable' AND verdict <> 'agrees'")
+    assert (row["verdict"], row["cause"]) == ("differs", "schedule")
+    assert f"the venue's 1{size}" in row["reason"]
+    rig.prove()
