@@ -5,8 +5,8 @@ its book is. Its requests take the venue's shared budget with the priority of po
 is written among the frames of the session before it is decoded; the verdict is a row of table `witness`, which goes
 through the journal like every other row. Nothing here touches a connection: its link's thread writes the answer.
 
-All is bounded: questions wait in a queue of `QUEUE_MAX`, `PER_MINUTE` are asked in any minute, an answer has at most
-`BODY_MAX` bytes, and every wait has a limit. Whatever an answer holds, it costs a row "not comparable".
+All is bounded: questions wait in a queue of `QUEUE_MAX`, `PER_MINUTE` requests leave in any minute, an answer has at
+most `BODY_MAX` bytes, and every wait has a limit. Whatever an answer holds, it costs a row "not comparable".
 """
 
 import contextlib
@@ -41,8 +41,8 @@ from recorder.process.log import get_logger
 from recorder.rest.client import Answer
 from recorder.venues.witness import BookQuestion, Questions, SeenTrade, TradeQuestion
 
-PER_MINUTE = 6
-"""Questions in any minute. The smallest budget of a venue is six requests a minute, and lists and books need it too."""
+PER_MINUTE = 4
+"""Requests in any minute. The smallest budget of a venue is six, and the rest is for lists and snapshots."""
 QUEUE_MAX = 32
 BODY_MAX = 4 << 20
 """Bytes of an answer; the largest complete books have two million."""
@@ -251,7 +251,7 @@ class WitnessAsker:
         """
         now_s = self._clock.monotonic_s()
         if len(self._asked_s) == PER_MINUTE and now_s - self._asked_s[0] < 60.0:
-            raise _NotComparable(f"{PER_MINUTE} questions were asked in this minute")
+            raise _NotComparable(f"{PER_MINUTE} requests were made in this minute")
         self._asked_s.append(now_s)
         answer = self._get(path)
         row.answered_ns, row.request_id = answer.received_ns, answer.request_id

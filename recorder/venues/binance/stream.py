@@ -297,6 +297,7 @@ class Binance(Venue):
             (r"/depth\?.*limit=([5-9]\d\d|1000)\b", 50),
             (r"/depth\?", 250),
             (r"/ticker/24hr", 80),
+            (r"/trades\?", 25),
             (r"/exchangeInfo", 20),
         ),
     )

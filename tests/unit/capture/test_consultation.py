@@ -1,5 +1,7 @@
 """A silence is put to a witness before anything is done about it, and every wait for it has a bound."""
 
+import itertools
+
 from recorder.capture.liveness.consultation import ANSWER_S, ASK_EVERY_S, HOLD_MAX_S, HOLD_MIN_S, Answer
 from recorder.capture.liveness.judgement import MIN_SILENCE_S, Liveness, Verdict
 from recorder.capture.liveness.rates import ExpectedRates
@@ -59,7 +61,7 @@ def test_a_quiet_stream_is_left_alone_and_asked_about_ever_less_often() -> None:
     assert world.liveness.quiet() == [A]
     assert world.liveness.silent() == []
     times = [at for at, _ in verdicts]
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert min(waits) >= HOLD_MIN_S
     assert max(waits) <= HOLD_MAX_S + 3
     world.silent = set()
@@ -89,7 +91,7 @@ def test_questions_about_one_silence_are_rare_whatever_the_answers() -> None:
     world = World(A, B, answer="unknown")
     world.silent = {A}
     asked = [at for at, verdict in world.run(1700) if verdict.action == "ask"]
-    assert min(later - earlier for earlier, later in zip(asked, asked[1:], strict=False)) >= ASK_EVERY_S
+    assert min(later - earlier for earlier, later in itertools.pairwise(asked)) >= ASK_EVERY_S
     assert 2 <= len(asked) <= 6
 
 
