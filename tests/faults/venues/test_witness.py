@@ -68,7 +68,7 @@ def test_a_market_that_is_quiet_by_rest_is_not_redriven(venue: str, make_rig: Ma
     rig = up(make_rig(database, venues=(venue,)))
     rig.stop_market()
     row = await_verdict(rig, "cause = 'silence' AND verdict = 'quiet'")
-    assert row["last_id"] is not None
+    assert row["last_id"] is not None or row["levels"] >= 4  # the books of Coinbase have no sequence
     program = f"recorder-{venue}"
     rig.wait("it is reported", lambda: bool(rig.metrics(program)["quiet"]), 30.0)
     report = rig.health(program)
