@@ -46,7 +46,7 @@ def await_verdict(rig: Rig, where: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("venue", ["kraken", "coinbase"])
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "figure", "bitfinex"])
 def test_a_stream_that_is_dead_by_rest_is_redriven_and_its_gap_is_declared(
     venue: str, make_rig: MakeRig, database: str
 ) -> None:
@@ -96,7 +96,7 @@ def test_without_an_answer_of_rest_a_silence_is_judged_as_before(make_rig: MakeR
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("venue", ["binance", "okx", "coinbase_advanced"])
+@pytest.mark.parametrize("venue", ["binance", "okx", "coinbase_advanced", "figure"])
 def test_a_book_is_compared_with_rest_on_schedule(venue: str, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database, venues=(venue,), rate=40.0, settings={"monitoring": {"book_check_s": 5.0}}).up()
     row = await_verdict(rig, "cause = 'schedule' AND verdict <> 'not comparable'")
