@@ -46,7 +46,7 @@ def await_verdict(rig: Rig, where: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "figure", "bitfinex"])
+@pytest.mark.parametrize("venue", ["kraken", "coinbase", "figure"])
 def test_a_stream_that_is_dead_by_rest_is_redriven_and_its_gap_is_declared(
     venue: str, make_rig: MakeRig, database: str
 ) -> None:
