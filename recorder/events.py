@@ -179,6 +179,32 @@ class BookAudit(msgspec.Struct, gc=False):
     resyncs: int
 
 
+WitnessVerdict = Literal["quiet", "dead", "agrees", "differs", "not comparable"]
+
+
+class WitnessRow(msgspec.Struct, gc=False):
+    """What the REST service of a venue said about a silent stream or a book."""
+
+    witness_id: int
+    recorder: str
+    symbol: str
+    channel: Channel
+    cause: Literal["silence", "schedule"]
+    asked_ns: int
+    silent_since_ns: int | None = None
+    verdict: WitnessVerdict = "not comparable"
+    reason: str = ""
+    answered_ns: int | None = None
+    request_id: str | None = None
+    session_id: int | None = None
+    last_id: int | None = None  # ours
+    last_ts_event_ns: int | None = None
+    venue_id: int | None = None  # in the answer
+    venue_ts_event_ns: int | None = None
+    levels: int | None = None  # compared, of both sides
+    levels_different: int | None = None
+
+
 # ---- outputs that are not data: answers of the venue, requests to the session --------------------
 
 

@@ -1271,6 +1271,56 @@ GRANT SELECT ON TABLE whale_event TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE whale_event TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE whale_event TO tapedeck_writer;
 
+CREATE TABLE witness (
+    witness_id bigint NOT NULL,
+    recorder text NOT NULL,
+    instrument_id bigint NOT NULL,
+    channel text NOT NULL,
+    cause text NOT NULL,
+    verdict text NOT NULL,
+    reason text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    answered_at timestamp with time zone,
+    request_id text,
+    session_id bigint,
+    silent_since timestamp with time zone,
+    last_id bigint,
+    last_ts_event timestamp with time zone,
+    venue_id bigint,
+    venue_ts_event timestamp with time zone,
+    levels integer,
+    levels_different integer,
+    CONSTRAINT witness_pkey PRIMARY KEY (witness_id),
+    CONSTRAINT witness_cause_check CHECK ((cause = ANY (ARRAY['silence'::text, 'schedule'::text]))),
+    CONSTRAINT witness_channel_check CHECK ((channel = ANY (ARRAY['trade'::text, 'book'::text]))),
+    CONSTRAINT witness_check CHECK (((levels_different >= 0) AND (levels_different <= levels))),
+    CONSTRAINT witness_levels_check CHECK ((levels >= 0)),
+    CONSTRAINT witness_verdict_check CHECK ((verdict = ANY (ARRAY['quiet'::text, 'dead'::text, 'agrees'::text, 'differs'::text, 'not comparable'::text])))
+);
+CREATE INDEX witness_asked_at ON witness USING btree (asked_at);
+CREATE INDEX witness_instrument ON witness USING btree (instrument_id, asked_at);
+COMMENT ON TABLE witness IS 'What the REST service of a venue said about a silent stream or a book, and what followed. Written by bin/writer, never updated. It ends no gap.';
+COMMENT ON COLUMN witness.witness_id IS 'Random 64-bit number drawn when the question was asked.';
+COMMENT ON COLUMN witness.recorder IS 'Name of the process that asked.';
+COMMENT ON COLUMN witness.instrument_id IS 'Instrument of the stream (instrument), which names the venue.';
+COMMENT ON COLUMN witness.channel IS 'trade or book.';
+COMMENT ON COLUMN witness.cause IS 'silence: the stream was judged silent; schedule: a book is compared from time to time.';
+COMMENT ON COLUMN witness.verdict IS 'Of a silent stream: quiet (the venue has nothing newer) or dead (it has); of a book on schedule: agrees or differs; not comparable: nothing follows.';
+COMMENT ON COLUMN witness.reason IS 'Why, in words.';
+COMMENT ON COLUMN witness.asked_at IS 'When the question was asked, UTC.';
+COMMENT ON COLUMN witness.answered_at IS 'Receipt time of the last answer, UTC; NULL without an answer.';
+COMMENT ON COLUMN witness.request_id IS 'Id of the last request in the log; NULL where nothing was sent.';
+COMMENT ON COLUMN witness.session_id IS 'Session that carried the stream, whose frames hold the answers (session); NULL without one.';
+COMMENT ON COLUMN witness.silent_since IS 'Receipt time of the last data before the silence, or when the stream began, UTC; NULL on schedule.';
+COMMENT ON COLUMN witness.last_id IS 'Our newest trade id, or the sequence number of our book; NULL where there is none.';
+COMMENT ON COLUMN witness.last_ts_event IS 'Our newest trade by the venue''s clock, UTC; NULL of a book or without a trade.';
+COMMENT ON COLUMN witness.venue_id IS 'Newest trade id, or sequence number of the book, in the answer; NULL where there is none.';
+COMMENT ON COLUMN witness.venue_ts_event IS 'Newest trade in the answer by the venue''s clock, UTC; NULL of a book or without a trade.';
+COMMENT ON COLUMN witness.levels IS 'Number of price levels that could be compared; NULL of trades or without a comparison.';
+COMMENT ON COLUMN witness.levels_different IS 'Number of these levels whose size differed; NULL like levels.';
+GRANT SELECT ON TABLE witness TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE witness TO tapedeck_writer;
+
 ALTER TABLE instrument ADD CONSTRAINT instrument_venue_fkey FOREIGN KEY (venue) REFERENCES venue(name);
 ALTER TABLE instrument_history ADD CONSTRAINT instrument_history_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES instrument(instrument_id);
 ALTER TABLE journal_incarnation ADD CONSTRAINT journal_incarnation_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);

@@ -17,6 +17,7 @@ from recorder.process.health import (
     RecorderFigures,
     Refusal,
     Report,
+    WitnessFigures,
     WriterFigures,
 )
 from recorder.shards import venue_of
@@ -43,6 +44,8 @@ class Line(msgspec.Struct):
     refused: int | None = None  # streams that the venue refused or for which no connection has room
     refusals: list[Refusal] = []  # the first of them, with reasons
     silent: list[str] = []  # "trade BTC-USD": streams that stopped bringing data
+    quiet: list[str] = []  # streams that are silent because the venue has nothing newer, as its REST service said
+    witness: WitnessFigures | None = None  # of a recorder
     jobs: dict[str, JobFigures] = {}  # of the poller
     last_error: LinkFailure | None = None  # of its connections, however long ago
     problem: str | None = None  # why it is not healthy
@@ -171,6 +174,8 @@ def _fill(line: Line, figures: RecorderFigures) -> None:
     line.refused = figures.unplaced + figures.refused
     line.refusals = figures.refusals
     line.silent = figures.silent
+    line.quiet = figures.quiet
+    line.witness = figures.witness
     line.last_error = figures.last_error
 
 

@@ -15,7 +15,7 @@ from recorder.capture.batch import Batch, Instruments, Rows
 from recorder.capture.continuity import Continuity
 from recorder.clock import Clock
 from recorder.errors import JournalFull
-from recorder.events import Book, Gap, GapCause, Quote, SessionRow, Stream, Trade
+from recorder.events import Book, Gap, GapCause, Quote, SessionRow, Stream, Trade, WitnessRow
 from recorder.journal.block import (
     BlockHeader,
     Run,
@@ -33,6 +33,7 @@ from recorder.timestamps import NS_PER_DAY
 
 _URGENT_BYTES = 1 << 19
 _WAIT_FOR_ROOM_S = 1.0
+_WITNESSES_MAX = 1000  # rows that wait while the disk is full
 _STEP_NS = 500_000_000  # a clock that moves by more than this against the monotonic one was set
 
 _log = get_logger(__name__)
@@ -82,6 +83,7 @@ class WriteBuffer:
         # Streams as the journal has them: a checkpoint must not know what is pending, which a crash may still lose.
         self._stored: dict[tuple[str, str], StreamCheckpoint] = {}
         note_checkpoints(self._stored, journal.recovered.checkpoints)
+        self._witnesses: list[WitnessRow] = []
         self._refused: list[Batch] = []  # rows without frames that a full disk did not take; they are few
 
     def __enter__(self) -> Continuity:
@@ -239,6 +241,18 @@ class WriteBuffer:
         with self._lock:
             return self._continuity.active_streams()
 
+    def newest(self, stream: Stream) -> tuple[int | None, int | None]:
+        """Return the newest id of a stream and the venue's time of its newest data; None where there is none."""
+        with self._lock:
+            state = self._continuity.state(stream)
+            return (None, None) if state is None else (state.last_id, state.last_ts_event_ns)
+
+    def add_witness(self, row: WitnessRow) -> None:
+        """Add what a venue's REST service said about a stream."""
+        with self._lock:
+            self._witnesses = [*self._witnesses[-_WITNESSES_MAX:], row]
+        self._flush_soon()
+
     def open_gaps(self) -> int:
         """Return how many watched streams have a gap now."""
         with self._lock:
@@ -295,17 +309,26 @@ class WriteBuffer:
                 self._urgent.clear()
                 batches, self._pending, self._size = self._pending, [], 0
                 batches, self._refused = self._refused + batches, []
+                witnesses, self._witnesses = self._witnesses, []
                 gaps = self._continuity.take_gaps()
                 checkpoints = self._continuity.take_checkpoints()
                 self._room.notify_all()
-            if not (batches or gaps or checkpoints):
+            if not (batches or gaps or checkpoints or witnesses):
                 return True
-            return self._write(position, batches, gaps, checkpoints)
+            return self._write(position, batches, gaps, checkpoints, witnesses)
 
     def _write(
-        self, position: Position, batches: list[Batch], gaps: list[Gap], checkpoints: list[StreamCheckpoint]
+        self,
+        position: Position,
+        batches: list[Batch],
+        gaps: list[Gap],
+        checkpoints: list[StreamCheckpoint],
+        witnesses: list[WitnessRow],
     ) -> bool:
         sections = self._sections(batches, position)
+        if witnesses:
+            encoded = encode.encode_witnesses(witnesses, self._ids)
+            sections.append(self._journal.section("witness", len(witnesses), encoded, ()))
         if gaps:  # twice, and names too: no later row repeats what a damaged section lost
             sections += [self._journal.section("gap", len(gaps), encode.encode_gaps(gaps, self._ids), ())] * 2
         now_ns = self._clock.wall_ns()
@@ -323,6 +346,7 @@ class WriteBuffer:
         except JournalFull as error:
             with self._lock:
                 self._pending = batches + self._pending
+                self._witnesses = [*witnesses, *self._witnesses]
                 self._continuity.give_back(gaps, checkpoints)
                 self._ids.clear()  # their names were in the block that failed
             self._shed(error)

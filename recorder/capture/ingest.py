@@ -393,7 +393,7 @@ class Ingest:
         row.bytes += batch.add_frames([record.encode()], self.last_frame_ns)
         batch.totals = row.totals
         self._buffer.add(batch)
-        if record.tapedeck not in ("subscribed", "unsubscribed"):  # those matter to a replay alone
+        if record.tapedeck not in ("subscribed", "unsubscribed", "witness"):  # those matter to a replay alone
             self._overlap = self._overlap or Overlap()
             self._overlap.apply(record)
 

@@ -125,7 +125,7 @@ class Link:
         self._last_error: LinkFailure | None = None
         self._sessions = 0
         self._earlier = Counts()  # of the sessions that ended, and of the predecessor
-        self._resubscribe_queue: queue.SimpleQueue[Stream] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[Session], None]] = queue.SimpleQueue()
         self._reconnect_reason: str | None = None  # set from any thread; the session ends for it
         self._session: Session | None = None
         self._renew_at_s = 0.0
@@ -180,7 +180,11 @@ class Link:
 
     def resubscribe(self, stream: Stream) -> None:
         """Subscribe to a stream again: it is silent while others live."""
-        self._resubscribe_queue.put(stream)
+        self.with_session(lambda session: session.resubscribe(stream))
+
+    def with_session(self, task: Callable[[Session], None]) -> None:
+        """Have our thread call a function with the session, at its next tick; never, if the session ends before."""
+        self._tasks.put(task)
 
     def reconnect(self, reason: str) -> None:
         """End the connection and make a new one."""
@@ -327,6 +331,8 @@ class Link:
         if session is not None:
             self._count(session.counts)
             session.close(reason, lost)
+        while not self._tasks.empty():
+            self._tasks.get()
 
     def _count(self, more: Counts) -> None:
         self._earlier = Counts(
@@ -344,8 +350,8 @@ class Link:
     def _tick(self, session: Session) -> None:
         if self._reconnect_reason is not None:
             raise Silent(self._reconnect_reason)
-        while not self._resubscribe_queue.empty():
-            session.resubscribe(self._resubscribe_queue.get())
+        for _ in range(self._tasks.qsize()):  # a task may add itself again
+            self._tasks.get()(session)
         if session.settled:
             if self._state is State.SUBSCRIBING:
                 self._move(State.LIVE)

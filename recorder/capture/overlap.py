@@ -9,6 +9,10 @@ session is written among its frames, as a control record:
     {"tapedeck":"overlap_end"}                                   the predecessor is gone
     {"tapedeck":"handed_over","streams":[["book","BTC-USD"]]}    its successor carries these from here on
 
+An answer of REST about one of its streams, which decides nothing about rows, is a record too:
+
+    {"tapedeck":"witness","streams":[["trade","BTC-USD"]],"path":"/...","status":200,"body":"..."}
+
 Trades of both sessions are kept: their key makes them one row in the database. Quotes switch at the first quote of the
 new session, books at its first snapshot.
 """
@@ -24,7 +28,7 @@ from recorder.events import Book, Channel, Output, Quote, Stream
 CONTROL_PREFIX = b'{"tapedeck":'
 _EARLIER = tuple(CONTROL_PREFIX + b'"%s"' % kind for kind in (b"joins", b"over", b"alone", b"asked", b"dropped"))
 
-Kind = Literal["subscribed", "unsubscribed", "overlap_start", "overlap_end", "handed_over"]
+Kind = Literal["subscribed", "unsubscribed", "overlap_start", "overlap_end", "handed_over", "witness"]
 
 
 class ControlRecord(msgspec.Struct):
@@ -62,6 +66,14 @@ class ControlRecord(msgspec.Struct):
     def named(self) -> list[Stream]:
         """The streams that it names."""
         return [Stream(channel, symbol) for channel, symbol in self.streams]
+
+
+class WitnessRecord(ControlRecord, kw_only=True):
+    """An answer of REST about a stream of the session."""
+
+    path: str
+    status: int
+    body: str  # what is no UTF-8 is replaced
 
 
 class Overlap:

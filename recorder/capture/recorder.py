@@ -11,9 +11,11 @@ from recorder.capture.link import Link
 from recorder.capture.links import Links
 from recorder.capture.liveness import rates_file
 from recorder.capture.liveness.monitor import LivenessMonitor
+from recorder.capture.liveness.rates import ExpectedRates
 from recorder.capture.rest_fetcher import RestFetcher
 from recorder.capture.websocket import connect_budget
 from recorder.capture.websocket.connect_budget import ConnectBudget
+from recorder.capture.witness.asker import WitnessAsker
 from recorder.clock import Clock
 from recorder.events import Stream
 from recorder.journal.writer import Journal
@@ -23,6 +25,7 @@ from recorder.process.log import dropped, get_logger
 from recorder.process.reporting import Health, Rate
 from recorder.process.threads import ThreadGroup
 from recorder.rest.client import RestClient
+from recorder.rest.policy import Priority
 from recorder.settings import Settings
 from recorder.shards import Shard, most_links
 from recorder.venues.base import Venue
@@ -50,7 +53,7 @@ class Recorder:
         rng: random.Random,
         journal: Journal,
         buffer: WriteBuffer,
-        liveness: LivenessMonitor,
+        rates: ExpectedRates,
         recorded: RecordedStreams,
     ) -> None:
         """Wire the parts; `open` makes the journal and what depends on its content."""
@@ -59,17 +62,22 @@ class Recorder:
         self.threads = ThreadGroup()
         self.journal = journal
         chosen = settings.venues[key]
-        self.rest = RestClient(
-            venue.name,
-            chosen.rest_url or venue.rest_url,
-            venue.rest,
-            settings.websocket.user_agent,
-            self.threads.stop,
-            clock,
-            random.Random(rng.getrandbits(64)),
-            settings.ca_file,
-            settings.budgets_dir,
-        )
+
+        def client(priority: Priority) -> RestClient:
+            return RestClient(
+                venue.name,
+                chosen.rest_url or venue.rest_url,
+                venue.rest,
+                settings.websocket.user_agent,
+                self.threads.stop,
+                clock,
+                random.Random(rng.getrandbits(64)),
+                settings.ca_file,
+                settings.budgets_dir,
+                priority,
+            )
+
+        self.rest = client(Priority.LIVE)
         self._connects = ConnectBudget(
             connect_budget.path_of(settings.budgets_dir, venue.name), venue.limits.connects_per_minute, clock
         )
@@ -84,9 +92,19 @@ class Recorder:
         self._clock = clock
         self._rng = rng
         self._buffer = buffer
-        self._liveness = liveness
         self._recorded = recorded
         self._shard = shard
+        self._witnesses = WitnessAsker(
+            self.name,
+            venue.witness_questions,
+            client(Priority.SCHEDULED).once,
+            buffer,
+            settings.monitoring.book_check_s,
+            clock,
+            random.Random(rng.getrandbits(64)),
+        )
+        path, max_no_data_s = rates_file.path_of(settings.home, self.name), settings.websocket.max_no_data_s
+        self._liveness = LivenessMonitor(venue.name, path, rates, max_no_data_s, buffer, clock, self._witnesses)
         self.followed: Callable[[], frozenset[str]] = frozenset
         self._fetcher = RestFetcher(self.rest.once, clock)
         self._frame_rate, self._event_rate = Rate(), Rate()
@@ -119,10 +137,8 @@ class Recorder:
         recorded.note((Stream(one.channel, one.symbol), one.since_ns) for one in checkpoints)
         continuity.restore(checkpoints, journal.recovered.last_frame_ns, clock.wall_ns())
         buffer = WriteBuffer(journal, continuity, venue.name, settings.journal.pending_mb << 20, clock)
-        path = rates_file.path_of(settings.home, name)
-        rates = rates_file.load(path, clock.wall_ns() / 1e9)
-        liveness = LivenessMonitor(venue.name, path, rates, settings.websocket.max_no_data_s, buffer, clock)
-        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, liveness, recorded)
+        rates = rates_file.load(rates_file.path_of(settings.home, name), clock.wall_ns() / 1e9)
+        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, rates, recorded)
         buffer.close_sessions(journal.recovered.sessions)
         buffer.flush()  # the gaps of the time without a process are known now and come first
         return recorder
@@ -140,6 +156,7 @@ class Recorder:
         for number in range(_FETCHERS):
             self.threads.add(f"fetch-{number}", self._fetcher.work)
         self.threads.add("liveness", self._liveness.part(lambda: self.links.all))
+        self.threads.add("witness", self._witnesses.part(lambda: self.links.all))
         journal = self.settings.journal
         self.threads.add("flush", self._buffer.flush_loop(journal.flush_ms / 1000))
         self.threads.add("sync", self._buffer.sync_loop(journal.fsync_ms / 1000))
@@ -184,6 +201,8 @@ class Recorder:
             followed_refused=len(refused) - len(by_hand),
             refusals=self._refusals(by_hand)[:_REFUSALS_REPORTED],
             silent=[str(stream) for stream in self._liveness.silent],
+            quiet=[str(stream) for stream in self._liveness.quiet],
+            witness=self._witnesses.figures,
             shed=self._buffer.shed_frames,
             log_dropped=dropped(),
             last_error=max(errors, key=lambda error: error.at, default=None),
@@ -217,6 +236,9 @@ class Recorder:
             return "live", f"{figures.unsubscribed:,} rows of streams that are not subscribed came and were left out"
         if figures.followed_refused:
             return "live", f"streams that the poller chose and that bring nothing: {figures.followed_refused:,}"
+        quiet = self._liveness.quiet
+        if quiet:
+            return "live", f"{len(quiet)} silent: quiet by REST"
         return "live", ""
 
     def _link(self, number: int, streams: Iterable[Stream], predecessor: Link | None) -> Link:

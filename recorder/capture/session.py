@@ -35,6 +35,7 @@ from recorder.events import (
 from recorder.process.log import get_logger
 from recorder.settings import WebsocketSettings
 from recorder.venues.base import BooksByRest, Conversation, CountsPings, Venue, requests_of
+from recorder.venues.witness import SeenBook, ShowsBooks
 
 TICK_S = 0.1
 _REPORT_S = 60.0
@@ -119,6 +120,7 @@ class Session:
         # The decoder makes the requests itself: what its frames mean depends on what it asked for.
         self._conversing = isinstance(decoder, Conversation)
         self._counts_pings = decoder if isinstance(decoder, CountsPings) else None
+        self._shows_books = decoder if isinstance(decoder, ShowsBooks) else None
         # One subscription carries all channels of a symbol: another request of that symbol begins it again.
         self._shared = venue.limits.symbols_per_link is not None
         self._requested: set[str] = set()  # symbols of such subscriptions that were requested on this connection
@@ -204,6 +206,26 @@ class Session:
             self._subscribe_again([stream])
             if self._shared:  # where no book is recorded, nothing else asks again if this brings nothing
                 self.subscriber.ask([stream], self._clock.monotonic_s())
+
+    @property
+    def session_id(self) -> int:
+        """The id of the session."""
+        return self._ingest.row.session_id
+
+    def carries(self, stream: Stream) -> bool:
+        """Return whether the venue delivers a stream here, and no other session carries it."""
+        return stream in self.subscriber.accepted and stream in self._ingest.streams and self._ingest.carries(stream)
+
+    def keep(self, record: ControlRecord) -> None:
+        """Write a record among the frames."""
+        self._ingest.record(record)
+
+    def book_of(self, symbol: str) -> SeenBook | None:
+        """Return the best levels of a book; None where the decoder shows none, or has none without a gap."""
+        stream = Stream("book", symbol)
+        if self._shows_books is None or not self.carries(stream) or self._ingest.books_with_gap({stream}).get(symbol):
+            return None
+        return self._shows_books.book_of(symbol)
 
     def needs_no_predecessor(self) -> bool:
         """Return whether a snapshot of every book came and every subscription has begun."""

@@ -91,6 +91,7 @@ def view(current: Status, width: int) -> RenderableType:
         parts += [shown(line) for line in disk_lines(current.disk, width)]
     for line in current.programs:
         parts += [shown(text) for text in job_lines(line.jobs, time.time(), width)]
+        parts += [shown(text) for text in witness_lines(line, width)]
     parts += [shown(note, style="yellow") for note in current.notes]
     parts += [shown(problem, style="red") for problem in current.problems]
     return Group(*parts)
@@ -180,6 +181,15 @@ def job_lines(jobs: Mapping[str, JobFigures], now: float, width: int) -> list[st
     failed = [f"{name} failed ({job.last_reason[:80]})" for name, job in jobs.items() if job.last_state == "failed"]
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
     return fold("; ".join([f"polls: {len(jobs)} jobs, {states}{newest}", *failed[:_FAILED_SHOWN]]), width, "  ")
+
+
+def witness_lines(line: Line, width: int) -> list[str]:
+    """Return what the REST service of a venue said about silent streams and books, in lines of at most this width."""
+    if line.witness is None or not (line.quiet or line.witness.verdicts):
+        return []
+    silent = f"{len(line.quiet)} silent: quiet by REST; " if line.quiet else ""
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(line.witness.verdicts.items()))
+    return fold(f"{line.program}: {silent}REST said so far: {verdicts or 'nothing'}", width, "  ")
 
 
 def _growth(use: DiskUse) -> str:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from recorder.events import Book, BookAudit, Gap, Quote, SessionRow, Trade
+from recorder.events import Book, BookAudit, Gap, Quote, SessionRow, Trade, WitnessRow
 from recorder.pgcopy.polled import POLLED
 from recorder.pgcopy.scalars import PG_EPOCH_US, float8, instant, int4, int8, text, tuple_of
 
@@ -40,6 +40,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "book_audit": (
         "session_id", "instrument_id", "started_at", "ended_at", "checksums_passed", "checksums_failed",
         "crossed", "resyncs",
+    ),
+    "witness": (
+        "witness_id", "recorder", "instrument_id", "channel", "cause", "verdict", "reason", "asked_at", "answered_at",
+        "request_id", "session_id", "silent_since", "last_id", "last_ts_event", "venue_id", "venue_ts_event", "levels",
+        "levels_different",
     ),
     **{table: tuple(column for column, _ in columns) for table, columns in POLLED.items()},
 }  # fmt: skip
@@ -269,3 +274,20 @@ def encode_audits(audits: Iterable[BookAudit], ids: Ids) -> bytes:
         )
         for a in audits
     )  # fmt: skip
+
+
+def encode_witnesses(rows: Iterable[WitnessRow], ids: Ids) -> bytes:
+    """Return tuples of table witness."""
+    return b"".join(
+        tuple_of(
+            int8(w.witness_id), text(w.recorder), int8(ids[w.symbol]), text(w.channel), text(w.cause), text(w.verdict),
+            text(w.reason), instant(w.asked_ns), instant(w.answered_ns), text(w.request_id), int8(w.session_id),
+            instant(w.silent_since_ns), int8(w.last_id), instant(w.last_ts_event_ns), int8(w.venue_id),
+            instant(w.venue_ts_event_ns), _optional_int4(w.levels), _optional_int4(w.levels_different),
+        )
+        for w in rows
+    )  # fmt: skip
+
+
+def _optional_int4(value: int | None) -> bytes:
+    return int8(None) if value is None else int4(value)

@@ -56,6 +56,14 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
+class WitnessFigures(msgspec.Struct, frozen=True):
+    """What the venue's REST service said about silent streams and about books, since the start of the recorder."""
+
+    verdicts: dict[str, int] = {}  # how often, by verdict
+    last: str = ""  # the last one, with its stream and reason
+    last_at: float | None = None  # unix seconds
+
+
 class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="recorder"):
     """Figures of the recorder of a venue, or of one of its shards."""
 
@@ -77,6 +85,8 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     followed_refused: int = 0  # those of markets that the poller chose: not every market has a stream
     refusals: list[Refusal] = []  # the first of `unplaced` and `refused`, with reasons
     silent: list[str] = []  # "trade BTC-USD": streams that stopped bringing data
+    quiet: list[str] = []  # streams that are silent because the venue has nothing newer, as its REST service said
+    witness: WitnessFigures = WitnessFigures()
     shed: int = 0
     log_dropped: int = 0
     last_error: LinkFailure | None = None  # the latest of all links

@@ -112,6 +112,9 @@ class MonitoringSettings(Group):
 
     enabled: bool = Field(True, description="Log a summary of metrics")
     metrics_interval_s: float = Field(60.0, gt=0, description="Time between two summaries")
+    book_check_s: float = Field(
+        3600.0, ge=1, description="Time between two comparisons of a recorded book with the venue's REST service"
+    )
     alert_webhook_url: OptionalSecret = Field(
         None, description="Address that the watchdog will post alerts to; nothing posts yet"
     )

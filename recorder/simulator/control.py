@@ -161,6 +161,11 @@ class Controls(Actions):
         self._venue.faults.add(Rule("rest", left=int(times), text=retry_after, count=int(status)))
         return {}
 
+    def do_rest_body(self, body: str, times: int = 1) -> dict[str, object]:
+        """Answer the next REST requests with this body, which may be anything, and status 200."""
+        self._venue.faults.add(Rule("rest_body", left=int(times), text=body))
+        return {}
+
     # ---- recovery and status
 
     def do_heal(self, what: str | None = None) -> dict[str, object]:

@@ -235,6 +235,10 @@ class FakeVenue(ABC):
         headers = {"Retry-After": rule.text} if rule.text else {}
         return Response(rule.count, b'{"message":"unavailable"}', headers)
 
+    def _odd_body(self) -> Response | None:
+        rule = self.faults.use("rest_body")
+        return None if rule is None else Response(200, rule.text.encode())
+
     def opened(self, connection: Connection, request: Request, now_ns: int) -> None:
         """Add a client."""
         self.clients[connection.number] = connection
@@ -257,7 +261,7 @@ class FakeVenue(ABC):
     def http(self, request: Request, now_ns: int) -> Response:
         """Answer a request to the control path, or a REST request."""
         response = self.control(request) if self.control is not None else None
-        return response or self._unavailable("rest") or self.get(request, now_ns)
+        return response or self._unavailable("rest") or self._odd_body() or self.get(request, now_ns)
 
     def advance(self, now_ns: int, now_s: float) -> float:
         """Make the market events that the rate allows by now."""

@@ -8,6 +8,7 @@ KEYS = {
     "trade": ("instrument_id", "trade_id", "ts_event"),
     "quarantine": ("journal_id", "segment", "position", "scope", "item"),
     "book_audit": ("session_id", "instrument_id", "started_at"),
+    "witness": ("witness_id",),
     "gap": ("gap_id",),
     "session": ("session_id",),
     "instrument": ("instrument_id",),

@@ -13,6 +13,7 @@ import msgspec
 
 from recorder.errors import ConfigError
 from recorder.events import CHANNELS, Channel, Output, Stream
+from recorder.venues.witness import NOTHING_TO_ASK, WitnessQuestions
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -191,6 +192,7 @@ class Venue(ABC):
     book_depths: ClassVar[tuple[int, ...]] = ()  # levels a side that the venue offers; empty where it does not ask
     default_book_depth: ClassVar[int] = 0
     fixed_books: ClassVar[str] = "complete books"  # what the venue sends where no depth can be chosen
+    witness_questions: ClassVar[WitnessQuestions] = NOTHING_TO_ASK  # to its REST service
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         """

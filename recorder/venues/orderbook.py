@@ -10,6 +10,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from recorder.venues.witness import LEVELS_COMPARED, SeenBook, levels_at
+
 Value = TypeVar("Value")
 
 
@@ -38,6 +40,15 @@ class Side(Generic[Value]):
             elif price in values:
                 del values[price]
                 del prices[bisect_left(prices, price)]
+
+
+def side_tops(bids: Side[float], asks: Side[float], sequence: int | None) -> SeenBook:
+    """Return the best levels of a book."""
+    return SeenBook(
+        levels_at(bids.prices[: -LEVELS_COMPARED - 1 : -1], bids.values),
+        levels_at(asks.prices[:LEVELS_COMPARED], asks.values),
+        sequence,
+    )
 
 
 class RankedSide:

@@ -35,8 +35,9 @@ from recorder.verify.reconcile import (
 
 _TABLES = ("trade", "quote", "book")
 # Nothing removes their rows, and a revision replaces its row. Old rows of poll_run become daily sums.
-_KEPT = ("gap", "session", *(table for table in POLLED if table not in ("poll_run", "poll_schedule", "instrument")))
-_OTHER_TABLES = ("book_audit", "gap", "instrument", "quarantine", "session")
+_SUMMED = ("poll_run", "poll_schedule", "instrument")
+_KEPT = ("gap", "session", "witness", *(table for table in POLLED if table not in _SUMMED))
+_OTHER_TABLES = ("book_audit", "gap", "instrument", "quarantine", "session", "witness")
 _COUNT = {table: f"SELECT count(*) FROM {table}" for table in (*_TABLES, *_OTHER_TABLES, *POLLED)}
 _FETCH = 20_000  # rows of one round trip
 _REPORT = 10_000  # rows between two reports of progress

@@ -109,8 +109,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             "test_a_silent_stream_is_resubscribed_and_the_time_between_is_a_gap",
             "test_a_dead_connection_is_renewed_at_once_and_the_others_are_left_alone",
             "test_a_quiet_market_is_never_disturbed_once_its_rate_is_known",
+            "test_a_stream_that_is_dead_by_rest_is_redriven_and_its_gap_is_declared",
+            "test_a_market_that_is_quiet_by_rest_is_not_redriven",
+            "test_without_an_answer_of_rest_a_silence_is_judged_as_before",
         ),
-        "REST as the witness",
     ),
     "C15": Experiment(
         "slow consumer",

@@ -4,17 +4,19 @@ Only data proves life; heartbeats and pongs do not. A silence is suspicious when
 is below one in a million, it is longer than any that ended by itself at this time of day, and longer than
 `MIN_SILENCE_S`. A silent stream among live ones is resubscribed, then its connection is renewed, then an alert is
 raised; a connection on which everything is silent is renewed at once. Where the market is merely quiet this must not
-become a storm: a stream is resubscribed, and a connection renewed, at most once in `COOLDOWN_S`.
+become a storm: a stream is resubscribed, and a connection renewed, at most once in `COOLDOWN_S`. Before a remedy the
+REST service is asked where that is possible, and a market that is quiet by its word is left alone (consultation.py).
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Literal, TypeVar
 
 import msgspec
 
+from recorder.capture.liveness.consultation import STREAMS_OF_A_LINK, Answer, Consultation
 from recorder.capture.liveness.rates import REMEMBERED_S, ExpectedRates
-from recorder.events import Stream
+from recorder.events import Channel, Stream
 
 MIN_SILENCE_S = 15.0
 COOLDOWN_S = 1800.0
@@ -26,7 +28,7 @@ _STALL_S = 10.0  # without a sample for this long, this process stood still
 _FRESH_S = 300.0  # a limit is computed again after this long
 
 Key = TypeVar("Key", Stream, int)
-Action = Literal["resubscribe", "reconnect", "alert", "recovered"]
+Action = Literal["ask", "resubscribe", "reconnect", "alert", "recovered"]
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -37,6 +39,7 @@ class Verdict(msgspec.Struct, frozen=True):
     stream: Stream | None  # None: everything on the link
     silence_s: float
     expected_per_s: float
+    evidence: Answer | None = None  # of a witness
 
 
 class _Silence(msgspec.Struct):
@@ -50,6 +53,13 @@ class _Silence(msgspec.Struct):
     per_s: float = 0.0
     known: bool = False
     stale_s: float = float("-inf")  # when the limit is to be computed again
+    consultation: Consultation = msgspec.field(default_factory=Consultation)
+
+
+class _Asking(msgspec.Struct):
+    """A silence that is put to a witness, and the questions to ask now."""
+
+    questions: list[Verdict]
 
 
 class Liveness:
@@ -59,14 +69,16 @@ class Liveness:
         rates: The learned rates, for the file.
     """
 
-    def __init__(self, rates: ExpectedRates, max_no_data_s: float) -> None:
+    def __init__(self, rates: ExpectedRates, max_no_data_s: float, witnessed: Collection[Channel] = ()) -> None:
         """
         Args:
             rates: As an earlier process left them, or empty.
             max_no_data_s: The shortest silence that is suspicious where the rate is not known yet.
+            witnessed: Channels about whose silence a witness can be asked.
         """
         self.rates = rates
         self._max_no_data_s = max_no_data_s
+        self._witnessed = frozenset(witnessed)
         self._watched: dict[Stream, int] = {}
         self._streams: dict[Stream, _Silence] = {}
         self._links: dict[int, _Silence] = {}
@@ -99,10 +111,12 @@ class Liveness:
                 if now_s - silence.last_s > REMEMBERED_S or silence.stage != "ok":
                     self._silence_ended(stream, silence, now_s)
                 silence.last_s = now_s
+                silence.consultation.ended()
                 link = self._links[watched[stream]]
                 if link.stage != "ok" and now_s - link.acted_s > SETTLE_S:
                     self._recover(watched[stream], None, link, now_s)
                 link.last_s = now_s
+                link.consultation.ended()
         self.rates.sample(active, self._watched, now_s)
 
     def judge(self, now_s: float) -> list[Verdict]:
@@ -119,7 +133,25 @@ class Liveness:
                 self._refresh(stream, silence, now_s)
                 if silent_s > silence.limit_s:
                     verdicts += self._judge_stream(stream, silence, now_s)
+        verdicts += self._recovered
+        self._recovered = []
         return verdicts
+
+    def answered(self, stream: Stream, answer: Answer) -> None:
+        """Note what a witness said about a stream."""
+        silence, link = self._streams.get(stream), self._links.get(self._watched.get(stream, -1))
+        for one in (silence, link):
+            if one is not None:
+                one.consultation.answered(stream, answer)
+
+    def quiet(self) -> list[Stream]:
+        """Return the streams that are silent because the venue has nothing newer, as a witness said."""
+        numbers = {number for number, silence in self._links.items() if silence.consultation.quiet}
+        return [
+            stream
+            for stream, silence in self._streams.items()
+            if silence.consultation.quiet or self._watched[stream] in numbers
+        ]
 
     def silent(self) -> list[Stream]:
         """Return the streams with an alert that are still silent; all streams of a link that has the alert."""
@@ -134,6 +166,10 @@ class Liveness:
 
     def _judge_stream(self, stream: Stream, silence: _Silence, now_s: float) -> Iterator[Verdict]:
         number = self._watched[stream]
+        asked = [stream] if stream.channel in self._witnessed else []
+        if asking := self._consult(number, stream, silence, lambda: asked, now_s):
+            yield from asking.questions
+            return
         action: Action
         if silence.stage == "ok" and now_s - self._resubscribed_s.get(stream, float("-inf")) >= COOLDOWN_S:
             self._resubscribed_s[stream] = now_s
@@ -146,7 +182,8 @@ class Liveness:
         else:
             return
         silence.acted_s = now_s
-        yield Verdict(action, number, stream, now_s - silence.last_s, silence.per_s)
+        evidence = silence.consultation.evidence
+        yield Verdict(action, number, stream, now_s - silence.last_s, silence.per_s, evidence)
 
     def _judge_link(self, number: int, silence: _Silence, now_s: float) -> Iterator[Verdict]:
         silent_s = now_s - max(silence.last_s, silence.acted_s)
@@ -155,6 +192,9 @@ class Liveness:
         if now_s >= silence.stale_s:
             self._refresh_link(number, silence, now_s)
         if silent_s <= silence.limit_s:
+            return
+        if asking := self._consult(number, None, silence, lambda: self._telling(number, now_s), now_s):
+            yield from asking.questions
             return
         action: Action
         if self._may_reconnect(number, now_s):
@@ -165,7 +205,34 @@ class Liveness:
         else:
             return
         silence.acted_s = now_s
-        yield Verdict(action, number, None, now_s - silence.last_s, silence.per_s)
+        evidence = silence.consultation.evidence
+        yield Verdict(action, number, None, now_s - silence.last_s, silence.per_s, evidence)
+
+    def _consult(
+        self,
+        number: int,
+        stream: Stream | None,
+        silence: _Silence,
+        streams: Callable[[], list[Stream]],
+        now_s: float,
+    ) -> "_Asking | None":
+        """Return the questions to ask, or to wait for, before a silence is acted on; None to act now."""
+        asked = streams() if silence.consultation.open is None and now_s >= silence.consultation.held_until_s else []
+        match silence.consultation.advise(asked, silence.limit_s, now_s):
+            case "act":
+                return None
+            case "ask":
+                silent_s = now_s - silence.last_s
+                return _Asking([Verdict("ask", number, one, silent_s, silence.per_s) for one in asked])
+            case "quiet" if silence.stage == "alerted":
+                self._recover(number, stream, silence, now_s)
+        return _Asking([])
+
+    def _telling(self, number: int, now_s: float) -> list[Stream]:
+        """Return the streams of a link that should bring most, among those about which a witness can be asked."""
+        streams = [one for one, other in self._watched.items() if other == number and one.channel in self._witnessed]
+        rates = {stream: self.rates.rate(stream, now_s).per_s for stream in streams}
+        return sorted(streams, key=lambda one: -rates[one])[:STREAMS_OF_A_LINK]
 
     def _may_reconnect(self, number: int, now_s: float) -> bool:
         return now_s - self._reconnected_s.get(number, float("-inf")) >= COOLDOWN_S

@@ -9,6 +9,7 @@ from recorder.capture.link import Link
 from recorder.capture.liveness import rates_file
 from recorder.capture.liveness.judgement import Liveness, Verdict
 from recorder.capture.liveness.rates import ExpectedRates
+from recorder.capture.witness.asker import Question, WitnessAsker
 from recorder.clock import Clock
 from recorder.events import Stream
 from recorder.process.log import get_logger
@@ -24,6 +25,7 @@ class LivenessMonitor:
 
     Attributes:
         silent: Streams that deliver nothing although they should, after all remedies: an alert was logged.
+        quiet: Streams that deliver nothing because the venue has nothing newer, as a witness said.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class LivenessMonitor:
         max_no_data_s: float,
         buffer: WriteBuffer,
         clock: Clock,
+        witnesses: WitnessAsker,
     ) -> None:
         """
         Args:
@@ -43,13 +46,16 @@ class LivenessMonitor:
             max_no_data_s: The longest acceptable silence of a stream whose rate is not known.
             buffer: Knows which streams delivered data.
             clock: Wall clock.
+            witnesses: Asks the venue about silent streams.
         """
         self.silent: tuple[Stream, ...] = ()
+        self.quiet: tuple[Stream, ...] = ()
         self._venue = venue
         self._path = path
         self._buffer = buffer
         self._clock = clock
-        self._liveness = Liveness(rates, max_no_data_s)
+        self._witnesses = witnesses
+        self._liveness = Liveness(rates, max_no_data_s, witnesses.channels)
 
     def part(self, links: Callable[[], tuple[Link, ...]]) -> Callable[[threading.Event], None]:
         """Return a part that checks until it is stopped.
@@ -76,9 +82,12 @@ class LivenessMonitor:
         now_s = self._now_s()
         active = [stream for stream in self._buffer.active_streams() if stream in watched]
         self._liveness.sample(active, watched, now_s)
+        while not self._witnesses.said.empty():
+            self._liveness.answered(*self._witnesses.said.get())
         for verdict in self._liveness.judge(now_s):
             self._act(verdict, by_number[verdict.link])
         self.silent = tuple(self._liveness.silent())
+        self.quiet = tuple(self._liveness.quiet())
 
     def _act(self, verdict: Verdict, link: Link) -> None:
         stream = verdict.stream
@@ -88,8 +97,12 @@ class LivenessMonitor:
             "silence_s": round(verdict.silence_s),
             "expected_per_s": round(verdict.expected_per_s, 4),
             "stream": "all of the link" if stream is None else str(stream),
+            **({} if verdict.evidence is None else {"witness": verdict.evidence}),
         }
         match verdict.action:
+            case "ask" if stream is not None:
+                silent_since_ns = self._clock.wall_ns() - int(verdict.silence_s * 1e9)
+                self._witnesses.ask(Question(link, stream, silent_since_ns))
             case "resubscribe" if stream is not None:
                 _log.warning("stream.resubscribe", **fields)
                 link.resubscribe(stream)

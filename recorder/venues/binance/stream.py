@@ -29,8 +29,11 @@ from recorder.events import (
 from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.binance import listing
 from recorder.venues.binance.book import BinanceBook, Depth, Join, Snapshot
+from recorder.venues.binance.witness import WITNESS_QUESTIONS
 from recorder.venues.book_sync import BookSync
+from recorder.venues.orderbook import side_tops
 from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, lenient, with_nulls
+from recorder.venues.witness import SeenBook
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "bookTicker", "book": "depth@100ms"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -127,6 +130,10 @@ class BinanceDecoder:
             if filled is not None:
                 return self.decode(filled, ts_recv_ns)
             raise DecodeError(str(error)) from error
+
+    def book_of(self, symbol: str) -> SeenBook | None:
+        book = self._books.get(symbol)
+        return None if book is None else side_tops(book.bids, book.asks, book.last_id)
 
     def _delta(self, m: Depth, ts_recv_ns: int) -> Sequence[Output]:
         symbol = m.s
@@ -290,6 +297,7 @@ class Binance(Venue):
             (r"/depth\?.*limit=([5-9]\d\d|1000)\b", 50),
             (r"/depth\?", 250),
             (r"/ticker/24hr", 80),
+            (r"/trades\?", 25),
             (r"/exchangeInfo", 20),
         ),
     )
@@ -299,6 +307,7 @@ class Binance(Venue):
         "trade": "trade", "bookTicker": "quote", "depth": "book", "depthUpdate": "book",
     }  # fmt: skip
     listing_paths = listing.LISTING_PATHS
+    witness_questions = WITNESS_QUESTIONS
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 1000

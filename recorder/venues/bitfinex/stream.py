@@ -26,6 +26,7 @@ from recorder.venues.bitfinex.messages import (
     decode_parts,
     read,
 )
+from recorder.venues.bitfinex.witness import WITNESS_QUESTIONS
 from recorder.venues.book_sync import BookSync
 from recorder.venues.checksums import interleaved_crc32
 from recorder.venues.orderbook import RankedSide
@@ -310,6 +311,7 @@ class Bitfinex(Venue):
     channel_words: ClassVar[dict[str, Channel]] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
     assets: ClassVar[dict[str, str]] = listing.ASSETS
     listing_paths = listing.LISTING_PATHS
+    witness_questions = WITNESS_QUESTIONS
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 100

@@ -16,7 +16,9 @@ from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits
 from recorder.venues.best_price import BestPriceSide
 from recorder.venues.book_sync import BookSync
 from recorder.venues.coinbase import listing
+from recorder.venues.coinbase.witness import WITNESS_QUESTIONS
 from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, with_nulls
+from recorder.venues.witness import SeenBook, best_first
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "matches", "quote": "ticker", "book": "level2_batch"}
 # level2_batch is acknowledged as level2_50 (seen 2026-08-25); level2 needed no key until 2023.
@@ -139,6 +141,10 @@ class CoinbaseDecoder:
                 return self.decode(filled, ts_recv_ns)
             raise DecodeError(str(error)) from error
 
+    def book_of(self, symbol: str) -> SeenBook | None:
+        book = self._books.get(symbol)
+        return None if book is None else best_first(book[0].values.items(), book[1].values.items())
+
     def _delta(self, m: _L2Update, ts_recv_ns: int) -> Sequence[Output]:
         symbol = m.product_id
         bids: Levels = []
@@ -209,6 +215,7 @@ class Coinbase(Venue):
     channel_words = CHANNEL_WORDS
     listing_paths = listing.LISTING_PATHS
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
+    witness_questions = WITNESS_QUESTIONS
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)

@@ -15,8 +15,10 @@ from recorder.timestamps import Rfc3339
 from recorder.venues.base import Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.book_sync import BookSync
 from recorder.venues.coinbase_advanced import listing
+from recorder.venues.coinbase_advanced.witness import WITNESS_QUESTIONS
 from recorder.venues.orderbook import Side
 from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, is_text, lenient, with_nulls
+from recorder.venues.witness import LEVELS_COMPARED, SeenBook, levels_at
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "market_trades", "quote": "ticker", "book": "level2"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -149,6 +151,13 @@ class CoinbaseAdvancedDecoder:
         # The number counts all messages of the connection: a missing one may belong to any product and channel.
         return Lost(f"message {number} after {last}"), *outputs
 
+    def book_of(self, symbol: str) -> SeenBook | None:
+        book = self._books.get(symbol)
+        if book is None:
+            return None
+        bids, asks = ((side.prices[: -LEVELS_COMPARED - 1 : -1], side.values) for side in book)
+        return SeenBook(levels_at(*bids), levels_at(*asks))
+
     def _uncounted(self, frame: bytes, error: Exception) -> Sequence[Output]:
         """Return what a frame means that is no message of a channel: an error; any other is not understood.
 
@@ -245,6 +254,7 @@ class CoinbaseAdvanced(Venue):
     connection_sequences = True
     channel_words: ClassVar[dict[str, Channel]] = {**CHANNEL_OF_WIRE, "l2_data": "book"}
     listing_paths = listing.LISTING_PATHS
+    witness_questions = WITNESS_QUESTIONS
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         requests = _requests("subscribe", streams)

@@ -16,7 +16,9 @@ from recorder.identity import stable_hash64
 from recorder.timestamps import Rfc3339
 from recorder.venues.base import Audit, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.figure import listing
+from recorder.venues.figure.witness import WITNESS_QUESTIONS
 from recorder.venues.wire import MALFORMED, Amount, event_time, with_nulls
+from recorder.venues.witness import SeenBook, best_first
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "TRADES", "quote": "MARKET", "book": "ORDER_BOOK"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -139,6 +141,10 @@ class FigureDecoder:
             filled = with_nulls(frame) if b'"MARKET"' in frame else None
             return self._answered(frame, error) if filled is None else self.decode(filled, ts_recv_ns)
 
+    def book_of(self, symbol: str) -> SeenBook | None:
+        book = self._books.get(channel_uuid(Stream("book", symbol)))
+        return None if book is None else best_first(*book)
+
     def _book(self, m: _OrderBook, ts_recv_ns: int) -> Sequence[Output]:
         name = m.channel_uuid
         symbol = self._symbol(name)
@@ -210,6 +216,7 @@ class Figure(Venue):
     contiguous = frozenset()  # ids are texts without an order
     channel_words = CHANNEL_OF_WIRE
     listing_paths = listing.LISTING_PATHS
+    witness_questions = WITNESS_QUESTIONS
 
     def decoder(self) -> FigureDecoder:
         return FigureDecoder()

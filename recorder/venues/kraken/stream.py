@@ -16,6 +16,7 @@ from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits
 from recorder.venues.book_sync import BookSync
 from recorder.venues.kraken import listing
 from recorder.venues.kraken.book import Digits, KrakenBook
+from recorder.venues.kraken.witness import WITNESS_QUESTIONS
 from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, json_number, with_nulls
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
@@ -271,6 +272,7 @@ class Kraken(Venue):
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 100
+    witness_questions = WITNESS_QUESTIONS
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self._requests("subscribe", streams)

@@ -15,8 +15,10 @@ from recorder.events import Accepted, Alive, Book, Channel, Ending, Levels, Outp
 from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.book_sync import BookSync
 from recorder.venues.okx import listing
-from recorder.venues.orderbook import Side
+from recorder.venues.okx.witness import WITNESS_QUESTIONS
+from recorder.venues.orderbook import Side, side_tops
 from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time_of_ms, lenient, with_nulls
+from recorder.venues.witness import SeenBook
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trades", "quote": "bbo-tbt", "book": "books"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {
@@ -142,6 +144,10 @@ class OkxDecoder:
                 return self.decode(filled, ts_recv_ns)
             raise DecodeError(str(error)) from error
 
+    def book_of(self, symbol: str) -> SeenBook | None:
+        book = self._books.get(symbol)
+        return None if book is None else side_tops(book.bids, book.asks, book.sequence)
+
     def _data(self, wire: str, frame: bytes, ts_recv_ns: int) -> Sequence[Output]:
         match wire:
             case "books" | "books-l2-tbt" | "books50-l2-tbt":
@@ -255,6 +261,7 @@ class Okx(Venue):
     listing_paths = listing.LISTING_PATHS
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     fixed_books = "books of 400 levels"
+    witness_questions = WITNESS_QUESTIONS
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)

@@ -30,6 +30,7 @@ from recorder.venues.polymarket.messages import (
     decode_type,
 )
 from recorder.venues.polymarket.subscriptions import PING, PONG_NS, Subscriptions
+from recorder.venues.polymarket.witness import WITNESS_QUESTIONS
 from recorder.venues.wire import MALFORMED, event_time_of_ms, with_nulls
 
 TOKENS_PER_LINK = 400  # above 500 the entire connection goes silent, without an error
@@ -300,6 +301,7 @@ class Polymarket(Venue):
         "last_trade_price": "trade", "best_bid_ask": "quote", "book": "book", "price_change": "book",
     }  # fmt: skip
     listing_paths = listing.LISTING_PATHS
+    witness_questions = WITNESS_QUESTIONS
 
     def decoder(self) -> PolymarketDecoder:
         return PolymarketDecoder()

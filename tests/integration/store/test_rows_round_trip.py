@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recorder.events import Book, BookAudit, Gap, Quote, SessionRow, Trade
+from recorder.events import Book, BookAudit, Gap, Quote, SessionRow, Trade, WitnessRow
 from recorder.pgcopy.encode import (
     COLUMNS,
     BookEncoder,
@@ -20,6 +20,7 @@ from recorder.pgcopy.encode import (
     encode_quotes,
     encode_sessions,
     encode_trades,
+    encode_witnesses,
 )
 from recorder.pgcopy.stream import COPY_HEADER, COPY_TRAILER
 
@@ -148,3 +149,17 @@ def test_sessions_instruments_and_audits_keep_their_columns(copied: Connection) 
     assert list(row.values()) == [-5, "kraken", "A/B", TIME]
     (row,) = through(copied, "book_audit", encode_audits([BookAudit(5, "A", NS, NS + 2000, 1, 2, 3, 4)], IDS))
     assert list(row.values())[4:] == [1, 2, 3, 4]
+
+
+def test_witnesses_keep_their_columns(copied: Connection) -> None:
+    full = WitnessRow(
+        9, "recorder-x", "A", "book", "silence", NS, NS, "dead", "differs\0", NS, "4f", 5, 6, NS, 7, NS, 20, 3
+    )
+    (row,) = through(copied, "witness", encode_witnesses([full], IDS))
+    assert list(row.values()) == [
+        9, "recorder-x", -5, "book", "silence", "dead", "differs\u2400", TIME, TIME, "4f", 5, TIME, 6,
+        TIME, 7, TIME, 20, 3,
+    ]  # fmt: skip
+    bare = WitnessRow(10, "recorder-x", "A", "trade", "schedule", NS)
+    (row,) = through(copied, "witness", encode_witnesses([bare], IDS))
+    assert list(row.values()) == [10, "recorder-x", -5, "trade", "schedule", "not comparable", "", TIME, *[None] * 10]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -10,7 +11,7 @@ from recorder.appliance import disk
 from recorder.appliance.disk import Bounded, DiskUse, Sample
 from recorder.appliance.status import Status, judge
 from recorder.appliance.supervisor import Process
-from recorder.cli.status import disk_lines, duration, gather, size, table, view
+from recorder.cli.status import disk_lines, duration, gather, size, table, view, witness_lines
 from recorder.process.health import (
     UNREADABLE,
     Figures,
@@ -20,6 +21,7 @@ from recorder.process.health import (
     RecorderFigures,
     Refusal,
     Report,
+    WitnessFigures,
     WriterFigures,
 )
 from recorder.settings import Settings
@@ -99,6 +101,24 @@ def test_the_last_error_of_a_recorder_that_is_not_live_is_shown() -> None:
     ]
     recovered = Report("recorder-x", 7, NOW - 60, NOW, "live", "", figures)
     assert judged(ALL, [recovered, report("writer")]).healthy
+
+
+def test_a_market_that_is_quiet_by_rest_is_healthy_and_said_so() -> None:
+    witness = WitnessFigures({"quiet": 3, "agrees": 2, "not comparable": 1}, "trade A: quiet, nothing newer", NOW)
+    figures = RecorderFigures(links=[LinkFigures(streams=5)], quiet=["trade A", "book A"], witness=witness)
+    status = judged(
+        ALL, [Report("recorder-x", 7, NOW - 60, NOW, "live", "2 silent: quiet by REST", figures), report("writer")]
+    )
+    assert status.healthy
+    recorder = next(line for line in status.programs if line.program == "recorder-x")
+    assert recorder.quiet == ["trade A", "book A"]
+    assert witness_lines(recorder, 120) == [
+        "recorder-x: 2 silent: quiet by REST; REST said so far: 2 agrees, 1 not comparable, 3 quiet"
+    ]
+    encoded = msgspec.json.decode(msgspec.json.encode(status))
+    assert encoded["programs"][1]["witness"]["verdicts"]["agrees"] == 2
+    writer = next(line for line in status.programs if line.program == "writer")
+    assert witness_lines(writer, 120) == []
 
 
 def titles(status: Status) -> list[object]:

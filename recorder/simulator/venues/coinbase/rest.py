@@ -13,7 +13,7 @@ _PAGE = 1000
 
 
 def answer(symbols: Mapping[str, SymbolMarket], request: Request) -> Response:
-    """Answer `/products`, `/products/stats`, `/products/ID` and `/products/ID/trades?limit=&after=&before=`."""
+    """Answer `/products`, `/products/stats`, `/products/ID`, its `trades?limit=&after=&before=` and `book?level=2`."""
     match request.path.strip("/").split("/"):
         case ["products"]:
             return Response(200, msgspec.json.encode([_product(name, one.spec) for name, one in symbols.items()]))
@@ -24,6 +24,8 @@ def answer(symbols: Mapping[str, SymbolMarket], request: Request) -> Response:
             return Response(200, msgspec.json.encode(_product(symbol, symbols[symbol].spec)))
         case ["products", symbol, "trades"] if symbol in symbols:
             return _trades(symbols[symbol], request.query)
+        case ["products", symbol, "book"] if symbol in symbols and request.query.get("level") == "2":
+            return _book(symbols[symbol])
     return Response(404, b'{"message":"NotFound"}')
 
 
@@ -43,6 +45,17 @@ def _stats(market: SymbolMarket) -> dict[str, str]:
     prices = {"open": stats.open, "high": stats.high, "low": stats.low, "last": stats.last}
     shown = {name: text(price, spec.price_decimals) for name, price in prices.items()}
     return shown | {"volume": text(stats.volume, spec.size_decimals)}
+
+
+def _book(market: SymbolMarket) -> Response:
+    """Answer with all levels, each with its price, size and number of orders."""
+    p, q = market.spec.price_decimals, market.spec.size_decimals
+    sides = {
+        name: [[text(price, p), text(size, q), 1] for price, size in side.levels()]
+        for name, side in (("bids", market.bids), ("asks", market.asks))
+    }
+    more = {"sequence": market.sequence, "auction_mode": False, "auction": None}
+    return Response(200, msgspec.json.encode(sides | more))
 
 
 def _trades(market: SymbolMarket, query: dict[str, str]) -> Response:

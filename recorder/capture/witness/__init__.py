@@ -1,0 +1,1 @@
+"""Witnesses: what a venue's REST service says about silent streams and about books."""
