@@ -7,6 +7,7 @@ RecorderError
   LinkError                back off and reconnect
     ConnectFailed          no session was opened (DNS, TCP, TLS, handshake)
     Silent                 the session is open but nothing arrives
+      PingUnanswered       not even the answer to a ping
     Closed                 the other side, or the network, ended the session
   RestError                a venue's REST gave nothing usable: go on with what is known, try again later
     RestUnavailable        no answer, or the venue asks us to wait; the retries are used up
@@ -67,6 +68,10 @@ class ConnectFailed(LinkError):
 
 class Silent(LinkError):
     """The session is open, but nothing arrives."""
+
+
+class PingUnanswered(Silent):
+    """The session is open, and not even a ping is answered."""
 
 
 class Closed(LinkError):

@@ -25,7 +25,7 @@ from recorder.capture.websocket.connect_budget import ConnectBudget
 from recorder.capture.websocket.connection import Connection
 from recorder.capture.websocket.upgrade import HandshakeRejected
 from recorder.clock import Clock
-from recorder.errors import LinkError, Silent
+from recorder.errors import LinkError, PingUnanswered, Silent
 from recorder.events import GapCause, SessionRow, Stream
 from recorder.printable import masked_url
 from recorder.process.health import LinkFailure, LinkFigures
@@ -114,6 +114,7 @@ class Link:
         self._backoff = Backoff(settings.reconnect_delay_s, settings.reconnect_cap_s, rng)
         self._delay_s = 0.0  # before the next connect
         self._fruitless = 0  # attempts in a row without data
+        self._unanswered = 0  # sessions in a row that an unanswered ping ended, without data in between
         self._settled_at_s = float("inf")  # monotonic; the backoff forgets then, if there was data
         if predecessor is not None:
             # A venue that announces the end of each new session must not be called more often for that.
@@ -207,6 +208,10 @@ class Link:
             quarantined=earlier.quarantined + counts.quarantined,
             unsubscribed=earlier.unsubscribed + counts.unsubscribed,
             sessions=self._sessions,
+            failures=self._fruitless,
+            heartbeat_failures=self._unanswered,
+            resyncs=earlier.resyncs + counts.resyncs,
+            looping=0 if session is None else session.looping(now_s),
             last_error=self._last_error,
         )
 
@@ -277,6 +282,7 @@ class Link:
         if 0 <= limit <= self._fruitless:
             raise LinkError(f"gave up after {limit} attempts without data; the last: {error}") from error
         self._fruitless += 1
+        self._unanswered += isinstance(error, PingUnanswered)
         self._last_error = LinkFailure(str(error)[:200], self._clock.wall_ns() / 1e9)
         delay_s = self._backoff.next_s()
         if not isinstance(error, HandshakeRejected):
@@ -334,6 +340,7 @@ class Link:
             self._earlier.events + more.events,
             self._earlier.quarantined + more.quarantined,
             self._earlier.unsubscribed + more.unsubscribed,
+            self._earlier.resyncs + more.resyncs,
         )
 
     def _step(self, session: Session) -> None:
@@ -355,7 +362,7 @@ class Link:
             self._move(State.SUBSCRIBING)
         now_s = self._clock.monotonic_s()
         if session.counts.events:
-            self._fruitless = 0
+            self._fruitless = self._unanswered = 0
             if now_s >= self._settled_at_s:
                 self._backoff.reset()
         if self._predecessor is not None:
@@ -383,6 +390,6 @@ class Link:
         session.inherit()
         # The figures go on as if it were one link.
         figures = predecessor.figures()
-        self._count(Counts(figures.frames, figures.events, figures.quarantined, figures.unsubscribed))
+        self._count(Counts(figures.frames, figures.events, figures.quarantined, figures.unsubscribed, figures.resyncs))
         self._sessions += figures.sessions
         self._predecessor = None

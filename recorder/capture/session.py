@@ -19,7 +19,7 @@ from recorder.capture.resyncs import FIRST_S, Resyncs
 from recorder.capture.websocket.connection import Connection
 from recorder.capture.websocket.frames import Oversized
 from recorder.clock import Clock
-from recorder.errors import Closed, ConnectFailed, Silent
+from recorder.errors import Closed, ConnectFailed, PingUnanswered
 from recorder.events import (
     Accepted,
     Ending,
@@ -50,6 +50,7 @@ class Counts(msgspec.Struct):
     events: int = 0
     quarantined: int = 0
     unsubscribed: int = 0  # rows of streams that were never subscribed
+    resyncs: int = 0  # books that the decoder declared broken
 
 
 class _Batch(NamedTuple):
@@ -220,6 +221,10 @@ class Session:
         """Take over all that the predecessor still carries."""
         self._ingest.inherit(self.subscriber.refused)
 
+    def looping(self, now_s: float) -> int:
+        """Return the number of books that do not come right."""
+        return self._resyncs.looping(now_s)
+
     def close(self, reason: str, lost: GapCause | None) -> None:
         """End the connection, and report the end of the session.
 
@@ -278,6 +283,7 @@ class Session:
                 pass  # it was unsubscribed meanwhile, or never subscribed: the venue's limits are for what is
             case Resync(symbol, cause, reason):
                 _log.warning("book.resync", venue=self._venue.name, symbol=symbol, cause=cause, reason=reason)
+                self.counts.resyncs += 1
                 self._resyncs.request(symbol, self._clock.monotonic_s())
             case Fetch():
                 self._fetch(output)
@@ -348,7 +354,7 @@ class Session:
         silence_s = now_s - self.last_frame_s
         limit_s = min(self._venue.heartbeat.silence_s, self._ping_every_s() + self._settings.heartbeat_timeout_s)
         if silence_s >= limit_s:
-            raise Silent(f"nothing at all for {silence_s:.1f} s, pings unanswered")
+            raise PingUnanswered(f"nothing at all for {silence_s:.1f} s, pings unanswered")
         if now_s >= self._next_ping_s:
             self._next_ping_s = now_s + self._ping_every_s()
             if self._venue.heartbeat.frame is None:

@@ -46,6 +46,10 @@ class LinkFigures(msgspec.Struct, frozen=True):
     quarantined: int = 0
     unsubscribed: int = 0  # rows of streams that were never subscribed, not stored
     sessions: int = 0
+    failures: int = 0  # attempts in a row that brought no data
+    heartbeat_failures: int = 0  # sessions in a row that ended by an unanswered ping, without data in between
+    resyncs: int = 0  # books that were requested again
+    looping: int = 0  # books of the open session that do not come right
     last_error: LinkFailure | None = None
 
 
@@ -77,6 +81,10 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     followed_refused: int = 0  # those of markets that the poller chose: not every market has a stream
     refusals: list[Refusal] = []  # the first of `unplaced` and `refused`, with reasons
     silent: list[str] = []  # "trade BTC-USD": streams that stopped bringing data
+    failures: int = 0  # the most attempts in a row without data, of all links
+    heartbeat_failures: int = 0  # the most sessions in a row that ended by an unanswered ping, of all links
+    resyncs: int = 0  # books that were requested again
+    looping: int = 0  # books that do not come right
     shed: int = 0
     log_dropped: int = 0
     last_error: LinkFailure | None = None  # the latest of all links
@@ -125,6 +133,7 @@ class JobFigures(msgspec.Struct, frozen=True):
     answers: int = 0
     bytes: int = 0
     odd: int = 0
+    overdue: int = 0  # slots that should have begun and are not accounted for
     problem: str = ""  # why a person should look
 
 
@@ -133,6 +142,7 @@ class PollerFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="poller")
 
     jobs: dict[str, JobFigures] = {}
     services: dict[str, str] = {}  # the last failure of each service that fails
+    circuits: list[str] = []  # services that are asked no more for now, because they failed too often
     rounds: int = 0
     answers: int = 0
     answer_bytes: int = 0
@@ -158,7 +168,18 @@ class SimulatorFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="simul
     answers: dict[str, int] = {}  # of each service that has REST only
 
 
-Figures = RecorderFigures | WriterFigures | PollerFigures | SimulatorFigures
+class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchdog"):
+    """Figures of the watchdog."""
+
+    rounds: int = 0
+    round_s: float = 0.0  # duration of the last one
+    pending: int = 0  # alerts whose condition holds for less than their time
+    firing: int = 0
+    not_stored: int = 0  # changes of alerts that Postgres does not have yet
+    port: int = 0  # where it answers
+
+
+Figures = RecorderFigures | WriterFigures | PollerFigures | SimulatorFigures | WatchdogFigures
 
 
 class Report(msgspec.Struct, frozen=True):
