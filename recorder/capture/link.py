@@ -164,6 +164,12 @@ class Link:
         return {stream: refusal.reason for stream, refusal in refused.items()}
 
     @property
+    def looping(self) -> list[str]:
+        """The symbols of books that do not come right on the open connection."""
+        session = self._session
+        return [] if session is None else session.looping(self._clock.monotonic_s())
+
+    @property
     def session(self) -> Session | None:
         """The session on the open connection; None while there is none."""
         return self._session
@@ -211,7 +217,6 @@ class Link:
             failures=self._fruitless,
             heartbeat_failures=self._unanswered,
             resyncs=earlier.resyncs + counts.resyncs,
-            looping=0 if session is None else session.looping(now_s),
             last_error=self._last_error,
         )
 

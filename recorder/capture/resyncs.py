@@ -43,10 +43,13 @@ class Resyncs:
         if request is not None and request.open:
             request.open, request.done_s = False, now_s
 
-    def looping(self, now_s: float) -> int:
-        """Return the number of books that were requested LOOP times without being good for COOLDOWN_S in between."""
-        requests = list(self._requests.values())  # another thread reports
-        return sum(one.attempts >= LOOP and (one.open or now_s - one.done_s <= COOLDOWN_S) for one in requests)
+    def looping(self, now_s: float) -> list[str]:
+        """Return the symbols that were requested LOOP times without being good for COOLDOWN_S in between."""
+        return [
+            symbol
+            for symbol, one in list(self._requests.items())  # another thread reports
+            if one.attempts >= LOOP and (one.open or now_s - one.done_s <= COOLDOWN_S)
+        ]
 
     def due(self, now_s: float) -> list[str]:
         """Return the symbols to request now; each comes again only after a doubled wait."""

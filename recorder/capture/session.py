@@ -221,8 +221,8 @@ class Session:
         """Take over all that the predecessor still carries."""
         self._ingest.inherit(self.subscriber.refused)
 
-    def looping(self, now_s: float) -> int:
-        """Return the number of books that do not come right."""
+    def looping(self, now_s: float) -> list[str]:
+        """Return the symbols of books that do not come right."""
         return self._resyncs.looping(now_s)
 
     def close(self, reason: str, lost: GapCause | None) -> None:

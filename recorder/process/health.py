@@ -49,7 +49,6 @@ class LinkFigures(msgspec.Struct, frozen=True):
     failures: int = 0  # attempts in a row that brought no data
     heartbeat_failures: int = 0  # sessions in a row that ended by an unanswered ping, without data in between
     resyncs: int = 0  # books that were requested again
-    looping: int = 0  # books of the open session that do not come right
     last_error: LinkFailure | None = None
 
 
@@ -76,6 +75,7 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     blocks: int = 0
     pending_bytes: int = 0
     open_gaps: int = 0
+    oldest_gap_s: float = 0.0  # of the streams that a person chose and that are not refused; 0 without a gap
     unplaced: int = 0  # streams for which no connection has room
     refused: int = 0  # streams that the venue refused, of those that a person chose
     followed_refused: int = 0  # those of markets that the poller chose: not every market has a stream
@@ -84,7 +84,7 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     failures: int = 0  # the most attempts in a row without data, of all links
     heartbeat_failures: int = 0  # the most sessions in a row that ended by an unanswered ping, of all links
     resyncs: int = 0  # books that were requested again
-    looping: int = 0  # books that do not come right
+    looping: int = 0  # books that do not come right, of those that a person chose
     shed: int = 0
     log_dropped: int = 0
     last_error: LinkFailure | None = None  # the latest of all links

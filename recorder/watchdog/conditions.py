@@ -114,13 +114,12 @@ def lineage(evidence: Evidence, limit: float) -> Iterator[Found]:
 
 def gap_long(evidence: Evidence, limit: float) -> Iterator[Found]:
     facts = evidence.database.facts
-    for venue, gaps in ({} if facts is None else facts.gaps).items():
-        allowed_s = max(limit, _HABIT_FACTOR * (gaps.habit_s or 0.0))
-        if venue in evidence.venues and gaps.oldest_s > allowed_s:
-            text = (
-                f"{venue}: {gaps.count} gaps go on, the oldest for {gaps.oldest_s:.0f} s; usual are {allowed_s:.0f} s"
-            )
-            yield Found(venue, text, gaps.oldest_s)
+    for state in evidence.venue_states():
+        habit_s = 0.0 if facts is None else facts.gap_habits.get(state.venue, 0.0)
+        allowed_s = max(limit, _HABIT_FACTOR * habit_s)
+        if state.oldest_gap_s > allowed_s:
+            text = f"{state.venue}: a gap has gone on for {state.oldest_gap_s:.0f} s; usual are {allowed_s:.0f} s"
+            yield Found(state.venue, text, state.oldest_gap_s)
 
 
 def new_message_kind(evidence: Evidence, _limit: float) -> Iterator[Found]:

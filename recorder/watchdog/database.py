@@ -24,7 +24,6 @@ from recorder.watchdog.evidence import (
     JournalPosition,
     Loaded,
     MessageKind,
-    OpenGaps,
     PollSlots,
 )
 
@@ -42,9 +41,9 @@ SELECT (SELECT sum(numbackends)::bigint FROM pg_stat_database),
   FROM pg_stat_database WHERE datname = current_database()"""
 
 _GAPS = """
-SELECT i.venue, count(*), extract(epoch FROM clock_timestamp() - min(g.started_at))::float8
+SELECT i.venue, count(*)
   FROM gap g JOIN instrument i USING (instrument_id)
- WHERE g.state = 'open' AND g.ended_at IS NULL AND g.cause <> 'refused'
+ WHERE g.state = 'open' AND g.ended_at IS NULL AND g.cause NOT IN ('refused', 'unsubscribed')
  GROUP BY i.venue ORDER BY i.venue LIMIT %s"""
 
 _HABIT = """
@@ -169,9 +168,7 @@ class DatabaseProbe:
         outdated = before is None or began_s - before.slow_at_s >= _SLOW_EVERY_S
         slow = self._slow(cursor, began_s) if before is None or outdated else before
         cursor.execute(_GAPS, (_MOST_ROWS,))
-        gaps = {
-            venue: OpenGaps(count, oldest_s, self._habits.get(venue)) for venue, count, oldest_s in cursor.fetchall()
-        }
+        gaps = {str(venue): int(count) for venue, count in cursor.fetchall()}
         cursor.execute(_POSITIONS, (_MOST_ROWS,))
         newest: dict[str, JournalPosition] = {}
         for row in cursor.fetchall():
@@ -194,6 +191,7 @@ class DatabaseProbe:
             default_partitions=partitions,
             partitions_ahead_days=slow.partitions_ahead_days,
             gaps=gaps,
+            gap_habits=self._habits,
             breaks=slow.breaks,
             kinds=slow.kinds,
             slots=slow.slots,

@@ -23,14 +23,6 @@ class FileSystem(msgspec.Struct, frozen=True):
     percent: float  # in use, of what this user may use
 
 
-class OpenGaps(msgspec.Struct, frozen=True):
-    """The gaps of one venue that go on. Refused streams are left out."""
-
-    count: int
-    oldest_s: float
-    habit_s: float | None = None  # 99 of 100 gaps of the last week were shorter; None while that is unknown
-
-
 class MessageKind(msgspec.Struct, frozen=True):
     """One kind of quarantined message."""
 
@@ -82,7 +74,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     temporary_bytes: int = 0
     default_partitions: list[str] = []  # tables with rows in their default partition
     partitions_ahead_days: int | None = None
-    gaps: dict[str, OpenGaps] = {}  # by venue
+    gaps: dict[str, int] = {}  # that go on, by venue, without refused and unsubscribed streams
+    gap_habits: dict[str, float] = {}  # seconds; 99 of 100 gaps of a week were shorter, by venue
     breaks: dict[str, int] = {}  # of journals, in the last hour, by recorder
     kinds: list[MessageKind] = []
     slots: list[PollSlots] = []
@@ -145,6 +138,7 @@ class VenueState(NamedTuple):
     silent: tuple[str, ...]
     refused: int
     looping: int
+    oldest_gap_s: float
     last_error: str
 
 
@@ -222,5 +216,6 @@ class Evidence(msgspec.Struct, frozen=True):
                 silent=tuple(stream for _, figures in found for stream in figures.silent),
                 refused=sum(figures.refused + figures.unplaced for _, figures in found),
                 looping=sum(figures.looping for _, figures in found),
+                oldest_gap_s=max(figures.oldest_gap_s for _, figures in found),
                 last_error=max(errors, key=lambda error: error.at).reason if errors else "",
             )

@@ -185,15 +185,8 @@ def database_state(given: Round) -> Iterator[Sample]:
 
 def gaps(given: Round) -> Iterator[Sample]:
     facts = given.evidence.database.facts
-    gaps = {} if facts is None else facts.gaps
-    for venue in given.evidence.venues:
-        yield Sample((venue,), gaps[venue].count if venue in gaps else 0.0 if facts is not None else None)
-
-
-def oldest_gap(given: Round) -> Iterator[Sample]:
-    facts = given.evidence.database.facts
-    for venue, gaps in ({} if facts is None else facts.gaps).items():
-        yield Sample((venue,), gaps.oldest_s)
+    if facts is not None:
+        yield from (Sample((venue,), facts.gaps.get(venue, 0)) for venue in given.evidence.venues)
 
 
 def breaks(given: Round) -> Iterator[Sample]:

@@ -13,6 +13,7 @@ from recorder.watchdog.evidence import Evidence
 from recorder.watchdog.rules import severity
 
 Verdict = Literal["ok", "warning", "critical", "unknown"]
+_GAP_S = 60.0  # a gap of this age is shown; the rule gap_long judges it
 _TOO_MANY = "53300"  # SQLSTATE of a login that finds no free connection
 
 
@@ -137,7 +138,6 @@ def _programs(evidence: Evidence, passed_s: float) -> Iterator[Item]:
 
 def _venues(evidence: Evidence, passed_s: float) -> Iterator[Item]:
     states = {state.venue: state for state in evidence.venue_states()}
-    facts = evidence.database.facts
     for venue in evidence.venues:
         state = states.get(venue)
         quiet_s = evidence.trends.no_data_s.get(venue)
@@ -154,9 +154,8 @@ def _venues(evidence: Evidence, passed_s: float) -> Iterator[Item]:
             problems.append(f"{state.refused} streams are refused")
         if state.looping:
             problems.append(f"{state.looping} books do not come right")
-        gaps = None if facts is None else facts.gaps.get(venue)
-        if gaps is not None:
-            problems.append(f"{gaps.count} gaps go on")
+        if state.oldest_gap_s > _GAP_S:
+            problems.append(f"a gap has gone on for {state.oldest_gap_s:.0f} s")
         verdict: Verdict = "warning" if problems else "ok"
         yield Item(f"venue {venue}", verdict, "; ".join(problems), max(ages) + passed_s, quiet_s)
 
