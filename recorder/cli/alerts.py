@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         rich_markup_mode=None,
         invoke_without_command=True,
-        help="Show what the watchdog found: alerts that fire, and those that are over.",
+        help="List the alerts that fire and those that are over.\n\n"
+        "Example: `tapedeck alerts`, which is `tapedeck alerts list`; `tapedeck alerts list --past 100`",
     )
     group.callback()(_default)
     group.command("list")(listed)
@@ -38,10 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _default(context: typer.Context) -> int:
-    """Show what the watchdog found: alerts that fire, and those that are over.
-
-    Without a further word it is `tapedeck alerts list`.
-    """
+    """List the alerts, where no other command follows."""
     return listed(context) if context.invoked_subcommand is None else 0
 
 
@@ -54,8 +52,6 @@ def listed(
 
     They come from the files of the watchdog, so that they are shown while Postgres is away. Table `alert` has the same
     and all older ones. docs/runbook.md has a section for each rule: what it means, what to look at, what to do.
-
-    Exit code: 0 when no alert fires, else 1.
 
     Example: `tapedeck alerts list --past 100`,
     `tapedeck psql -c "SELECT rule, count(*) FROM alert WHERE fired_at > now() - interval '7 days' GROUP BY 1"`
@@ -70,7 +66,7 @@ def listed(
         say_json(AlertList(watching, [*firing, *over]), indented=True)
     else:
         _show(firing, over, console(), watching=watching)
-    return 1 if firing else 0
+    return 0
 
 
 def _show(firing: list[Alert], over: list[Alert], screen: Screen, *, watching: bool) -> None:

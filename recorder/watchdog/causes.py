@@ -47,6 +47,8 @@ def covers(cause: str, finding: Finding) -> bool:
     venue = venue_of(subject) or subject
     if (venue_of(cause) or cause) == venue:
         return True
+    if venue_of(cause) and finding.rule == "program_unwell" and subject == "writer":
+        return True  # it reports what is wrong with a journal that it loads
     if cause in _OF_ALL_VENUES:
         return subject not in ("poller", "writer", "postgres") or finding.rule == "program_unwell"
     if cause in _OF_POSTGRES:

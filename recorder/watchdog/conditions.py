@@ -11,6 +11,7 @@ from recorder.watchdog.evidence import Evidence, VenueState
 
 _LEAST_ROUNDS = 20  # of polls, before their success is judged
 _LEAST_QUARANTINED = 10  # messages; a few are no rate
+_GROWTH_S = 3600.0  # a growth that was measured over less is that of a start
 _HABIT_FACTOR = 3.0
 _FEWEST_VENUES = 2  # whose failure together points to our own network
 
@@ -109,7 +110,9 @@ def lineage(evidence: Evidence, limit: float) -> Iterator[Found]:
     facts = evidence.database.facts
     for recorder, count in ({} if facts is None else facts.breaks).items():
         if count > limit:
-            yield Found(recorder, f"the journal of {recorder} broke {count} times within an hour", count)
+            yield Found(
+                recorder, f"the journal of {recorder} has {count} breaks or damaged blocks of the last hour", count
+            )
 
 
 def gap_long(evidence: Evidence, limit: float) -> Iterator[Found]:
@@ -219,7 +222,9 @@ def disk_use(evidence: Evidence, limit: float) -> Iterator[Found]:
 
 def disk_days(evidence: Evidence, limit: float) -> Iterator[Found]:
     use = evidence.disk.use
-    if use is not None and use.full_after_s is not None and use.full_after_s < limit * 86_400:
+    if use is None or use.full_after_s is None or use.measured_over_s < _GROWTH_S:
+        return
+    if use.full_after_s < limit * 86_400:
         days = use.full_after_s / 86_400
         yield Found(
             "", f"at the rate of the last {use.measured_over_s / 3600:.1f} h the disk is full in {days:.1f} days", days

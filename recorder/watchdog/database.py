@@ -54,10 +54,15 @@ SELECT i.venue, percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM 
 _KINDS = """
 SELECT coalesce(j.recorder, ''), left(q.reason, 120), count(*)
   FROM quarantine q LEFT JOIN journal j USING (journal_id)
- WHERE q.ts_recv > now() - interval '15 minutes' GROUP BY 1, 2 ORDER BY 3 DESC LIMIT %s"""
+ WHERE q.ts_recv > now() - interval '15 minutes' AND q.scope <> 'block' GROUP BY 1, 2 ORDER BY 3 DESC LIMIT %s"""
 
 _BREAKS = """
-SELECT recorder, count(*) FROM journal_break WHERE found_at > now() - interval '1 hour' GROUP BY 1 LIMIT %s"""
+SELECT recorder, count(*)
+  FROM (SELECT recorder FROM journal_break WHERE found_at > now() - interval '1 hour'
+         UNION ALL
+        SELECT j.recorder FROM quarantine q JOIN journal j USING (journal_id)
+         WHERE q.ts_recv > now() - interval '1 hour' AND q.scope = 'block') AS damage
+ GROUP BY 1 LIMIT %s"""
 
 _POSITIONS = """
 SELECT recorder, segment, position, extract(epoch FROM clock_timestamp() - updated_at)::float8

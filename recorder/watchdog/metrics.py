@@ -172,8 +172,9 @@ METRICS: tuple[Spec, ...] = (
          samples.gaps),
     Spec("tapedeck_recorder_oldest_gap_seconds", "gauge", "Age of the oldest gap that goes on.", _R,
          samples.of_recorders(lambda r: r.oldest_gap_s)),
-    Spec("tapedeck_lineage_recent_breaks", "gauge", "Breaks in the lineage of journals within an hour.", (),
-         samples.breaks),
+    Spec("tapedeck_lineage_recent_breaks", "gauge",
+         "Breaks in the lineage and damaged blocks of journals, within an hour.",
+         (), samples.breaks),
     # Polls
     Spec("tapedeck_poll_rounds_total", "counter", "Rounds of polls, by whether they failed.", ("outcome",),
          samples.poll_rounds),

@@ -4,7 +4,6 @@ Every answer is made of the last round, so that nothing that hangs can delay it.
 deadline, and at most a few are served at a time.
 """
 
-import collections
 import io
 import socket
 import socketserver
@@ -27,6 +26,7 @@ from recorder.watchdog.round import Snapshot
 REQUEST_BYTES = 8192
 REQUEST_S = 3.0  # for all of a request, and for all of an answer
 MOST_AT_ONCE = 16
+_PATHS = ("/health", "/critical", "/metrics")
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _JSON = "application/json; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,7 +42,7 @@ class Pages:
     def __init__(self, settings: WatchdogSettings, latest: Callable[[], Snapshot | None]) -> None:
         self._settings = settings
         self._latest = latest
-        self._counts: collections.Counter[str] = collections.Counter()
+        self._counts = dict.fromkeys((*_PATHS, "other"), 0)
         self._lock = threading.Lock()
 
     def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:

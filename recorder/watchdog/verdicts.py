@@ -186,7 +186,9 @@ def _database(evidence: Evidence, settings: WatchdogSettings, now_s: float) -> I
     if facts is not None:
         parts: Mapping[str, Sequence[str]] = {
             "default partitions": facts.default_partitions,
-            "lineage": [f"{name}: {count} breaks within an hour" for name, count in facts.breaks.items()],
+            "lineage": [
+                f"{name}: {count} breaks or damaged blocks within an hour" for name, count in facts.breaks.items()
+            ],
         }
         for name, found in parts.items():
             yield Item(name, "warning" if found else "ok", ", ".join(found), now_s - facts.at_s)
