@@ -8,7 +8,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import msgspec
 import psycopg2
 
 from recorder.errors import ConfigError, NoAnswer, StoreError, StoreUnavailable
@@ -30,7 +32,6 @@ from recorder.watchdog.evidence import (
 STATEMENT_S = 3.0
 _SLOW_EVERY_S = 60.0
 _HABIT_EVERY_S = 900.0
-_MOST_KINDS = 200
 _MOST_ROWS = 500  # of any list: a label has that many values at most
 _ODD = re.compile(r"[\"'{\[(<:=0-9].*", re.DOTALL)
 
@@ -77,6 +78,14 @@ SELECT table_name, sum(offered)::bigint, sum(inserted)::bigint, sum(duplicate)::
 _AHEAD = """
 SELECT min(last) - current_date FROM (SELECT max(day) AS last FROM day_partition
  WHERE table_name IN ('trade', 'quote', 'book') GROUP BY table_name) t"""
+
+_SIZES = """
+SELECT pg_database_size(current_database()), (SELECT max(version) FROM schema_migration),
+       (SELECT count(*) FROM subscription WHERE active)"""
+
+_DEFAULT = "SELECT table_name FROM default_partitions_in_use()"
+
+_SLOW = {"sizes": _SIZES, "ahead": _AHEAD, "breaks": _BREAKS, "kinds": _KINDS, "slots": _SLOTS, "ledger": _LEDGER}
 
 _STORE = """
 INSERT INTO alert AS a (alert_id, rule, subject, severity, state, summary, value, started_at, fired_at, resolved_at,
@@ -169,74 +178,73 @@ class DatabaseProbe:
     def _facts_of(self, cursor: Cursor, began_s: float) -> DatabaseFacts:
         cursor.execute(_SERVER)
         connections, most, commits, rollbacks, deadlocks, temporary = cursor.fetchall()[0]
-        before = self._facts
-        outdated = before is None or began_s - before.slow_at_s >= _SLOW_EVERY_S
-        slow = self._slow(cursor, began_s) if before is None or outdated else before
-        cursor.execute(_GAPS, (_MOST_ROWS,))
-        gaps = {str(venue): int(count) for venue, count in cursor.fetchall()}
-        cursor.execute(_POSITIONS, (_MOST_ROWS,))
+        self._attempt.alive()
+        facts = self._facts or DatabaseFacts(slow_at_s=float("-inf"))
+        if began_s - facts.slow_at_s >= _SLOW_EVERY_S:
+            facts = self._slow(cursor, facts, began_s)
+        gaps = self._rows(cursor, _GAPS)
+        positions = self._rows(cursor, _POSITIONS)
+        partitions = self._rows(cursor, _DEFAULT)
         newest: dict[str, JournalPosition] = {}
-        for row in cursor.fetchall():
+        for row in positions or ():
             newest.setdefault(row[0], JournalPosition(*row))
-        cursor.execute("SELECT table_name FROM default_partitions_in_use()")
-        partitions = sorted(name for (name,) in cursor.fetchall())
-        return DatabaseFacts(
+        return msgspec.structs.replace(
+            facts,
             at_s=time.monotonic(),
-            slow_at_s=slow.slow_at_s,
             answer_s=time.monotonic() - began_s,
             server_version=cursor.connection.server_version,
-            schema_version=slow.schema_version,
             connections=connections,
             max_connections=most,
-            bytes=slow.bytes,
             commits=commits,
             rollbacks=rollbacks,
             deadlocks=deadlocks,
             temporary_bytes=temporary,
-            default_partitions=partitions,
-            partitions_ahead_days=slow.partitions_ahead_days,
-            gaps=gaps,
+            default_partitions=facts.default_partitions if partitions is None else sorted(row[0] for row in partitions),
+            gaps=facts.gaps if gaps is None else {str(venue): int(count) for venue, count in gaps},
             gap_habits=self._habits,
-            breaks=slow.breaks,
-            kinds=slow.kinds,
-            slots=slow.slots,
-            loaded=slow.loaded,
-            positions=list(newest.values()),
-            subscriptions=slow.subscriptions,
+            positions=facts.positions if positions is None else list(newest.values()),
         )
 
-    def _slow(self, cursor: Cursor, now_s: float) -> DatabaseFacts:
+    def _slow(self, cursor: Cursor, facts: DatabaseFacts, now_s: float) -> DatabaseFacts:
         """Ask what takes longer: sizes, sums, and the evidence of the last hour."""
         if now_s - self._habits_at_s >= _HABIT_EVERY_S:
-            cursor.execute(_HABIT, (_MOST_ROWS,))
-            self._habits = {venue: float(habit_s) for venue, habit_s in cursor.fetchall()}
+            self._habits = {venue: float(habit_s) for venue, habit_s in self._rows(cursor, _HABIT) or ()}
             self._habits_at_s = now_s
-        cursor.execute("SELECT pg_database_size(current_database()), (SELECT max(version) FROM schema_migration), "
-                       "(SELECT count(*) FROM subscription WHERE active)")  # fmt: skip
-        size, version, subscriptions = cursor.fetchall()[0]
-        cursor.execute(_AHEAD)
-        (ahead,) = cursor.fetchall()[0]
-        cursor.execute(_BREAKS, (_MOST_ROWS,))
-        breaks = {str(recorder): int(count) for recorder, count in cursor.fetchall()}
-        cursor.execute(_KINDS, (_MOST_KINDS,))
-        kinds: dict[tuple[str, str], int] = {}
-        for recorder, reason, count in cursor.fetchall():
-            kind = recorder, kind_of(reason)
-            kinds[kind] = kinds.get(kind, 0) + count
-        cursor.execute(_SLOTS, (_MOST_ROWS,))
-        slots = [PollSlots(*row) for row in cursor.fetchall()]
-        cursor.execute(_LEDGER, (_MOST_ROWS,))
-        return DatabaseFacts(
-            slow_at_s=now_s,
-            bytes=size,
-            schema_version=version or 0,
-            subscriptions=subscriptions,
-            partitions_ahead_days=ahead,
-            breaks=breaks,
-            kinds=[MessageKind(recorder, kind, count) for (recorder, kind), count in sorted(kinds.items())],
-            slots=slots,
-            loaded=[Loaded(*row) for row in cursor.fetchall()],
-        )
+        answers = {name: self._rows(cursor, query) for name, query in _SLOW.items()}
+        changes: dict[str, Any] = {"slow_at_s": now_s}
+        if sizes := answers["sizes"]:
+            changes["bytes"], changes["schema_version"], changes["subscriptions"] = sizes[0]
+        if ahead := answers["ahead"]:
+            changes["partitions_ahead_days"] = ahead[0][0]
+        if (breaks := answers["breaks"]) is not None:
+            changes["breaks"] = {str(recorder): int(count) for recorder, count in breaks}
+        if (slots := answers["slots"]) is not None:
+            changes["slots"] = [PollSlots(*row) for row in slots]
+        if (ledger := answers["ledger"]) is not None:
+            changes["loaded"] = [Loaded(*row) for row in ledger]
+        if (reasons := answers["kinds"]) is not None:
+            kinds: dict[tuple[str, str], int] = {}
+            for recorder, reason, count in reasons:
+                kind = recorder, kind_of(reason)
+                kinds[kind] = kinds.get(kind, 0) + count
+            changes["kinds"] = [MessageKind(recorder, kind, count) for (recorder, kind), count in sorted(kinds.items())]
+        return msgspec.structs.replace(facts, **changes)
+
+    def _rows(self, cursor: Cursor, query: str) -> list[tuple[Any, ...]] | None:
+        """Return the answer to one question; None where it took too long or waited for a lock.
+
+        A large table or a lock of a person must not pass for a server that hangs: it answered that the time is over.
+        """
+        try:
+            cursor.execute(query, (_MOST_ROWS,) if "%s" in query else None)
+            rows = cursor.fetchall()
+        except psycopg2.Error as error:
+            if not isinstance(classify(error), NoAnswer) or cursor.connection.closed:
+                raise
+            _log.debug("question.unanswered", query=query.split("FROM")[-1][:60], error=one_line(str(error))[:200])
+            rows = None
+        self._attempt.alive()
+        return rows
 
 
 def kind_of(reason: str) -> str:
