@@ -7,7 +7,6 @@ RecorderError
   LinkError                back off and reconnect
     ConnectFailed          no session was opened (DNS, TCP, TLS, handshake)
     Silent                 the session is open but nothing arrives
-      PingUnanswered       not even the answer to a ping
     Closed                 the other side, or the network, ended the session
   RestError                a venue's REST gave nothing usable: go on with what is known, try again later
     RestUnavailable        no answer, or the venue asks us to wait; the retries are used up
@@ -67,11 +66,15 @@ class ConnectFailed(LinkError):
 
 
 class Silent(LinkError):
-    """The session is open, but nothing arrives."""
+    """The session is open, but nothing arrives.
 
+    Attributes:
+        unanswered: Whether not even a ping was answered.
+    """
 
-class PingUnanswered(Silent):
-    """The session is open, and not even a ping is answered."""
+    def __init__(self, message: str, *, unanswered: bool = False) -> None:
+        super().__init__(message)
+        self.unanswered = unanswered
 
 
 class Closed(LinkError):

@@ -25,7 +25,7 @@ from recorder.capture.websocket.connect_budget import ConnectBudget
 from recorder.capture.websocket.connection import Connection
 from recorder.capture.websocket.upgrade import HandshakeRejected
 from recorder.clock import Clock
-from recorder.errors import LinkError, PingUnanswered, Silent
+from recorder.errors import LinkError, Silent
 from recorder.events import GapCause, SessionRow, Stream
 from recorder.printable import masked_url
 from recorder.process.health import LinkFailure, LinkFigures
@@ -287,7 +287,7 @@ class Link:
         if 0 <= limit <= self._fruitless:
             raise LinkError(f"gave up after {limit} attempts without data; the last: {error}") from error
         self._fruitless += 1
-        self._unanswered += isinstance(error, PingUnanswered)
+        self._unanswered += isinstance(error, Silent) and error.unanswered
         self._last_error = LinkFailure(str(error)[:200], self._clock.wall_ns() / 1e9)
         delay_s = self._backoff.next_s()
         if not isinstance(error, HandshakeRejected):

@@ -19,7 +19,7 @@ from recorder.capture.resyncs import FIRST_S, Resyncs
 from recorder.capture.websocket.connection import Connection
 from recorder.capture.websocket.frames import Oversized
 from recorder.clock import Clock
-from recorder.errors import Closed, ConnectFailed, PingUnanswered
+from recorder.errors import Closed, ConnectFailed, Silent
 from recorder.events import (
     Accepted,
     Ending,
@@ -354,7 +354,7 @@ class Session:
         silence_s = now_s - self.last_frame_s
         limit_s = min(self._venue.heartbeat.silence_s, self._ping_every_s() + self._settings.heartbeat_timeout_s)
         if silence_s >= limit_s:
-            raise PingUnanswered(f"nothing at all for {silence_s:.1f} s, pings unanswered")
+            raise Silent(f"nothing at all for {silence_s:.1f} s, pings unanswered", unanswered=True)
         if now_s >= self._next_ping_s:
             self._next_ping_s = now_s + self._ping_every_s()
             if self._venue.heartbeat.frame is None:
