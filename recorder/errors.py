@@ -66,7 +66,15 @@ class ConnectFailed(LinkError):
 
 
 class Silent(LinkError):
-    """The session is open, but nothing arrives."""
+    """The session is open, but nothing arrives.
+
+    Attributes:
+        unanswered: Whether not even a ping was answered.
+    """
+
+    def __init__(self, message: str, *, unanswered: bool = False) -> None:
+        super().__init__(message)
+        self.unanswered = unanswered
 
 
 class Closed(LinkError):

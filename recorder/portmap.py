@@ -3,7 +3,7 @@
 | offset  | service                                       | with the default base             |
 | ------- | --------------------------------------------- | --------------------------------- |
 | 0       | web pages and API (planned)                   | 8000, and base + 0 with any other |
-| 1       | watchdog: health and metrics (planned)        | 8080, and base + 1 with any other |
+| 1       | watchdog: health and metrics                  | 8080, and base + 1 with any other |
 | 9       | embedded Postgres                             | 24329                             |
 | 10      | JupyterLab                                    | 24330                             |
 | 90      | control of the simulator                      | 24410                             |

@@ -9,7 +9,44 @@ GRANT USAGE ON SCHEMA public TO tapedeck_reader;
 GRANT USAGE ON SCHEMA public TO tapedeck_recorder;
 GRANT USAGE ON SCHEMA public TO tapedeck_replay;
 GRANT USAGE ON SCHEMA public TO tapedeck_trainer;
+GRANT USAGE ON SCHEMA public TO tapedeck_watchdog;
 GRANT USAGE ON SCHEMA public TO tapedeck_writer;
+
+CREATE TABLE alert (
+    alert_id bigint NOT NULL,
+    rule text NOT NULL,
+    subject text NOT NULL,
+    severity text NOT NULL,
+    state text NOT NULL,
+    summary text NOT NULL,
+    value double precision,
+    started_at timestamp with time zone NOT NULL,
+    fired_at timestamp with time zone NOT NULL,
+    resolved_at timestamp with time zone,
+    revision integer NOT NULL,
+    CONSTRAINT alert_pkey PRIMARY KEY (alert_id),
+    CONSTRAINT alert_alert_id_check CHECK ((alert_id > 0)),
+    CONSTRAINT alert_check CHECK (((resolved_at IS NULL) = (state = 'firing'::text))),
+    CONSTRAINT alert_revision_check CHECK ((revision > 0)),
+    CONSTRAINT alert_rule_check CHECK ((rule <> ''::text)),
+    CONSTRAINT alert_severity_check CHECK ((severity = ANY (ARRAY['page'::text, 'ticket'::text, 'info'::text]))),
+    CONSTRAINT alert_state_check CHECK ((state = ANY (ARRAY['firing'::text, 'resolved'::text])))
+);
+CREATE INDEX alert_fired_at ON alert USING btree (fired_at);
+COMMENT ON TABLE alert IS 'Alerts that fired, one row each. Written by bin/watchdog, which keeps them on disk while Postgres is away.';
+COMMENT ON COLUMN alert.alert_id IS 'Random id.';
+COMMENT ON COLUMN alert.rule IS 'Rule that fired; docs/runbook.md has a section of this name.';
+COMMENT ON COLUMN alert.subject IS 'Venue or program that it is about; empty for the appliance.';
+COMMENT ON COLUMN alert.severity IS 'page: a person must act now; ticket: within days; info: to be known.';
+COMMENT ON COLUMN alert.state IS 'firing, or resolved.';
+COMMENT ON COLUMN alert.summary IS 'What was found when it fired, for a person.';
+COMMENT ON COLUMN alert.value IS 'What was found, in the unit of the rule; NULL where it has none.';
+COMMENT ON COLUMN alert.started_at IS 'When the condition was found first, by our clock, UTC.';
+COMMENT ON COLUMN alert.fired_at IS 'When it had held for the time of the rule, by our clock, UTC.';
+COMMENT ON COLUMN alert.resolved_at IS 'When the condition was gone, by our clock, UTC; NULL while the alert fires.';
+COMMENT ON COLUMN alert.revision IS 'Number of the change that was stored last, from 1.';
+GRANT SELECT ON TABLE alert TO tapedeck_reader;
+GRANT INSERT, SELECT, UPDATE ON TABLE alert TO tapedeck_watchdog;
 
 CREATE TABLE book (
     instrument_id bigint NOT NULL,
@@ -116,6 +153,7 @@ COMMENT ON COLUMN day_partition.table_name IS 'trade, quote, book, market_snapsh
 COMMENT ON COLUMN day_partition.day IS 'Day of its rows, UTC.';
 COMMENT ON COLUMN day_partition.created_at IS 'When the partition was created, UTC.';
 GRANT SELECT ON TABLE day_partition TO tapedeck_reader;
+GRANT SELECT ON TABLE day_partition TO tapedeck_watchdog;
 GRANT SELECT ON TABLE day_partition TO tapedeck_writer;
 
 CREATE TABLE equity_bar (
@@ -204,6 +242,7 @@ COMMENT ON COLUMN gap.first_ts_event IS 'End of the gap by the venue''s clock, U
 COMMENT ON COLUMN gap.revision IS '1, 2, ...; the stored row is the highest revision seen.';
 GRANT SELECT ON TABLE gap TO tapedeck_reader;
 GRANT SELECT, UPDATE ON TABLE gap TO tapedeck_replay;
+GRANT SELECT ON TABLE gap TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE gap TO tapedeck_writer;
 
 CREATE TABLE instrument (
@@ -246,6 +285,7 @@ COMMENT ON COLUMN instrument.canonical IS 'BASE-QUOTE in the common names of the
 GRANT SELECT ON TABLE instrument TO tapedeck_reader;
 GRANT SELECT ON TABLE instrument TO tapedeck_recorder;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_replay;
+GRANT SELECT ON TABLE instrument TO tapedeck_watchdog;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_writer;
 GRANT UPDATE (first_seen, recorded) ON TABLE instrument TO tapedeck_replay;
 GRANT UPDATE (base, quote, kind, tick_size, min_size, status, base_unit, quote_unit, first_seen, recorded, canonical) ON TABLE instrument TO tapedeck_writer;
@@ -298,6 +338,7 @@ COMMENT ON COLUMN journal.written_at IS 'When the last block loaded was written,
 COMMENT ON COLUMN journal.state IS 'State of its streams at most some seconds before the last block loaded, msgpack (recorder/journal/lineage.py).';
 GRANT SELECT ON TABLE journal TO tapedeck_reader;
 GRANT SELECT ON TABLE journal TO tapedeck_replay;
+GRANT SELECT ON TABLE journal TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE journal TO tapedeck_writer;
 
 CREATE TABLE journal_break (
@@ -324,6 +365,7 @@ COMMENT ON COLUMN journal_break.ended_at IS 'When the first block behind the bre
 COMMENT ON COLUMN journal_break.gaps IS 'Number of gaps that declare it.';
 COMMENT ON COLUMN journal_break.found_at IS 'When the writer met it, UTC.';
 GRANT SELECT ON TABLE journal_break TO tapedeck_reader;
+GRANT SELECT ON TABLE journal_break TO tapedeck_watchdog;
 GRANT INSERT, SELECT ON TABLE journal_break TO tapedeck_writer;
 
 CREATE TABLE journal_incarnation (
@@ -371,6 +413,7 @@ COMMENT ON COLUMN load_ledger.quarantined IS 'Number of rows that Postgres refus
 COMMENT ON COLUMN load_ledger.updated_at IS 'When the row was last changed, UTC.';
 GRANT SELECT ON TABLE load_ledger TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE load_ledger TO tapedeck_replay;
+GRANT SELECT ON TABLE load_ledger TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE load_ledger TO tapedeck_writer;
 
 CREATE TABLE market (
@@ -842,6 +885,7 @@ COMMENT ON COLUMN poll_run.odd_samples IS 'The first of the odd rows with the re
 COMMENT ON COLUMN poll_run.request_ids IS 'The first request ids, as the log has them.';
 COMMENT ON COLUMN poll_run.traceback IS 'Where an unexpected error came from, shortened; else NULL.';
 GRANT SELECT ON TABLE poll_run TO tapedeck_reader;
+GRANT SELECT ON TABLE poll_run TO tapedeck_watchdog;
 GRANT INSERT, SELECT ON TABLE poll_run TO tapedeck_writer;
 
 CREATE TABLE poll_schedule (
@@ -923,6 +967,7 @@ COMMENT ON COLUMN quarantine.sample IS 'Its first 1024 bytes; NULL where nothing
 COMMENT ON COLUMN quarantine.sha256 IS 'SHA-256 of all its bytes; NULL where nothing could be read.';
 GRANT SELECT ON TABLE quarantine TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE quarantine TO tapedeck_replay;
+GRANT SELECT ON TABLE quarantine TO tapedeck_watchdog;
 GRANT INSERT, SELECT ON TABLE quarantine TO tapedeck_writer;
 
 CREATE TABLE quote (
@@ -1104,6 +1149,7 @@ GRANT SELECT ON TABLE schema_migration TO tapedeck_reader;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_recorder;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_replay;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_trainer;
+GRANT SELECT ON TABLE schema_migration TO tapedeck_watchdog;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_writer;
 
 CREATE TABLE session (
@@ -1153,6 +1199,7 @@ COMMENT ON COLUMN session.books IS 'Book rows decoded from these frames so far.'
 COMMENT ON COLUMN session.quarantined IS 'Frames put into quarantine so far.';
 COMMENT ON COLUMN session.revision IS '1, 2, ...; the stored row is the highest revision seen.';
 GRANT SELECT ON TABLE session TO tapedeck_reader;
+GRANT SELECT ON TABLE session TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE session TO tapedeck_writer;
 
 CREATE TABLE subscription (
@@ -1180,6 +1227,7 @@ COMMENT ON COLUMN subscription.updated_at IS 'When the row was last changed, UTC
 COMMENT ON COLUMN subscription.origin IS 'hand: kept by a person or the settings; poller: follows the tier of its market, and ends by itself.';
 GRANT SELECT ON TABLE subscription TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE subscription TO tapedeck_recorder;
+GRANT SELECT ON TABLE subscription TO tapedeck_watchdog;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE subscription TO tapedeck_writer;
 
 CREATE TABLE trade (
@@ -1423,6 +1471,34 @@ $function$;
 REVOKE EXECUTE ON FUNCTION declare_dropped_partition(text,date) FROM PUBLIC;
 COMMENT ON FUNCTION declare_dropped_partition(text,date) IS 'Declares a gap of the whole day for every stream of a table whose partition was dropped, or a row of partition_lost for a polled table; returns the number of gaps.';
 GRANT EXECUTE ON FUNCTION declare_dropped_partition(text,date) TO tapedeck_writer;
+
+CREATE OR REPLACE FUNCTION public.default_partitions_in_use()
+ RETURNS TABLE(table_name text)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+    found boolean;
+BEGIN
+    FOR table_name IN
+        SELECT p.relname::text
+          FROM pg_inherits i
+          JOIN pg_class c ON c.oid = i.inhrelid
+          JOIN pg_class p ON p.oid = i.inhparent
+         WHERE c.relnamespace = 'partition'::regnamespace AND c.relname = p.relname || '_default'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM partition.%I)', table_name || '_default') INTO found;
+        IF found THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION default_partitions_in_use() FROM PUBLIC;
+COMMENT ON FUNCTION default_partitions_in_use() IS 'Tables with rows in their default partition: rows of days for which no partition existed.';
+GRANT EXECUTE ON FUNCTION default_partitions_in_use() TO tapedeck_reader;
+GRANT EXECUTE ON FUNCTION default_partitions_in_use() TO tapedeck_watchdog;
 
 CREATE OR REPLACE FUNCTION public.drop_partition(parent text, in_day date)
  RETURNS void

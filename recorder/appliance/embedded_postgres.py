@@ -31,7 +31,14 @@ from recorder.process import files
 from recorder.settings import Settings
 
 SUPERUSER = "tapedeck"  # migrates; every program has a login of its own
-LOGINS = ("tapedeck_recorder", "tapedeck_writer", "tapedeck_reader", "tapedeck_replay", "tapedeck_trainer")
+LOGINS = (
+    "tapedeck_recorder",
+    "tapedeck_writer",
+    "tapedeck_reader",
+    "tapedeck_replay",
+    "tapedeck_trainer",
+    "tapedeck_watchdog",
+)
 SOCKET_PATH_MAX = 103 if sys.platform == "darwin" else 107  # sun_path, less its closing zero byte
 LOCK_WAIT_S = 30.0
 _MAX_WAL = 2048 << 20

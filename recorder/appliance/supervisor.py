@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shlex
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
 from recorder.appliance import processes
 from recorder.appliance.hints import hint
@@ -30,10 +31,12 @@ from recorder.shards import ALL_OF, recorder_names
 _HOME = "%(ENV_TAPEDECK_HOME)s"  # in supervisord.conf of the project
 _KEPT = (
     "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "rates", "record", "running",
-    "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid",
+    "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid", "watchdog",
 )  # fmt: skip
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 ORPHANS_DEADLINE_S = 90.0
+ANSWER_S = 3.0
+"""supervisord answers within milliseconds; one that was stopped (SIGSTOP) never does."""
 
 
 class Process(NamedTuple):
@@ -54,6 +57,7 @@ def programs(settings: Settings) -> list[str]:
         *(name for venue, values in _recorded(settings) for name in recorder_names(venue, values.processes)),
         "writer",
         *(["poller"] if settings.poller.enabled and any(v.enabled for v in settings.venues.values()) else []),
+        *(["watchdog"] if settings.watchdog.enabled else []),
         *(["jupyter"] if settings.jupyter.enabled else []),
     ]
 
@@ -140,6 +144,29 @@ def _at_home(options: Mapping[str, str], home: Path) -> dict[str, str]:
     }
 
 
+class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
+    """A connection to supervisord, on which no wait is longer than ANSWER_S."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(ANSWER_S)
+        self.sock.connect(self.socketfile)
+
+
+class _Transport(SupervisorTransport):  # type: ignore[misc]
+    """Makes the calls on such connections."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(None, None, f"unix://{path}")
+        self._path = path
+        self._get_connection = self._connect
+
+    def _connect(self) -> _Connection:
+        connection = _Connection("localhost")
+        connection.socketfile = str(self._path)
+        return connection
+
+
 class Supervisor:
     """A running supervisord, over its Unix socket."""
 
@@ -172,7 +199,7 @@ class Supervisor:
         """Make one call on a connection of its own; None when no supervisord answers."""
         if not self._socket.exists():
             return None
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        transport = _Transport(self._socket)
         try:
             return getattr(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)()
         except (OSError, HTTPException, xmlrpc.client.Error):

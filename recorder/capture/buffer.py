@@ -5,7 +5,7 @@ one block. Memory is bounded: above `pending_mb` a link waits a moment, then she
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import chain
 from types import TracebackType
 
@@ -257,6 +257,11 @@ class WriteBuffer:
         """Return how many watched streams have a gap now."""
         with self._lock:
             return self._continuity.open_gaps()
+
+    def oldest_gap_ns(self, ignored: Container[str]) -> int | None:
+        """Return when the oldest gap began, as `Continuity.oldest_gap_ns` does."""
+        with self._lock:
+            return self._continuity.oldest_gap_ns(ignored)
 
     def _flush_soon(self) -> None:
         """Have a flush even though no frame arrived: a gap or a subscription changed."""

@@ -8,7 +8,7 @@ Ids prove, times only help. A stamp of the venue may be wrong by a day, and our 
 always counts, what is remembered of a stamp stays close to its receipt, and a gap never ends before it begins.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -204,6 +204,20 @@ class Continuity:
         return sum(
             1 for states in self._by_channel.values() for state in states.values() if state.gap and state.watched
         )
+
+    def oldest_gap_ns(self, ignored: Container[str]) -> int | None:
+        """Return when the oldest gap of a watched stream began; None without one.
+
+        Args:
+            ignored: Symbols that do not count. Streams that the venue refuses never do.
+        """
+        begun = (
+            state.gap.started_ns
+            for states in self._by_channel.values()
+            for symbol, state in states.items()
+            if state.gap and state.watched and state.gap.cause != "refused" and symbol not in ignored
+        )
+        return min(begun, default=None)
 
     def state(self, stream: Stream) -> StreamState | None:
         """Return the state of a stream; None when it was never watched."""

@@ -114,6 +114,7 @@ class Link:
         self._backoff = Backoff(settings.reconnect_delay_s, settings.reconnect_cap_s, rng)
         self._delay_s = 0.0  # before the next connect
         self._fruitless = 0  # attempts in a row without data
+        self._unanswered = 0  # sessions in a row that an unanswered ping ended, without data in between
         self._settled_at_s = float("inf")  # monotonic; the backoff forgets then, if there was data
         if predecessor is not None:
             # A venue that announces the end of each new session must not be called more often for that.
@@ -161,6 +162,12 @@ class Link:
         session = self._session
         refused = {} if session is None else session.subscriber.refused.copy()
         return {stream: refusal.reason for stream, refusal in refused.items()}
+
+    @property
+    def looping(self) -> list[str]:
+        """The symbols of books that do not come right on the open connection."""
+        session = self._session
+        return [] if session is None else session.looping(self._clock.monotonic_s())
 
     @property
     def session(self) -> Session | None:
@@ -211,6 +218,9 @@ class Link:
             quarantined=earlier.quarantined + counts.quarantined,
             unsubscribed=earlier.unsubscribed + counts.unsubscribed,
             sessions=self._sessions,
+            failures=self._fruitless,
+            heartbeat_failures=self._unanswered,
+            resyncs=earlier.resyncs + counts.resyncs,
             last_error=self._last_error,
         )
 
@@ -281,6 +291,7 @@ class Link:
         if 0 <= limit <= self._fruitless:
             raise LinkError(f"gave up after {limit} attempts without data; the last: {error}") from error
         self._fruitless += 1
+        self._unanswered += isinstance(error, Silent) and error.unanswered
         self._last_error = LinkFailure(str(error)[:200], self._clock.wall_ns() / 1e9)
         delay_s = self._backoff.next_s()
         if not isinstance(error, HandshakeRejected):
@@ -340,6 +351,7 @@ class Link:
             self._earlier.events + more.events,
             self._earlier.quarantined + more.quarantined,
             self._earlier.unsubscribed + more.unsubscribed,
+            self._earlier.resyncs + more.resyncs,
         )
 
     def _step(self, session: Session) -> None:
@@ -361,7 +373,7 @@ class Link:
             self._move(State.SUBSCRIBING)
         now_s = self._clock.monotonic_s()
         if session.counts.events:
-            self._fruitless = 0
+            self._fruitless = self._unanswered = 0
             if now_s >= self._settled_at_s:
                 self._backoff.reset()
         if self._predecessor is not None:
@@ -389,6 +401,6 @@ class Link:
         session.inherit()
         # The figures go on as if it were one link.
         figures = predecessor.figures()
-        self._count(Counts(figures.frames, figures.events, figures.quarantined, figures.unsubscribed))
+        self._count(Counts(figures.frames, figures.events, figures.quarantined, figures.unsubscribed, figures.resyncs))
         self._sessions += figures.sessions
         self._predecessor = None

@@ -180,7 +180,8 @@ class Recorder:
         errors = [one.last_error for one in of_links if one.last_error is not None]
         position = self.journal.position
         refused = [(stream, reason) for link in links for stream, reason in link.refused.items()]
-        followed = self.followed() if refused else frozenset()
+        followed = self.followed()
+        gap_ns = self._buffer.oldest_gap_ns(followed)
         by_hand = [(stream, reason) for stream, reason in refused if stream.symbol not in followed]
         figures = RecorderFigures(
             links=of_links,
@@ -196,6 +197,7 @@ class Recorder:
             blocks=self._buffer.blocks,
             pending_bytes=self._buffer.pending_bytes,
             open_gaps=self._buffer.open_gaps(),
+            oldest_gap_s=0.0 if gap_ns is None else max(0.0, (self._clock.wall_ns() - gap_ns) / 1e9),
             unplaced=len(self.links.unplaced),
             refused=len(by_hand),
             followed_refused=len(refused) - len(by_hand),
@@ -203,6 +205,10 @@ class Recorder:
             silent=[str(stream) for stream in self._liveness.silent],
             quiet=[str(stream) for stream in self._liveness.quiet],
             witness=self._witnesses.figures,
+            failures=max((one.failures for one in of_links), default=0),
+            heartbeat_failures=max((one.heartbeat_failures for one in of_links), default=0),
+            resyncs=sum(one.resyncs for one in of_links),
+            looping=sum(symbol not in followed for link in links for symbol in link.looping),
             shed=self._buffer.shed_frames,
             log_dropped=dropped(),
             last_error=max(errors, key=lambda error: error.at, default=None),

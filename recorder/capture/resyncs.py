@@ -5,6 +5,8 @@ import msgspec
 FIRST_S = 2.0  # a request has this long to bring its snapshot
 CAP_S = 300.0
 COOLDOWN_S = 600.0  # a book that was good for this long begins with short waits again
+LOOP = 5
+"""A book that needed so many requests within that time will not come right by itself."""
 
 
 class _Request(msgspec.Struct):
@@ -40,6 +42,14 @@ class Resyncs:
         request = self._requests.get(symbol)
         if request is not None and request.open:
             request.open, request.done_s = False, now_s
+
+    def looping(self, now_s: float) -> list[str]:
+        """Return the symbols that were requested LOOP times without being good for COOLDOWN_S in between."""
+        return [
+            symbol
+            for symbol, one in list(self._requests.items())  # another thread reports
+            if one.attempts >= LOOP and (one.open or now_s - one.done_s <= COOLDOWN_S)
+        ]
 
     def due(self, now_s: float) -> list[str]:
         """Return the symbols to request now; each comes again only after a doubled wait."""

@@ -51,6 +51,7 @@ class Counts(msgspec.Struct):
     events: int = 0
     quarantined: int = 0
     unsubscribed: int = 0  # rows of streams that were never subscribed
+    resyncs: int = 0  # books that the decoder declared broken
 
 
 class _Batch(NamedTuple):
@@ -242,6 +243,10 @@ class Session:
         """Take over all that the predecessor still carries."""
         self._ingest.inherit(self.subscriber.refused)
 
+    def looping(self, now_s: float) -> list[str]:
+        """Return the symbols of books that do not come right."""
+        return self._resyncs.looping(now_s)
+
     def close(self, reason: str, lost: GapCause | None) -> None:
         """End the connection, and report the end of the session.
 
@@ -300,6 +305,7 @@ class Session:
                 pass  # it was unsubscribed meanwhile, or never subscribed: the venue's limits are for what is
             case Resync(symbol, cause, reason):
                 _log.warning("book.resync", venue=self._venue.name, symbol=symbol, cause=cause, reason=reason)
+                self.counts.resyncs += 1
                 self._resyncs.request(symbol, self._clock.monotonic_s())
             case Fetch():
                 self._fetch(output)
@@ -370,7 +376,7 @@ class Session:
         silence_s = now_s - self.last_frame_s
         limit_s = min(self._venue.heartbeat.silence_s, self._ping_every_s() + self._settings.heartbeat_timeout_s)
         if silence_s >= limit_s:
-            raise Silent(f"nothing at all for {silence_s:.1f} s, pings unanswered")
+            raise Silent(f"nothing at all for {silence_s:.1f} s, pings unanswered", unanswered=True)
         if now_s >= self._next_ping_s:
             self._next_ping_s = now_s + self._ping_every_s()
             if self._venue.heartbeat.frame is None:

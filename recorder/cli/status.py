@@ -10,16 +10,16 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from recorder.appliance import disk, processes, supervisor
+from recorder.appliance import disk
 from recorder.appliance.disk import DiskUse
-from recorder.appliance.status import Line, Status, judge, other_database
-from recorder.appliance.supervisor import Process, Supervisor
+from recorder.appliance.observation import observe
+from recorder.appliance.status import Line, Status
+from recorder.appliance.supervisor import Process
 from recorder.cli.common import console
-from recorder.process.health import JobFigures, read_all
+from recorder.process.health import JobFigures
 from recorder.process.screen import Screen, fold, shown
 from recorder.process.terminal import say_json
 from recorder.settings import Settings
-from recorder.settings.sources import running_note
 
 _FAILED_SHOWN = 3
 _DISK_EVERY_S = 60.0  # of `--watch`: the sizes of thousands of files are read
@@ -61,22 +61,13 @@ def _watch(settings: Settings, screen: Screen) -> None:
 
 
 def gather(settings: Settings, found: Sequence[Process] | None = None) -> Status:
-    """Ask supervisord and read the health reports.
+    """Return the status of an appliance.
 
     Args:
         settings: Of the appliance.
         found: supervisord's answer, where the caller has it already.
     """
-    home = settings.home
-    if found is None:
-        found = Supervisor(home).processes()
-    orphans = [] if found else processes.programs_of(processes.find(home))
-    by_name = {process.name: process for process in found}
-    current = judge(str(home), supervisor.programs(settings), by_name, read_all(home), time.time(), orphans)
-    running = running_note(home)
-    if current.programs and running is not None:
-        current.notes = other_database(running.recorded_into, settings.recorded_into)
-    return current
+    return observe(settings, found).status
 
 
 def show(current: Status, screen: Screen) -> None:

@@ -28,6 +28,7 @@ def health_of(runner: Runner, alarm: Alarm, clock: Clock) -> Health:
     figures = PollerFigures(
         jobs=jobs,
         services=dict(runner.services.problems),
+        circuits=sorted(runner.services.circuits),
         rounds=sum(record.rounds for record in records),
         answers=sum(record.answers for record in records),
         answer_bytes=sum(record.bytes for record in records),
@@ -73,23 +74,29 @@ def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, n
         answers=record.answers,
         bytes=record.bytes,
         odd=record.odd,
+        overdue=max(0, int((now_ns - mark_ns) // (period_s(job) * 1e9)) - 1),
         problem=problem_of(job, record, mark_ns, now_ns),
     )
 
 
 def problem_of(job: Job, record: JobRecord, mark_ns: int, now_ns: int) -> str:
     """Return why a person should look at a job; empty where it is well."""
-    period_s = DAY_S if isinstance(job.trigger, Daily) else job.trigger.period_s
-    if record.running_since_ns and now_ns - record.running_since_ns > 2 * period_s * 1e9:
+    every_s = period_s(job)
+    if record.running_since_ns and now_ns - record.running_since_ns > 2 * every_s * 1e9:
         return f"a round has run for {(now_ns - record.running_since_ns) / 1e9:.0f} s"
     behind_s = (now_ns - mark_ns) / 1e9
-    if not record.running_since_ns and behind_s > 2 * period_s + max(job.grace_s, _BUSY_S):
+    if not record.running_since_ns and behind_s > 2 * every_s + max(job.grace_s, _BUSY_S):
         return f"no slot was looked at for {behind_s:.0f} s"
     failing_s = (now_ns - record.failing_since_ns) / 1e9 if record.failing_since_ns else 0.0
     if record.failures >= _FAILURES and failing_s >= _FAILING_S and record.last is not None:
         return f"failed {record.failures} times in a row: {one_line(record.last.reason)}"
     busy_s = (now_ns - record.busy_ns) / 1e9
-    if record.busy_ns and 0 <= busy_s < max(_BUSY_S, 2 * period_s):
+    if record.busy_ns and 0 <= busy_s < max(_BUSY_S, 2 * every_s):
         slots = "a slot" if record.busy_slots == 1 else f"{record.busy_slots} slots"
         return f"{slots} missed {busy_s:.0f} s ago: an earlier round or all workers were busy"
     return ""
+
+
+def period_s(job: Job) -> float:
+    """Return the seconds between two slots of a job."""
+    return DAY_S if isinstance(job.trigger, Daily) else job.trigger.period_s

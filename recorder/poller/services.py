@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from recorder.errors import RestError, RestRefused
+from recorder.errors import RestCircuitOpen, RestError, RestRefused
 from recorder.rest.client import RestClient
 
 _ENDED = (404, 422)  # answers about what has ended or never was
@@ -62,6 +62,7 @@ class Services:
         self._services = dict(services)
         self._lock = threading.Lock()
         self.problems: dict[str, str] = {}  # the last failure of each service, until it answers again
+        self.circuits: frozenset[str] = frozenset()  # services whose circuit breaker is open
 
     def url(self, name: str) -> str:
         """Return the address of a service."""
@@ -81,9 +82,12 @@ class Services:
         except RestError as error:
             with self._lock:
                 self.problems[name] = str(error)
+                if isinstance(error, RestCircuitOpen):
+                    self.circuits |= {name}
             raise
         with self._lock:
             self.problems.pop(name, None)
+            self.circuits -= {name}
         return reply
 
     def close(self) -> None:

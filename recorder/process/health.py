@@ -46,6 +46,9 @@ class LinkFigures(msgspec.Struct, frozen=True):
     quarantined: int = 0
     unsubscribed: int = 0  # rows of streams that were never subscribed, not stored
     sessions: int = 0
+    failures: int = 0  # attempts in a row that brought no data
+    heartbeat_failures: int = 0  # sessions in a row that ended by an unanswered ping, without data in between
+    resyncs: int = 0  # books that were requested again
     last_error: LinkFailure | None = None
 
 
@@ -80,6 +83,7 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     blocks: int = 0
     pending_bytes: int = 0
     open_gaps: int = 0
+    oldest_gap_s: float = 0.0  # of the streams that a person chose and that are not refused; 0 without a gap
     unplaced: int = 0  # streams for which no connection has room
     refused: int = 0  # streams that the venue refused, of those that a person chose
     followed_refused: int = 0  # those of markets that the poller chose: not every market has a stream
@@ -87,6 +91,10 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     silent: list[str] = []  # "trade BTC-USD": streams that stopped bringing data
     quiet: list[str] = []  # streams that are silent because the venue has nothing newer, as its REST service said
     witness: WitnessFigures = WitnessFigures()
+    failures: int = 0  # the most attempts in a row without data, of all links
+    heartbeat_failures: int = 0  # the most sessions in a row that ended by an unanswered ping, of all links
+    resyncs: int = 0  # books that were requested again
+    looping: int = 0  # books that do not come right, of those that a person chose
     shed: int = 0
     log_dropped: int = 0
     last_error: LinkFailure | None = None  # the latest of all links
@@ -135,6 +143,7 @@ class JobFigures(msgspec.Struct, frozen=True):
     answers: int = 0
     bytes: int = 0
     odd: int = 0
+    overdue: int = 0  # slots that should have begun and are not accounted for
     problem: str = ""  # why a person should look
 
 
@@ -143,6 +152,7 @@ class PollerFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="poller")
 
     jobs: dict[str, JobFigures] = {}
     services: dict[str, str] = {}  # the last failure of each service that fails
+    circuits: list[str] = []  # services that are asked no more for now, because they failed too often
     rounds: int = 0
     answers: int = 0
     answer_bytes: int = 0
@@ -168,7 +178,18 @@ class SimulatorFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="simul
     answers: dict[str, int] = {}  # of each service that has REST only
 
 
-Figures = RecorderFigures | WriterFigures | PollerFigures | SimulatorFigures
+class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchdog"):
+    """Figures of the watchdog."""
+
+    rounds: int = 0
+    round_s: float = 0.0  # duration of the last one
+    pending: int = 0  # alerts whose condition holds for less than their time
+    firing: int = 0
+    not_stored: int = 0  # changes of alerts that Postgres does not have yet
+    port: int = 0  # where it answers
+
+
+Figures = RecorderFigures | WriterFigures | PollerFigures | SimulatorFigures | WatchdogFigures
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from recorder.settings.groups import (
     WebsocketSettings,
 )
 from recorder.settings.polled import PolymarketSettings
+from recorder.settings.watched import WatchdogSettings
 
 __all__ = [
     "EMBEDDED",
@@ -22,5 +23,6 @@ __all__ = [
     "Settings",
     "SimulatorSettings",
     "VenueSettings",
+    "WatchdogSettings",
     "WebsocketSettings",
 ]

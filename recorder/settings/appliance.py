@@ -40,6 +40,7 @@ from recorder.settings.groups import (
 )
 from recorder.settings.polled import PollerSettings, YahooSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
+from recorder.settings.watched import RuleSettings, WatchdogSettings
 
 EMBEDDED = "the embedded Postgres"
 UNREADABLE = "a database whose address cannot be read"
@@ -75,6 +76,7 @@ class Settings(Group):
     simulator: SimulatorSettings = SimulatorSettings()
     poller: PollerSettings = PollerSettings()
     yahoo: YahooSettings = YahooSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     jupyter: JupyterSettings = JupyterSettings()
 
     _file: Path = PrivateAttr(default=Path())
@@ -184,7 +186,7 @@ class Settings(Group):
         simulator = self.simulator
         table = [
             PortUse(portmap.number(self.port_base, portmap.WEB), "the web pages (planned)", "", False),
-            PortUse(portmap.number(self.port_base, portmap.WATCHDOG), "the watchdog (planned)", "", False),
+            PortUse(self.watchdog.port, "the watchdog", "watchdog.port", self.watchdog.enabled),
             PortUse(self.jupyter.port, "JupyterLab", "jupyter.port", self.jupyter.enabled),
             PortUse(simulator.control_port, "the simulator", "simulator.control_port", simulator.enabled),
         ]
@@ -214,7 +216,13 @@ class Settings(Group):
                 return "database.host"
             case ("database", "port") if self.database.host is not None:
                 return "default of Postgres"
-            case ("database" | "jupyter", "port") | ("simulator", "control_port") | ("simulator", "ports", _):
+            case ("watchdog", "port") if self.port_base == portmap.DEFAULT_BASE:
+                return "default"
+            case (
+                ("database" | "jupyter" | "watchdog", "port")
+                | ("simulator", "control_port")
+                | ("simulator", "ports", _)
+            ):
                 port = sources.get(self.model_dump(), path)
                 return f"port_base + {int(str(port)) - self.port_base}"
         return "default"
@@ -260,5 +268,7 @@ def _known_keys(path: SettingPath) -> list[str]:
         return list(Settings.model_fields)
     if path[0] == "venues":
         return list((RestSettings if path[2:3] == ("rest",) else VenueSettings).model_fields)
+    if path[:2] == ("watchdog", "rules"):
+        return list(RuleSettings.model_fields)
     group = Settings.model_fields[path[0]].annotation
     return list(group.model_fields) if isinstance(group, type) and issubclass(group, BaseModel) else []

@@ -63,6 +63,7 @@ def _fill_ports(data: dict[str, Any]) -> None:
     for group, key, offset in (
         ("database", "port", portmap.POSTGRES),
         ("jupyter", "port", portmap.JUPYTER),
+        ("watchdog", "port", portmap.WATCHDOG),
         ("simulator", "control_port", portmap.SIMULATOR_CONTROL),
     ):
         values = data.setdefault(group, {})

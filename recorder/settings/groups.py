@@ -1,4 +1,4 @@
-"""The groups of settings of all programs but the poller: types, units, defaults and meanings."""
+"""The groups of settings of all programs but the poller and the watchdog: types, units, defaults and meanings."""
 
 from pathlib import Path
 from typing import Annotated, Literal

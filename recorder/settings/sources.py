@@ -41,6 +41,8 @@ FLAT_NAMES: dict[str, SettingPath] = {
     "MONITORING_ENABLED": ("monitoring", "enabled"),
     "METRICS_REPORTING_INTERVAL": ("monitoring", "metrics_interval_s"),
     "ALERT_WEBHOOK_URL": ("monitoring", "alert_webhook_url"),
+    "PROMETHEUS_PORT": ("watchdog", "port"),
+    "LOGGER_HEALTH_CHECK_PORT": ("watchdog", "port"),
     "JUPYTER_TOKEN": ("jupyter", "token"),
     "LOG_LEVEL": ("log", "level"),
     "DEBUG": ("log", "debug"),
@@ -69,9 +71,7 @@ _EMPTY_MEANS_NONE = SECRETS | {("database", "host"), ("database", "user")}  # el
 _LATER = {
     "LOGGER_BUFFER_SIZE": "column files are not written yet",
     "LOGGER_FLUSH_INTERVAL_SECS": "column files are not written yet; journal.fsync_ms bounds what a power cut costs",
-    "LOGGER_HEALTH_CHECK_PORT": "there is no health page yet; `tapedeck status` shows the health",
     "JWT_SECRET": "there is no web API yet",
-    "PROMETHEUS_PORT": "there is no metrics page yet; `tapedeck status --json` has the figures",
 }
 _LATER_OF_A_VENUE = {"SYMBOLS_PER_CONNECTION": "streams_per_link limits the streams of a connection"}
 _REPLACED = {

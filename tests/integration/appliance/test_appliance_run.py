@@ -54,7 +54,7 @@ def test_the_appliance_survives_the_kill_of_every_program_and_leaves_no_process(
     first = {process.name: process.pid for process in supervisord.processes()}
     recorders = {f"recorder-{venue}" for venue in Settings.load().venues}
     assert len(recorders) == 7
-    assert set(first) == {"postgres", "simulator", "writer", "poller"} | recorders
+    assert set(first) == {"postgres", "simulator", "writer", "poller", "watchdog"} | recorders
     assert not supervisor.start(Settings.load(), print), "a second start must change nothing"
     capsys.readouterr()
     assert main(["up"]) == 0

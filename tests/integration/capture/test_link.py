@@ -66,6 +66,8 @@ def test_a_server_that_accepts_and_drops_does_not_reset_the_backoff(tmp_path: Pa
     with server.running() as url, linked(tmp_path / "j", url, TRADES) as running:
         until(lambda: running.link.attempts >= 5)
         assert running.link.figures().sessions >= 5
+        assert running.link.figures().failures >= 5
+        assert running.link.figures().heartbeat_failures == 0
         assert "close frame 1000" in last_error(running.link)
 
 
@@ -79,6 +81,7 @@ def test_the_first_data_resets_the_backoff(tmp_path: Path) -> None:
         until(lambda: running.link.figures().events)
         until(lambda: running.link.attempts == 0)
         assert running.link.figures().sessions == 4
+        assert running.link.figures().failures == 0
 
 
 def test_a_link_gives_up_where_the_settings_say_so(tmp_path: Path) -> None:
@@ -100,6 +103,7 @@ def test_a_dead_connection_is_detected_by_its_silence(tmp_path: Path) -> None:
         assert 0.3 < time.monotonic() - began_s < 2.0
         assert "nothing at all" in last_error(running.link)
         until(lambda: len(accepted) >= 2)  # and it tries again
+        until(lambda: running.link.figures().heartbeat_failures >= 2)
 
 
 def test_a_link_reconnects_on_request(tmp_path: Path) -> None:

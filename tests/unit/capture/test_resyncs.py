@@ -2,7 +2,7 @@
 
 import itertools
 
-from recorder.capture.resyncs import CAP_S, COOLDOWN_S, FIRST_S, Resyncs
+from recorder.capture.resyncs import CAP_S, COOLDOWN_S, FIRST_S, LOOP, Resyncs
 
 
 def test_a_book_is_requested_at_once_and_only_once() -> None:
@@ -69,3 +69,16 @@ def test_books_do_not_wait_for_each_other() -> None:
     resyncs.due(0.0)
     resyncs.request("B", 0.5)
     assert resyncs.due(0.5) == ["B"]
+
+
+def test_a_book_that_never_comes_right_is_reported_until_it_was_good_for_a_while() -> None:
+    resyncs = Resyncs()
+    at_s = 0.0
+    for _ in range(LOOP):
+        assert resyncs.looping(at_s) == []
+        resyncs.request("A", at_s)
+        at_s += 100.0
+        assert resyncs.due(at_s) == ["A"]
+        resyncs.done("A", at_s)
+    assert resyncs.looping(at_s) == ["A"]
+    assert resyncs.looping(at_s + COOLDOWN_S + 1) == []

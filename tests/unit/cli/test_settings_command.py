@@ -38,7 +38,7 @@ def test_the_example_of_a_settings_file_loads_as_it_is_and_with_every_line_in_us
     settings = Settings.load(file, {})
     assert settings.venues["NAME"].symbols == ("BTC-USD", "top:20")
     defaults = Settings.load(Path("live"), {})
-    for group in ("journal", "writer", "monitoring", "log", "poller"):
+    for group in ("journal", "writer", "monitoring", "log", "poller", "watchdog"):
         unset = {"dir", "alert_webhook_url", "reserve_mb"} if group != "journal" else {"dir"}
         given = getattr(settings, group).model_dump(exclude=unset)
         assert given == getattr(defaults, group).model_dump(exclude=unset)

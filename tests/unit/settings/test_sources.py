@@ -88,12 +88,17 @@ def test_the_data_path_of_the_logger_is_the_home_unless_the_home_is_named(tmp_pa
     assert load({"LOGGER_DATA_PATH": str(tmp_path), "TAPEDECK_HOME": "/elsewhere"}).home == Path("/elsewhere")
 
 
+@pytest.mark.parametrize("name", ["PROMETHEUS_PORT", "LOGGER_HEALTH_CHECK_PORT", "TAPEDECK__WATCHDOG__PORT"])
+def test_the_port_of_the_watchdog_has_the_names_of_other_recorders(name: str) -> None:
+    assert load({name: "9091"}).watchdog.port == 9091
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        "REDIS_URL", "REDIS_HOST", "BINANCE_API_KEY", "BINANCE_API_SECRET", "GRAFANA_PORT", "PROMETHEUS_PORT",
+        "REDIS_URL", "REDIS_HOST", "BINANCE_API_KEY", "BINANCE_API_SECRET", "GRAFANA_PORT",
         "JWT_SECRET", "CELERY_BROKER_URL", "LOGGER_BUFFER_SIZE", "LOGGER_FLUSH_INTERVAL_SECS",
-        "LOGGER_HEALTH_CHECK_PORT", "LOGGER_EXCHANGES_KRAKEN_SYMBOLS_PER_CONNECTION",
+        "LOGGER_EXCHANGES_KRAKEN_SYMBOLS_PER_CONNECTION",
     ],
 )  # fmt: skip
 def test_a_name_without_effect_is_warned_about_once_and_never_fatal(

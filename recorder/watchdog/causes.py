@@ -1,0 +1,56 @@
+"""One alert for one cause: a condition that another one explains stays silent beside it. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from recorder.shards import venue_of
+from recorder.watchdog.alerts import Finding
+from recorder.watchdog.rules import Limit
+
+_OF_ALL_VENUES = ("simulator",)
+"""Programs without which no venue delivers."""
+_OF_POSTGRES = ("postgres", "writer")
+"""Programs without which nothing reaches Postgres."""
+
+
+def without_consequences(
+    findings: Iterable[Finding], judged: Mapping[str, Limit]
+) -> tuple[list[Finding], set[tuple[str, str]]]:
+    """Return the findings that nothing else explains, and the keys of those that are explained.
+
+    Args:
+        findings: All of a round.
+        judged: The rules.
+    """
+    found = list(findings)
+    by_rule: dict[str, list[Finding]] = {}
+    for one in found:
+        by_rule.setdefault(one.rule, []).append(one)
+    explained = {
+        one.key
+        for one in found
+        for cause in judged[one.rule].rule.caused_by
+        for other in by_rule.get(cause, ())
+        if covers(other.subject, one)
+    }
+    return [one for one in found if one.key not in explained], explained
+
+
+def covers(cause: str, finding: Finding) -> bool:
+    """Return whether a condition of one subject can explain a finding.
+
+    The appliance explains everything, a recorder its venue and the other way round, the simulator all venues, and
+    Postgres and the writer what is found in the database.
+    """
+    subject = finding.subject
+    if cause in ("", subject):
+        return True
+    venue = venue_of(subject) or subject
+    if (venue_of(cause) or cause) == venue:
+        return True
+    if venue_of(cause) and finding.rule == "program_unwell" and subject == "writer":
+        return True  # it reports what is wrong with a journal that it loads
+    if cause in _OF_ALL_VENUES:
+        return subject not in ("poller", "writer", "postgres") or finding.rule == "program_unwell"
+    if cause in _OF_POSTGRES:
+        return finding.rule in ("database_lagging", "database_down") or subject == "writer"
+    return False

@@ -1,0 +1,199 @@
+"""A real appliance, its real faults, and what the watchdog says of them."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.database_server import ROOT
+from support.machine.ports import free_port_base
+
+from recorder.appliance import embedded_postgres, processes, supervisor
+from recorder.appliance.processes import wait_until
+from recorder.appliance.supervisor import Supervisor
+from recorder.cli import main
+from recorder.settings import Settings
+from recorder.store.database import READER
+
+FASTER = {
+    "TAPEDECK__WATCHDOG__EVERY_S": "0.5",
+    "TAPEDECK__WATCHDOG__CLEAR_S": "2",
+    "TAPEDECK__WATCHDOG__RULES": json.dumps({name: {"for_s": 3} for name in ("program_stuck", "database_hung")}),
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    took_s: float
+
+
+class Watched:
+    """An appliance with a watchdog."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.settings = Settings.load()
+
+    def get(self, path: str) -> Answer:
+        began_s = time.monotonic()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.watchdog.port}{path}", timeout=5) as reply:
+                return Answer(reply.status, reply.read(), time.monotonic() - began_s)
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.read(), time.monotonic() - began_s)
+        except OSError:
+            return Answer(0, b"", time.monotonic() - began_s)
+
+    def alerts(self, state: str) -> dict[tuple[str, str], int]:
+        command = [sys.executable, "-m", "recorder", "alerts", "list", "--json"]
+        shown = json.loads(subprocess.run(command, capture_output=True, check=False, cwd=ROOT).stdout)
+        return {(one["rule"], one["subject"]): one["alert_id"] for one in shown["alerts"] if one["state"] == state}
+
+    def counters(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(self.get("/metrics").body.decode())
+            if family.type == "counter"
+            for sample in family.samples
+        }
+
+    def pid(self, program: str) -> int:
+        return next((one.pid for one in Supervisor(self.home).processes() if one.name == program), 0)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(embedded_postgres.database_url(self.settings, READER))
+        with connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            rows = cursor.fetchall()
+        connection.close()
+        return rows
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    home = tmp_path / "home"
+    for name in ("DATABASE_URL", "TAPEDECK_CONFIG", "DEBUG", "LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TAPEDECK_HOME", str(home))
+    monkeypatch.setenv("TAPEDECK__PORT_BASE", str(free_port_base()))
+    for name, value in FASTER.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(ROOT)
+    for venue in Settings.load().venues.keys() - {"coinbase", "kraken"}:
+        monkeypatch.setenv(f"TAPEDECK__VENUES__{venue.upper()}__ENABLED", "false")
+    try:
+        assert main(["up"]) == 0
+        yield Watched(home)
+    finally:
+        for process in processes.find(home):
+            os.kill(process.pid, signal.SIGCONT)
+        assert supervisor.stop(home, 60.0, lambda left: None) == []
+
+
+@pytest.mark.timeout(600)
+def test_the_watchdog_sees_what_breaks_and_what_comes_back(watched: Watched) -> None:
+    assert wait_until(lambda: watched.get("/health").status == 200, 60.0)
+    assert watched.get("/critical").status == 200
+    assert watched.alerts("firing") == {}
+
+    # A recorder that is stopped is stuck, and nothing else.
+    stopped = watched.pid("recorder-kraken")
+    os.kill(stopped, signal.SIGSTOP)
+    assert wait_until(lambda: bool(watched.alerts("firing")), 40.0)
+    assert watched.alerts("firing").keys() == {("program_stuck", "recorder-kraken")}
+    assert watched.get("/health").status == watched.get("/critical").status == 503
+    ids = watched.alerts("firing")
+    before = watched.counters()
+
+    # A killed watchdog continues with the same alert, and no counter falls.
+    os.kill(watched.pid("watchdog"), signal.SIGKILL)
+    assert wait_until(lambda: watched.get("/metrics").status == 200, 60.0)
+    assert watched.alerts("firing") == ids
+    after = watched.counters()
+    assert {name: (value, after.get(name)) for name, value in before.items() if after.get(name, -1.0) < value} == {}
+    os.kill(stopped, signal.SIGCONT)
+    assert wait_until(lambda: not watched.alerts("firing"), 60.0), watched.alerts("firing")
+    assert watched.alerts("resolved") == ids
+    assert wait_until(lambda: watched.get("/health").status == 200, 30.0)
+
+    # A hanging Postgres is one alert, delays no answer, and stops no recording.
+    hanging = [process.pid for process in processes.find(watched.home) if process.program == "postgres"]
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    assert wait_until(lambda: ("database_hung", "") in watched.alerts("firing"), 40.0)
+    for path, status in (("/health", 200), ("/critical", 200), ("/metrics", 200)):
+        answers = [watched.get(path) for _ in range(20)]
+        assert {answer.status for answer in answers} == {status}, answers[0].body.decode()
+        assert statistics.median(answer.took_s for answer in answers) < 0.05
+    assert watched.alerts("firing").keys() == {("database_hung", "")}
+    assert any(
+        item["name"] == "postgres" and item["age_s"] > 3 for item in json.loads(watched.get("/health").body)["items"]
+    )
+    for pid in hanging:
+        os.kill(pid, signal.SIGCONT)
+    assert wait_until(lambda: not watched.alerts("firing"), 60.0), watched.alerts("firing")
+
+    # Postgres has both, which fired before and while it was away.
+    stored = "SELECT rule, subject, state, resolved_at > fired_at FROM alert ORDER BY fired_at"
+    expected = [("program_stuck", "recorder-kraken", "resolved", True), ("database_hung", "", "resolved", True)]
+    assert wait_until(lambda: watched.rows(stored) == expected, 30.0), watched.rows(stored)
+
+
+@pytest.mark.timeout(300)
+def test_what_metrics_count_is_what_postgres_has(watched: Watched) -> None:
+    assert wait_until(lambda: watched.rows("SELECT count(*) FROM trade")[0][0] > 200, 60.0)
+    control = [str(Path(sys.executable).parent / "supervisorctl"), "-c", str(watched.home / "supervisord.conf")]
+    subprocess.run([*control, "stop", "recorders:*", "poller"], check=True, capture_output=True)
+
+    def equal() -> bool:
+        counters = watched.counters()
+        tables = {name: watched.rows(f"SELECT count(*) FROM {name}")[0][0] for name in ("trade", "quote", "book")}
+        shown = {name: counters.get(("tapedeck_ledger_inserted_rows_total", (("table", name),))) for name in tables}
+        (ledger,) = watched.rows("SELECT sum(inserted), sum(duplicate) FROM load_ledger")[0:1]
+        written = (
+            counters.get(("tapedeck_writer_rows_total", ())),
+            counters.get(("tapedeck_writer_duplicates_total", ())),
+        )
+        print(shown, tables, written, ledger)
+        return shown == tables and written == ledger
+
+    assert wait_until(equal, 120.0, pause_s=2.0)
+
+
+@pytest.mark.timeout(300)
+def test_the_watchdog_is_small(watched: Watched) -> None:
+    """With its usual time between rounds, a watchdog takes less than 2 % of a core, and less than 80 MB."""
+    pid = watched.pid("watchdog")
+
+    def cpu_s() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    if not Path(f"/proc/{pid}/stat").exists():
+        pytest.skip("needs /proc")
+
+    def rounds() -> float:
+        return watched.counters()[("tapedeck_watchdog_rounds_total", ())]
+
+    assert wait_until(lambda: watched.get("/metrics").status == 200, 30.0)
+    first, began_s = rounds(), cpu_s()
+    assert wait_until(lambda: rounds() - first >= 12, 60.0, pause_s=3.0)  # as many as in a minute of the usual rounds
+    used_s = cpu_s() - began_s
+    resident = int(next(
+        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    ))  # fmt: skip
+    print(f"{used_s:.2f} s for {rounds() - first:.0f} rounds, {resident / 1024:.0f} MiB")
+    assert used_s < 0.02 * 60
+    assert resident * 1024 < 80_000_000
