@@ -73,6 +73,7 @@ def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, n
         answers=record.answers,
         bytes=record.bytes,
         odd=record.odd,
+        counts=dict(record.counts),
         problem=problem_of(job, record, mark_ns, now_ns),
     )
 

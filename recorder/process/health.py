@@ -125,6 +125,7 @@ class JobFigures(msgspec.Struct, frozen=True):
     answers: int = 0
     bytes: int = 0
     odd: int = 0
+    counts: dict[str, int] = {}  # what its handler counts, by name
     problem: str = ""  # why a person should look
 
 

@@ -9,13 +9,17 @@ import msgspec
 
 from recorder.clock import Clock, SystemClock
 from recorder.poller.job import Every, Handler, Job
+from recorder.poller.polymarket import snapshots
 from recorder.poller.polymarket.board import Board
 from recorder.poller.polymarket.cases import Cases
 from recorder.poller.polymarket.following import FollowTiers
 from recorder.poller.polymarket.intake import Intake
 from recorder.poller.polymarket.memory import Memory, Tiers, WithMemory
+from recorder.poller.polymarket.own_book import service as stream
+from recorder.poller.polymarket.own_book.service import StreamService
 from recorder.poller.polymarket.resolving import Forgotten, Resolutions
 from recorder.poller.polymarket.snapshots import Snapshots, StoredBooks
+from recorder.poller.polymarket.streams import PRIORITIES
 from recorder.poller.polymarket.sweep import NewMarkets, SlowNumbers, Sweep
 from recorder.poller.polymarket.tiers import PERIODS_S, Tier, TierRules
 from recorder.poller.polymarket.whales import WhaleTrades
@@ -23,7 +27,9 @@ from recorder.poller.services import ClientService, Service
 from recorder.rest.client import RestClient
 from recorder.rest.policy import Priority
 from recorder.settings import PolymarketSettings, Settings
+from recorder.shards import recorder_names
 from recorder.venues.polymarket.polls.services import SERVICES
+from recorder.venues.polymarket.stream import Polymarket
 
 VENUE = "polymarket"
 MEMORY_FILE = "poller/polymarket.msgpack"
@@ -97,8 +103,9 @@ def _snapshots(shared: Shared) -> Iterator[Job]:
     own, board = shared.settings.poller.polymarket, shared.board
     stored = StoredBooks(own.books_from)
     for tier, offset_s in _BOOK_OFFSETS_S.items():
+        service = stream.NAME if tier in PRIORITIES else snapshots.SERVICE
         yield _job(
-            shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), Snapshots(board, tier, stored),
+            shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), Snapshots(board, tier, stored, service),
             f"Ask for the books of the markets in tier {tier}.", changes=False,
         )  # fmt: skip
     yield _job(
@@ -149,7 +156,7 @@ def polymarket_services(settings: Settings, stop: threading.Event) -> dict[str, 
     """
     if not _enabled(settings):
         return {}
-    return {
+    services: dict[str, Service] = {
         name: ClientService(
             RestClient(
                 name, settings.poller.services.get(name, public), limits, settings.websocket.user_agent, stop,
@@ -158,3 +165,9 @@ def polymarket_services(settings: Settings, stop: threading.Event) -> dict[str, 
         )
         for name, (public, limits) in SERVICES.items()
     }  # fmt: skip
+    folders = [settings.journal.dir / name for name in recorder_names(VENUE, settings.venues[VENUE].processes)]
+    services[stream.NAME] = StreamService(
+        services[snapshots.SERVICE], folders, Polymarket.name, Polymarket.heartbeat.silence_s,
+        settings.journal.flush_ms / 1000, SystemClock(), stop,
+    )  # fmt: skip
+    return services
