@@ -108,8 +108,9 @@ def _snapshots(shared: Shared) -> Iterator[Job]:
             shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), Snapshots(board, tier, stored, service),
             f"Ask for the books of the markets in tier {tier}.", changes=False,
         )  # fmt: skip
+    whales = WhaleTrades(board, own.whale_usdc, own.whale_row_usdc, own.whale_shown_usdc)
     yield _job(
-        shared, "whales", Every(_WHALES_S, 21), WhaleTrades(board, own.whale_usdc, own.whale_row_usdc),
+        shared, "whales", Every(_WHALES_S, 21), whales,
         "Ask for the large trades of the complete site.", changes=False,
     )  # fmt: skip
 
@@ -126,13 +127,13 @@ def _metadata(shared: Shared, venue: str) -> Iterator[Job]:
         "markets", Every(_SWEEP_S, 11), Sweep(intake, clock),
         "Ask Gamma for the open markets that the settings choose.", at_start=True,
     )  # fmt: skip
-    yield job("new", Every(_NEW_S, 13), NewMarkets(intake, clock), "Ask Gamma for markets that are new.")
+    yield job("new", Every(_NEW_S, 13), NewMarkets(intake, clock, stream=True), "Ask Gamma for markets that are new.")
     yield job(
         "numbers", Every(_NUMBERS_S, 137), SlowNumbers(intake, clock),
         "Ask Gamma for the numbers of the markets that end within twelve hours.",
     )  # fmt: skip
     yield job(
-        "resolutions", Every(_MINUTE_S, 33), Resolutions(intake, clock),
+        "resolutions", Every(_MINUTE_S, 33), Resolutions(intake, clock, stream=True),
         "Ask how markets ended, until two sources agree.",
     )  # fmt: skip
     forgotten = job(

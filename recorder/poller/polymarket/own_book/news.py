@@ -12,6 +12,9 @@ from recorder.venues.wire import MALFORMED
 Kind = Literal["new_market", "market_resolved"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+PATHS: dict[Kind, str] = {kind: f"/{kind}" for kind in KINDS}
+"""By which the service `stream` is asked."""
+
 MOST = 2_000
 """Of the markets of one kind that wait to be asked for; seven new ones come in a minute."""
 

@@ -86,7 +86,7 @@ class StreamService:
         if path == books.PATH:
             return self._books(body)
         for kind in KINDS:
-            if path == f"/{kind}":
+            if path == news.PATHS[kind]:
                 with self._changed:
                     found = self._news.take(kind)
                 return Reply(200, news.encode(found), received_ns=self._clock.wall_ns())
