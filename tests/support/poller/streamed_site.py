@@ -50,7 +50,8 @@ class StreamedSite:
         config.write_text(
             f'[journal]\ndir = "{self.journal.parent}"\n'
             "[websocket]\nstart_interval_s = 0.0\nreconnect_interval_s = 0.0\nsettled_after_s = 1.0\n"
-            f'[venues.polymarket]\nurl = "{self.venue.url}"\nrest_url = "{self.venue.rest_url}"\nsymbols = [{symbols}]\n'
+            f'[venues.polymarket]\nurl = "{self.venue.url}"\nrest_url = "{self.venue.rest_url}"\n'
+            f"symbols = [{symbols}]\n"
         )
         environment = {
             **os.environ, "TAPEDECK_HOME": str(self.home), "TAPEDECK_CONFIG": str(config),
