@@ -63,7 +63,7 @@ def rows_of(round: Storing) -> list[dict[str, Any]]:
 
 def test_snapshots_are_of_our_own_books_and_these_are_the_books_of_the_venue(site: StreamedSite, board: Board) -> None:
     with site.stream() as service:
-        round = Asking(others={"stream": service}, **site.services.urls)
+        round = Asking({"stream": service}, **site.services.urls)
         handler = Snapshots(board, "T4", StoredBooks("T2"), "stream")
         counts: Counter[str] = Counter()
 

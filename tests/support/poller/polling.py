@@ -52,7 +52,7 @@ class Asking(Storing):
         kept: Every answer, in order.
     """
 
-    def __init__(self, *, others: Mapping[str, Service] | None = None, **urls: str) -> None:
+    def __init__(self, others: Mapping[str, Service] | None = None, /, **urls: str) -> None:
         super().__init__()
         self.kept: list[Kept] = []
         limits = RestLimits(per_s=1000, burst=1000, attempts=1)
