@@ -119,7 +119,7 @@ class Snapshots:
                 check = own.get(book.token)
                 # A book that differs is the venue's: that is one consistent state, ours may lack a message.
                 is_own = check is not None and check.check == "agrees"
-                at_ns = answer.received_ns if is_own else received_ns
+                at_ns = check.looked_ns if is_own and check is not None else received_ns
                 taken = answers.taken(check, book) if is_own and check is not None else book
                 of = figures(taken.bids, taken.asks)
                 source: rows.Source = "stream" if is_own else "rest"

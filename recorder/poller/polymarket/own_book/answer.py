@@ -20,7 +20,8 @@ class Own(msgspec.Struct, gc=False, omit_defaults=True):
     token: str
     check: Check
     reason: str = ""  # why it was not compared
-    stamp_ns: int = 0  # the venue's time of our book
+    looked_ns: int = 0  # when our book was looked at
+    stamp_ns: int = 0  # the venue's time of it
     same: bool = True  # whether our book is the venue's now; else it has gone on
     bids: list[tuple[float, float]] = []  # best first; where it has gone on
     asks: list[tuple[float, float]] = []

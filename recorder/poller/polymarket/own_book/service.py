@@ -124,22 +124,25 @@ class StreamService:
     ) -> list[Own]:
         """Compare, and begin those books again that are not certain or differ."""
         self._wait_read(received_ns + self._flush_ns)
-        looks = int(SETTLE_S / _LOOK_S)
-        while True:
+        found: dict[str, Own] = {}
+        wanted = list(tokens)
+        for _ in range(int(SETTLE_S / _LOOK_S)):
             with self._changed:
-                found = {token: self._one(token, theirs.get(token), received_ns) for token in tokens}
-                looks -= 1
-                if looks < 0 or self._closed or not any(own.check == "differs" for own in found.values()):
-                    self._seed(found, theirs, asked_ns, received_ns)
-                    return list(found.values())
-            self._stop.wait(_LOOK_S)
+                found |= {token: self._one(token, theirs.get(token), received_ns) for token in wanted}
+            wanted = [token for token in wanted if found[token].check == "differs"]
+            if not wanted or self._closed or self._stop.wait(_LOOK_S):
+                break
+        with self._changed:
+            self._seed(found, theirs, asked_ns, received_ns)
+        return list(found.values())
 
     def _one(self, token: str, theirs: Book | None, received_ns: int) -> Own:
         if theirs is None:
             return Own(token, "uncompared", "no answer")
         if self._read_ns < received_ns:
             return Own(token, "uncompared", "journal")
-        book = self._of(token).get(token, self._clock.wall_ns())
+        now_ns = self._clock.wall_ns()
+        book = self._of(token).get(token, now_ns)
         if not isinstance(book, OwnBook):
             return Own(token, "uncompared", book)
         if book.since_ns > received_ns:
@@ -147,7 +150,7 @@ class StreamService:
         matched = match(book, theirs)
         if matched == "none":
             return Own(token, "uncompared", "busy") if book.truncated else Own(token, "differs")
-        own = Own(token, "agrees", stamp_ns=book.stamp_ns, same=matched == "same")
+        own = Own(token, "agrees", looked_ns=now_ns, stamp_ns=book.stamp_ns, same=matched == "same")
         if matched == "earlier":
             own.bids = sorted(book.sides[0].items(), reverse=True)
             own.asks = sorted(book.sides[1].items())

@@ -16,6 +16,7 @@ from recorder.poller.polymarket.own_book.answer import Compared, Own
 from recorder.poller.polymarket.snapshots import BookTier, Snapshots, StoredBooks
 from recorder.poller.polymarket.tiers import Tier
 
+LOOKED_NS = NOW_NS + 8 * 10**8
 COLUMNS = [column for column, _ in POLLED["market_snapshot"]]
 
 
@@ -208,17 +209,25 @@ def compared(*own: Own, seconds: float = 0.5) -> Callable[[str, str, bytes], tup
 
 
 def test_a_book_that_agrees_is_ours_as_it_was_when_it_was_looked_at() -> None:
-    gone_on = Own("200", "agrees", stamp_ns=NOW_NS + 10**8, same=False, bids=[(0.44, 7.0)], asks=[(0.48, 9.0)])
-    round = ScriptedRound(compared(Own("100", "agrees", stamp_ns=NOW_NS), gone_on))
+    gone_on = Own(
+        "200",
+        "agrees",
+        looked_ns=LOOKED_NS,
+        stamp_ns=NOW_NS + 10**8,
+        same=False,
+        bids=[(0.44, 7.0)],
+        asks=[(0.48, 9.0)],
+    )
+    round = ScriptedRound(compared(Own("100", "agrees", looked_ns=LOOKED_NS, stamp_ns=NOW_NS), gone_on))
     outcome = Snapshots(board(market(1), market(2)), "T4", StoredBooks("T2"), "stream").run(round)
     assert (outcome.detail, outcome.counts) == ("agrees 2", {"agrees": 2})
     same, later = named(round)[1], named(round)[2]
-    assert (same["source"], same["ts_recv"], same["ts_event"]) == ("stream", round.now_ns, NOW_NS)
+    assert (same["source"], same["ts_recv"], same["ts_event"]) == ("stream", LOOKED_NS, NOW_NS)
     assert (same["bid"], same["hash"], same["book_check"], same["check_reason"]) == (0.45, "aa", "agrees", None)
     assert (later["source"], later["ts_event"], later["hash"]) == ("stream", NOW_NS + 10**8, None)
     assert (later["bid"], later["bid_size"], later["ask"], later["mid"]) == (0.44, 7.0, 0.48, 0.46)
     assert (later["last_trade_price"], later["tick_size"]) == (0.46, 0.01)  # what no message of the stream says
-    assert (2, round.now_ns, NOW_NS + 10**8, None, [[0.44, 7.0]], [[0.48, 9.0]]) in round.rows["market_book"]
+    assert (2, LOOKED_NS, NOW_NS + 10**8, None, [[0.44, 7.0]], [[0.48, 9.0]]) in round.rows["market_book"]
 
 
 def test_a_book_that_differs_or_is_not_certain_is_the_venues_and_says_so() -> None:
@@ -249,7 +258,7 @@ def test_a_malformed_answer_of_the_stream_fails_the_round(body: bytes) -> None:
 
 def test_an_answer_taken_again_gives_the_same_rows() -> None:
     markets = board(market(1), market(2))
-    round = ScriptedRound(compared(Own("100", "agrees", stamp_ns=NOW_NS), Own("200", "differs")))
+    round = ScriptedRound(compared(Own("100", "agrees", looked_ns=LOOKED_NS, stamp_ns=NOW_NS), Own("200", "differs")))
     Snapshots(markets, "T4", StoredBooks("T2"), "stream").run(round)
     again = ScriptedRound(all_books)
     Snapshots(markets, "T4", StoredBooks("T2"), "stream").take(again, round.kept[0])
