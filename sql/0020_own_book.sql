@@ -6,7 +6,7 @@ ALTER TABLE market_snapshot
     ADD CONSTRAINT market_snapshot_checked CHECK (source <> 'stream' OR book_check = 'agrees'),
     ADD CONSTRAINT market_snapshot_check_reason CHECK ((book_check = 'uncompared') = (check_reason IS NOT NULL));
 COMMENT ON COLUMN market_snapshot.book_check   IS 'agrees: our own book was the answer of the venue, now or within the last seconds; differs: it was not, and this row is the answer; uncompared: there was no certain book of our own. NULL in T0 and T1, which are not streamed, and in rows of earlier versions.';
-COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), no answer (the venue has no book).';
+COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), behind (the answer was newer; differs if that happens twice in a row), no answer (the venue has no book).';
 COMMENT ON COLUMN market_snapshot.ts_recv      IS 'When the book was received, or our own was looked at, by our clock, UTC, microseconds truncated: from then on the row was known.';
 COMMENT ON COLUMN market_snapshot.source       IS 'rest: the venue answered with this book; stream: our own book, which agrees with that answer; none: the venue was asked and has no book of it.';
 COMMENT ON COLUMN market_snapshot.hash         IS 'The venue''s hash of the book; equal hashes are equal books (market_book). NULL of an own book that has gone on since the answer.';

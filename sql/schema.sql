@@ -700,7 +700,7 @@ COMMENT ON COLUMN market_snapshot.liquidity IS 'Liquidity by the venue''s measur
 COMMENT ON COLUMN market_snapshot.event_volume IS 'Traded in all markets of the event since its start, USDC.';
 COMMENT ON COLUMN market_snapshot.event_open_interest IS 'Open interest of the event, USDC.';
 COMMENT ON COLUMN market_snapshot.book_check IS 'agrees: our own book was the answer of the venue, now or within the last seconds; differs: it was not, and this row is the answer; uncompared: there was no certain book of our own. NULL in T0 and T1, which are not streamed, and in rows of earlier versions.';
-COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), no answer (the venue has no book).';
+COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), behind (the answer was newer; differs if that happens twice in a row), no answer (the venue has no book).';
 GRANT SELECT ON TABLE market_snapshot TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE market_snapshot TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE market_snapshot TO tapedeck_writer;

@@ -15,7 +15,7 @@ from recorder.errors import DecodeError, JournalError, RestRefused
 from recorder.poller.polymarket.own_book import answer as wire
 from recorder.poller.polymarket.own_book import news
 from recorder.poller.polymarket.own_book.answer import Own
-from recorder.poller.polymarket.own_book.books import OwnBook, OwnBooks
+from recorder.poller.polymarket.own_book.books import MOST_TOKENS, OwnBook, OwnBooks
 from recorder.poller.polymarket.own_book.compare import match
 from recorder.poller.polymarket.own_book.news import KINDS, News
 from recorder.poller.polymarket.own_book.tail import JournalTail
@@ -71,6 +71,7 @@ class StreamService:
         self._tails = [JournalTail(folder, OwnBooks(venue, int(silence_s * 1e9)), self._news) for folder in folders]
         self._changed = threading.Condition()  # its lock guards the books and the news
         self._read_ns = 0  # all that was written before is read
+        self._behind: set[str] = set()  # tokens whose last answer was newer than our book
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -133,8 +134,23 @@ class StreamService:
             if not wanted or self._closed or self._stop.wait(_LOOK_S):
                 break
         with self._changed:
+            found = {token: self._behind_or(own, theirs.get(token)) for token, own in found.items()}
             self._seed(found, theirs, asked_ns, received_ns)
         return list(found.values())
+
+    def _behind_or(self, own: Own, theirs: Book | None) -> Own:
+        """Return an answer that is newer than our book as uncompared: the stream may be late. The second is different.
+
+        A lost change looks the same once, and then again; the answer is what is stored in both cases.
+        """
+        newer = own.check == "differs" and theirs is not None and theirs.ts_event_ns > own.stamp_ns
+        if len(self._behind) > MOST_TOKENS:
+            self._behind.clear()
+        if newer and own.token not in self._behind:
+            self._behind.add(own.token)
+            return Own(own.token, "uncompared", "behind")
+        self._behind.discard(own.token)
+        return own
 
     def _one(self, token: str, theirs: Book | None, received_ns: int) -> Own:
         if theirs is None:
@@ -149,7 +165,7 @@ class StreamService:
             return Own(token, "uncompared", "no snapshot")  # none that was there before the answer
         matched = match(book, theirs)
         if matched == "none":
-            return Own(token, "uncompared", "busy") if book.truncated else Own(token, "differs")
+            return Own(token, "uncompared", "busy") if book.truncated else Own(token, "differs", stamp_ns=book.stamp_ns)
         own = Own(token, "agrees", looked_ns=now_ns, stamp_ns=book.stamp_ns, same=matched == "same")
         if matched == "earlier":
             own.bids = sorted(book.sides[0].items(), reverse=True)
