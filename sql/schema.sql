@@ -672,14 +672,19 @@ CREATE TABLE market_snapshot (
     liquidity double precision,
     event_volume double precision,
     event_open_interest double precision,
+    book_check text,
+    check_reason text,
     CONSTRAINT market_snapshot_pkey PRIMARY KEY (market_id, ts_recv),
     CONSTRAINT market_snapshot_ask_check CHECK (((ask > (0)::double precision) AND (ask < (1)::double precision))),
     CONSTRAINT market_snapshot_ask_size_check CHECK ((ask_size > (0)::double precision)),
     CONSTRAINT market_snapshot_bid_check CHECK (((bid > (0)::double precision) AND (bid < (1)::double precision))),
     CONSTRAINT market_snapshot_bid_size_check CHECK ((bid_size > (0)::double precision)),
+    CONSTRAINT market_snapshot_book_check_check CHECK ((book_check = ANY (ARRAY['agrees'::text, 'differs'::text, 'uncompared'::text]))),
     CONSTRAINT market_snapshot_check CHECK (((source = 'none'::text) = (ts_event IS NULL))),
     CONSTRAINT market_snapshot_check1 CHECK (((source <> 'none'::text) OR (num_nonnulls(bid, ask, bid_levels, ask_levels, hash) = 0))),
     CONSTRAINT market_snapshot_check2 CHECK ((gamma_recv <= ts_recv)),
+    CONSTRAINT market_snapshot_check_reason CHECK (((book_check = 'uncompared'::text) = (check_reason IS NOT NULL))),
+    CONSTRAINT market_snapshot_checked CHECK (((source <> 'stream'::text) OR (book_check = 'agrees'::text))),
     CONSTRAINT market_snapshot_imbalance_5c_check CHECK (((imbalance_5c >= ('-1'::integer)::double precision) AND (imbalance_5c <= (1)::double precision))),
     CONSTRAINT market_snapshot_imbalance_touch_check CHECK (((imbalance_touch >= ('-1'::integer)::double precision) AND (imbalance_touch <= (1)::double precision))),
     CONSTRAINT market_snapshot_last_trade_price_check CHECK (((last_trade_price >= (0)::double precision) AND (last_trade_price <= (1)::double precision))),
@@ -689,12 +694,12 @@ CREATE TABLE market_snapshot (
 CREATE INDEX market_snapshot_ts_recv ON market_snapshot USING brin (ts_recv) WITH (pages_per_range='32', autosummarize='on');
 COMMENT ON TABLE market_snapshot IS 'One row per market and poll: the book of outcome 0 in figures, with the slow numbers of the venue''s listing as known then. Written by bin/writer, never updated. About 200,000 rows an hour of 10,000 markets.';
 COMMENT ON COLUMN market_snapshot.market_id IS 'The market (market).';
-COMMENT ON COLUMN market_snapshot.ts_recv IS 'When the book was received, by our clock, UTC, microseconds truncated: from then on the row was known.';
+COMMENT ON COLUMN market_snapshot.ts_recv IS 'When the book was received, or our own was looked at, by our clock, UTC, microseconds truncated: from then on the row was known.';
 COMMENT ON COLUMN market_snapshot.ts_event IS 'The venue''s time of the book, UTC, and the time of the snapshot; NULL where there was no book.';
 COMMENT ON COLUMN market_snapshot.instrument_id IS 'Token of outcome 0 (instrument), whose prices these are; the book of the other token is its mirror.';
 COMMENT ON COLUMN market_snapshot.event_id IS 'The event that groups markets (market_event); NULL where there was none.';
 COMMENT ON COLUMN market_snapshot.tier IS 'Tier of the poll, by the hours to the scheduled end: T0 every 60 min, T1 5 min, T2 1 min, T3 30 s, T4 15 s.';
-COMMENT ON COLUMN market_snapshot.source IS 'rest: the venue answered with this book; stream: our own book; none: the venue was asked and has no book of it.';
+COMMENT ON COLUMN market_snapshot.source IS 'rest: the venue answered with this book; stream: our own book, which agrees with that answer; none: the venue was asked and has no book of it.';
 COMMENT ON COLUMN market_snapshot.bid IS 'Highest bid, probability; NULL when there is no bid.';
 COMMENT ON COLUMN market_snapshot.bid_size IS 'Size at the bid, shares; NULL when there is no bid.';
 COMMENT ON COLUMN market_snapshot.ask IS 'Lowest ask, probability; NULL when there is no ask.';
@@ -724,7 +729,7 @@ COMMENT ON COLUMN market_snapshot.cost_buy_500 IS 'Average price of buying for 5
 COMMENT ON COLUMN market_snapshot.last_trade_price IS 'Price of the last trade by the book, of outcome 0, probability; NULL where it has never traded.';
 COMMENT ON COLUMN market_snapshot.tick_size IS 'Smallest step of prices at the time, probability; of the book, else of the listing.';
 COMMENT ON COLUMN market_snapshot.min_size IS 'Smallest order at the time, shares.';
-COMMENT ON COLUMN market_snapshot.hash IS 'The venue''s hash of the book; equal hashes are equal books (market_book).';
+COMMENT ON COLUMN market_snapshot.hash IS 'The venue''s hash of the book; equal hashes are equal books (market_book). NULL of an own book that has gone on since the answer.';
 COMMENT ON COLUMN market_snapshot.end_at IS 'Scheduled end as the venue announced it at the time, UTC, never the true end; NULL where there was none.';
 COMMENT ON COLUMN market_snapshot.game_at IS 'Scheduled start of the game or event as announced at the time, UTC; NULL where there was none.';
 COMMENT ON COLUMN market_snapshot.gamma_recv IS 'When the numbers below were received, by our clock, UTC; NULL where none were known yet.';
@@ -737,6 +742,8 @@ COMMENT ON COLUMN market_snapshot.volume_1mo IS 'Traded in a month, USDC.';
 COMMENT ON COLUMN market_snapshot.liquidity IS 'Liquidity by the venue''s measure, USDC.';
 COMMENT ON COLUMN market_snapshot.event_volume IS 'Traded in all markets of the event since its start, USDC.';
 COMMENT ON COLUMN market_snapshot.event_open_interest IS 'Open interest of the event, USDC.';
+COMMENT ON COLUMN market_snapshot.book_check IS 'agrees: our own book was the answer of the venue, now or within the last seconds; differs: it was not, and this row is the answer; uncompared: there was no certain book of our own. NULL in T0 and T1, which are not streamed, and in rows of earlier versions.';
+COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), behind (the answer was newer; differs if that happens twice in a row), no answer (the venue has no book).';
 GRANT SELECT ON TABLE market_snapshot TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE market_snapshot TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE market_snapshot TO tapedeck_writer;
@@ -1919,6 +1926,27 @@ COMMENT ON COLUMN gap_open.last_id IS 'Last trade id or sequence number before t
 COMMENT ON COLUMN gap_open.first_id IS 'First trade id or sequence number after the gap; NULL when unknown or while the gap lasts.';
 COMMENT ON COLUMN gap_open.gap_id IS 'Key of the row in gap.';
 GRANT SELECT ON TABLE gap_open TO tapedeck_reader;
+
+CREATE VIEW market_check AS
+ SELECT date_trunc('hour'::text, ts_recv) AS hour,
+    tier,
+    count(*) AS snapshots,
+    count(*) FILTER (WHERE source = 'stream'::text) AS own,
+    count(*) FILTER (WHERE book_check = 'agrees'::text) AS agrees,
+    count(*) FILTER (WHERE book_check = 'differs'::text) AS differs,
+    count(*) FILTER (WHERE book_check = 'uncompared'::text) AS uncompared
+   FROM market_snapshot
+  WHERE book_check IS NOT NULL
+  GROUP BY (date_trunc('hour'::text, ts_recv)), tier;
+COMMENT ON VIEW market_check IS 'How our own books compare with the venue''s answers, by hour and tier. Restrict hour, so that only the partitions of those days are read.';
+COMMENT ON COLUMN market_check.hour IS 'Hour of ts_recv, UTC.';
+COMMENT ON COLUMN market_check.tier IS 'Tier of the poll: T2, T3 or T4.';
+COMMENT ON COLUMN market_check.snapshots IS 'Rows.';
+COMMENT ON COLUMN market_check.own IS 'Rows of our own book.';
+COMMENT ON COLUMN market_check.agrees IS 'Rows whose own book agrees with the venue''s.';
+COMMENT ON COLUMN market_check.differs IS 'Rows whose own book differs; they are the venue''s.';
+COMMENT ON COLUMN market_check.uncompared IS 'Rows without a certain book of our own (market_snapshot.check_reason).';
+GRANT SELECT ON TABLE market_check TO tapedeck_reader;
 
 CREATE VIEW market_coverage AS
  WITH polled AS (

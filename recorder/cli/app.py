@@ -35,6 +35,7 @@ COMMANDS = {
     "venues": Command("streams.venues", "List the venues, what they offer and what is recorded."),
     "symbols": Command("streams.symbols", "List what a venue trades."),
     "markets": Command("polls.markets", "List the prediction markets that are polled."),
+    "whales": Command("polls.whales", "List the large trades of prediction markets."),
     "test": Command("streams.test", "Connect to a venue and time its first data."),
     "probe": Command("streams.probe", "Ask venues what their protocol pages leave uncertain."),
     "subscribe": Command("streams.subscriptions", "Record more symbols while the appliance runs."),

@@ -9,7 +9,7 @@ import msgspec
 
 from recorder.errors import JournalError
 from recorder.journal import block
-from recorder.journal.block import BlockHeader, Frame, Lineage, StreamCheckpoint
+from recorder.journal.block import BlockHeader, Frame, Lineage, Section, StreamCheckpoint
 from recorder.pgcopy.encode import COLUMNS
 from recorder.position import Position
 
@@ -287,15 +287,40 @@ class JournalReader:
         Raises:
             ValueError: they are damaged.
         """
+        section, data = self._section(stored, "")
+        return [] if section is None else block.decode_frames(stored.header.runs, block.unpack_section(section, data))
+
+    def frames_section(self, stored: StoredBlock) -> bytes:
+        """Return the frames of a block as they lie in it, for a search that most blocks end without a hit.
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        section, data = self._section(stored, "")
+        return b"" if section is None else block.unpack_section(section, data)
+
+    def part_of(self, stored: StoredBlock, table: str) -> Part | None:
+        """Return the rows of one table of a block that was read without bodies; None where it has none.
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        section, data = self._section(stored, table)
+        if section is None:
+            return None
+        columns = self._columns[table]
+        return Part(table, columns, section.rows, block.unpack_section(section, data), section.days)
+
+    def _section(self, stored: StoredBlock, table: str) -> tuple[Section | None, bytes]:
+        """Return a section of a block of the open segment with its bytes; of two copies the first."""
         assert self._file is not None
         assert self._segment == stored.position.segment
         offset = stored.next.offset - sum(section.size for section in stored.header.sections)
         for section in stored.header.sections:
-            if section.table == "":
-                data = os.pread(self._file, section.size, offset)
-                return block.decode_frames(stored.header.runs, block.unpack_section(section, data))
+            if section.table == table:
+                return section, os.pread(self._file, section.size, offset)
             offset += section.size
-        return []
+        return None, b""
 
     def _open(self, segment: int) -> bool:
         if self._segment == segment and self._file is not None:

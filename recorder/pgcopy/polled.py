@@ -70,7 +70,7 @@ POLLED: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("end_at", "instant"), ("game_at", "instant"), ("gamma_recv", "instant"), ("gamma_updated", "instant"),
         ("gamma_price", "float8"), ("volume", "float8"), ("volume_24h", "float8"), ("volume_1w", "float8"),
         ("volume_1mo", "float8"), ("liquidity", "float8"), ("event_volume", "float8"),
-        ("event_open_interest", "float8"),
+        ("event_open_interest", "float8"), ("book_check", "text"), ("check_reason", "text"),
     ),
     "market_book": (
         ("market_id", "int8"), ("ts_recv", "instant"), ("ts_event", "instant"), ("hash", "text"), ("bids", "jsonb"),

@@ -75,6 +75,7 @@ def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, n
         bytes=record.bytes,
         odd=record.odd,
         overdue=max(0, int((now_ns - mark_ns) // (period_s(job) * 1e9)) - 1),
+        counts=dict(record.counts),
         problem=problem_of(job, record, mark_ns, now_ns),
     )
 

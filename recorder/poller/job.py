@@ -6,7 +6,7 @@ the answer and what earlier answers gave, and never asks for another one.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -46,6 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     state: Literal["done", "skipped"] = "done"
     detail: str = ""  # why it was skipped, such as "nothing due"
+    counts: Mapping[str, int] = {}  # what the handler counted, by name; summed in the health of the job
 
 
 class Round(Protocol):

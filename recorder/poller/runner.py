@@ -2,6 +2,7 @@
 
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
@@ -36,6 +37,7 @@ class JobRecord(msgspec.Struct):
     answers: int = 0
     bytes: int = 0
     odd: int = 0
+    counts: Counter[str] = msgspec.field(default_factory=Counter)  # what the handler counts
     running_since_ns: int = 0  # 0: none runs
     last: RunRow | None = None
     ended_ns: int = 0  # of the last round
@@ -178,6 +180,7 @@ class Runner:
         try:
             outcome = job.handler.run(round)
             state, reason = _state(opened, outcome), outcome.detail
+            record.counts.update(outcome.counts)
         except JournalFull as error:
             state, reason = "failed", str(error)
         except JournalError as error:

@@ -144,6 +144,7 @@ class JobFigures(msgspec.Struct, frozen=True):
     bytes: int = 0
     odd: int = 0
     overdue: int = 0  # slots that should have begun and are not accounted for
+    counts: dict[str, int] = {}  # what its handler counts, by name
     problem: str = ""  # why a person should look
 
 

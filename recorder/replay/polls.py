@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from recorder.errors import RecorderError
-from recorder.journal.reader import Damaged, JournalReader, StoredBlock
-from recorder.pgcopy.decode import split
+from recorder.journal.reader import Damaged, JournalReader, Part, StoredBlock
+from recorder.pgcopy.decode import conform, split
+from recorder.pgcopy.polled import POLLED
 from recorder.poller.job import Job, Kept
 from recorder.poller.journal import NAME, decode_envelope, decode_state
 from recorder.poller.ledger import OpenRound
@@ -108,6 +109,12 @@ def replay_polls(
     return report
 
 
+def _tuples(part: Part) -> Counter[bytes]:
+    """Return the rows of a table, with the columns of today."""
+    wanted = [column for column, _ in POLLED[part.table]] if part.table in POLLED else part.columns
+    return Counter(split(conform(part.data, part.columns, wanted)))
+
+
 def _compare(
     report: PollReplay,
     block: StoredBlock,
@@ -116,7 +123,7 @@ def _compare(
     expected: int,
     jobs: Mapping[str, Job],
 ) -> None:
-    before = {part.table: Counter(split(part.data)) for part in block.parts if part.table not in OF_THE_LEDGER}
+    before = {part.table: _tuples(part) for part in block.parts if part.table not in OF_THE_LEDGER}
     if not answers and not before:
         return
     report.rounds += 1

@@ -30,7 +30,10 @@ class PolymarketSettings(Group):
         100.0, ge=0.01, le=1e9, description="Least cash of the single fills that are added up to large trades, USDC"
     )
     whale_shown_usdc: float = Field(
-        10_000.0, ge=1, le=1e9, description="Least cash of a large trade that is shown, USDC"
+        10_000.0,
+        ge=1,
+        le=1e9,
+        description="Least cash of a large trade that is in the log, and that `tapedeck whales` shows, USDC",
     )
 
 

@@ -53,6 +53,7 @@ class JobLine(msgspec.Struct):
     last_reason: str = ""
     summary: str = ""
     problem: str = ""
+    counts: dict[str, int] = {}  # what the job counts, since the start of the poller
 
 
 class JobList(msgspec.Struct):
@@ -269,6 +270,7 @@ def _line(job: Job, off: bool, figures: JobFigures | None, now: float) -> JobLin
         line.next = figures.next_at or following
         line.last_slot, line.last_end = figures.last_slot, figures.last_end
         line.last_state, line.last_reason, line.problem = figures.last_state, figures.last_reason, figures.problem
+        line.counts = figures.counts
     return line
 
 

@@ -81,6 +81,14 @@ class Board:
         with self._lock:
             return tuple((entry.market, entry.verdict) for entry in self._entries.values())
 
+    def of_conditions(self, conditions: Collection[str]) -> list[Market]:
+        """Return the markets in memory with these condition ids."""
+        wanted = frozenset(conditions)
+        if not wanted:
+            return []
+        with self._lock:
+            return [entry.market for entry in self._entries.values() if entry.market.condition_id in wanted]
+
     def books(self, seen: Collection[int], missing: Collection[int], now_ns: int) -> list[int]:
         """Count an answer with books.
 

@@ -100,6 +100,13 @@ class Cases:
                     case.next_ns = now_ns + case.pause_s * _S
                     case.pause_s = min(2 * case.pause_s, _LONGEST_PAUSE_S)
 
+    def hasten(self, condition: str, now_ns: int) -> None:
+        """Ask now, and soon again, for a market that is said to be resolved and has no label."""
+        with self._lock:
+            case = self._cases.get(condition)
+            if case is not None and case.payouts is None:
+                case.next_ns, case.pause_s = min(case.next_ns, now_ns), _FIRST_PAUSE_S
+
     def hear(self, reading: Reading) -> None:
         """Remember what a source says of a market with a case, and ask again sooner where it names a time."""
         with self._lock:

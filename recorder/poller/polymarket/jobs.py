@@ -9,13 +9,17 @@ import msgspec
 
 from recorder.clock import Clock, SystemClock
 from recorder.poller.job import Every, Handler, Job
+from recorder.poller.polymarket import snapshots
 from recorder.poller.polymarket.board import Board
 from recorder.poller.polymarket.cases import Cases
 from recorder.poller.polymarket.following import FollowTiers
 from recorder.poller.polymarket.intake import Intake
 from recorder.poller.polymarket.memory import Memory, Tiers, WithMemory
+from recorder.poller.polymarket.own_book import service as stream
+from recorder.poller.polymarket.own_book.service import StreamService
 from recorder.poller.polymarket.resolving import Forgotten, Resolutions
 from recorder.poller.polymarket.snapshots import Snapshots, StoredBooks
+from recorder.poller.polymarket.streams import PRIORITIES
 from recorder.poller.polymarket.sweep import NewMarkets, SlowNumbers, Sweep
 from recorder.poller.polymarket.tiers import PERIODS_S, Tier, TierRules
 from recorder.poller.polymarket.whales import WhaleTrades
@@ -23,7 +27,9 @@ from recorder.poller.services import ClientService, Service
 from recorder.rest.client import RestClient
 from recorder.rest.policy import Priority
 from recorder.settings import PolymarketSettings, Settings
+from recorder.shards import recorder_names
 from recorder.venues.polymarket.polls.services import SERVICES
+from recorder.venues.polymarket.stream import Polymarket
 
 VENUE = "polymarket"
 MEMORY_FILE = "poller/polymarket.msgpack"
@@ -97,12 +103,14 @@ def _snapshots(shared: Shared) -> Iterator[Job]:
     own, board = shared.settings.poller.polymarket, shared.board
     stored = StoredBooks(own.books_from)
     for tier, offset_s in _BOOK_OFFSETS_S.items():
+        service = stream.NAME if tier in PRIORITIES else snapshots.SERVICE
         yield _job(
-            shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), Snapshots(board, tier, stored),
+            shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), Snapshots(board, tier, stored, service),
             f"Ask for the books of the markets in tier {tier}.", changes=False,
         )  # fmt: skip
+    whales = WhaleTrades(board, own.whale_usdc, own.whale_row_usdc, own.whale_shown_usdc)
     yield _job(
-        shared, "whales", Every(_WHALES_S, 21), WhaleTrades(board, own.whale_usdc, own.whale_row_usdc),
+        shared, "whales", Every(_WHALES_S, 21), whales,
         "Ask for the large trades of the complete site.", changes=False,
     )  # fmt: skip
 
@@ -119,13 +127,13 @@ def _metadata(shared: Shared, venue: str) -> Iterator[Job]:
         "markets", Every(_SWEEP_S, 11), Sweep(intake, clock),
         "Ask Gamma for the open markets that the settings choose.", at_start=True,
     )  # fmt: skip
-    yield job("new", Every(_NEW_S, 13), NewMarkets(intake, clock), "Ask Gamma for markets that are new.")
+    yield job("new", Every(_NEW_S, 13), NewMarkets(intake, clock, stream=True), "Ask Gamma for markets that are new.")
     yield job(
         "numbers", Every(_NUMBERS_S, 137), SlowNumbers(intake, clock),
         "Ask Gamma for the numbers of the markets that end within twelve hours.",
     )  # fmt: skip
     yield job(
-        "resolutions", Every(_MINUTE_S, 33), Resolutions(intake, clock),
+        "resolutions", Every(_MINUTE_S, 33), Resolutions(intake, clock, stream=True),
         "Ask how markets ended, until two sources agree.",
     )  # fmt: skip
     forgotten = job(
@@ -149,7 +157,15 @@ def polymarket_services(settings: Settings, stop: threading.Event) -> dict[str, 
     """
     if not _enabled(settings):
         return {}
-    return {name: ClientService(client) for name, client in polymarket_clients(settings, stop).items()}
+    services: dict[str, Service] = {
+        name: ClientService(client) for name, client in polymarket_clients(settings, stop).items()
+    }
+    folders = [settings.journal.dir / name for name in recorder_names(VENUE, settings.venues[VENUE].processes)]
+    services[stream.NAME] = StreamService(
+        services[snapshots.SERVICE], folders, Polymarket.name, Polymarket.heartbeat.silence_s,
+        settings.journal.flush_ms / 1000, SystemClock(), stop,
+    )  # fmt: skip
+    return services
 
 
 def polymarket_clients(settings: Settings, stop: threading.Event) -> dict[str, RestClient]:

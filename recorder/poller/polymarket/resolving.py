@@ -13,6 +13,8 @@ from recorder.poller.polymarket import paths
 from recorder.poller.polymarket.cases import Case, Decision
 from recorder.poller.polymarket.intake import Intake
 from recorder.poller.polymarket.labels import RECHECK_NS
+from recorder.poller.polymarket.own_book import news
+from recorder.poller.polymarket.own_book import service as stream
 from recorder.poller.polymarket.rows import resolution_row
 from recorder.process.log import get_logger
 from recorder.venues.polymarket.polls import resolutions as decoders
@@ -23,6 +25,8 @@ _REQUESTS = 12
 
 _REQUESTS_OF_TOKENS = 8
 _REQUESTS_OF_CLOB = 10  # one market each
+
+_ANNOUNCED_NS = 1_800 * 10**9  # the sources may know it later than the stream
 
 _MOST_FORGOTTEN = 20_000
 _SEEN_WITHIN = timedelta(days=14)
@@ -37,12 +41,21 @@ _log = get_logger(__name__)
 
 
 class Resolutions:
-    """Asks for resolutions; for those that are final, a second source."""
+    """Asks for resolutions; for those that are final, a second source.
 
-    def __init__(self, intake: Intake, clock: Clock) -> None:
+    Args:
+        intake: Has the markets and their cases.
+        clock: Gives the time.
+        stream: Whether the stream is asked which markets it announced as resolved. It decides nothing: the two sources
+            are asked sooner.
+    """
+
+    def __init__(self, intake: Intake, clock: Clock, *, stream: bool = False) -> None:
         self._intake = intake
         self._cases = intake.cases
         self._clock = clock
+        self._stream = stream
+        self._announced: dict[str, int] = {}  # when the stream announced a market as resolved, by condition
 
     def run(self, round: Round) -> Outcome:
         """Ask for the markets whose turn it is.
@@ -53,10 +66,13 @@ class Resolutions:
         """
         now_ns = self._clock.wall_ns()
         self._open(now_ns)
+        if self._stream:
+            self.take(round, round.get(stream.NAME, news.PATHS["market_resolved"]))
         due = self._cases.due(now_ns, _REQUESTS * CONDITIONS_OF_RESOLUTIONS)
         if not due:
             return Outcome("skipped", "nothing due")
         conditions = [case.condition_id for case in due]
+        announced = sum(condition in self._announced for condition in conditions)
         for chunk in paths.chunks(conditions, CONDITIONS_OF_RESOLUTIONS):
             self._cases.asked(chunk, now_ns)  # first, because the answer may name an earlier time
             self._ask_each(round, paths.resolutions, chunk)
@@ -67,7 +83,7 @@ class Resolutions:
             self._ask_each(round, _tokens_of, some)
         for case in self._second(conditions, "clob")[:_REQUESTS_OF_CLOB]:
             self._ask(round, paths.CLOB, paths.clob_market(case.condition_id))
-        return Outcome()
+        return Outcome(detail=f"{announced} of {len(due)} announced by the stream" if announced else "")
 
     def take(self, round: Round, answer: Kept) -> None:
         """Store what one answer decides.
@@ -75,6 +91,9 @@ class Resolutions:
         Raises:
             DecodeError: The answer cannot be used.
         """
+        if answer.service == stream.NAME:
+            self._hear(news.decode(answer.body), answer.received_ns)
+            return
         if answer.status in _UNKNOWN:
             if answer.service == paths.DATA:  # which leaves out what it does not know
                 round.odd(answer.path.partition("?")[0], f"HTTP {answer.status} for {answer.path[:120]}")
@@ -92,8 +111,16 @@ class Resolutions:
         for market, _ in self._intake.board.all():
             if self._intake.ended(market, now_ns):
                 self._cases.open(market, now_ns)
-            else:
+            elif now_ns - self._announced.get(market.condition_id, 0) > _ANNOUNCED_NS:
                 self._cases.reopened(market.condition_id)
+
+    def _hear(self, conditions: Sequence[str], now_ns: int) -> None:
+        """Have the markets in memory among some asked for in this round."""
+        self._announced = {one: at for one, at in self._announced.items() if now_ns - at <= _ANNOUNCED_NS}
+        for market in self._intake.board.of_conditions(conditions):
+            self._announced[market.condition_id] = now_ns
+            self._cases.open(market, now_ns)
+            self._cases.hasten(market.condition_id, now_ns)
 
     def _ask(self, round: Round, service: str, path: str) -> int:
         if round.stop.is_set():

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from recorder.identity import stable_hash64
+from recorder.poller.polymarket.own_book.answer import Own
 from recorder.poller.polymarket.tiers import Tier
 from recorder.venues.polymarket.polls.books import Book, Side
 from recorder.venues.polymarket.polls.figures import Figures
@@ -19,7 +20,9 @@ _NO_DEPTH = (None, None, None, None)
 _NO_LEVEL = (None, None)
 
 
-def snapshot(market: Market, tier: Tier, book: Book, figures: Figures, received_ns: int, source: Source) -> Row:
+def snapshot(
+    market: Market, tier: Tier, book: Book, figures: Figures, received_ns: int, source: Source, own: Own | None
+) -> Row:
     """Return the row of a book.
 
     Args:
@@ -29,6 +32,7 @@ def snapshot(market: Market, tier: Tier, book: Book, figures: Figures, received_
         figures: Of the book.
         received_ns: When the book was received; of our own book the instant at which it was looked at.
         source: Where the book comes from.
+        own: How our own book compares with the venue's; None where it was not looked at.
     """
     f = figures
     return (
@@ -42,16 +46,16 @@ def snapshot(market: Market, tier: Tier, book: Book, figures: Figures, received_
         market.tick_size if book.tick_size is None else book.tick_size,
         market.min_size if book.min_size is None else book.min_size,
         book.hash,
-        *_listing(market, received_ns),
+        *_listing(market, received_ns), *_check(own),
     )  # fmt: skip
 
 
-def without_book(market: Market, tier: Tier, received_ns: int) -> Row:
+def without_book(market: Market, tier: Tier, received_ns: int, own: Own | None) -> Row:
     """Return the row of a market that was asked for and whose book the answer did not have."""
     return (
         *_head(market, received_ns, None, tier, "none"),
         *_NO_FIGURES, None, market.tick_size, market.min_size, None,
-        *_listing(market, received_ns),
+        *_listing(market, received_ns), *_check(own),
     )  # fmt: skip
 
 
@@ -87,6 +91,10 @@ def _listing(market: Market, received_ns: int) -> Row:
         market.end_ns, market.game_start_ns, n.received_ns, n.updated_ns, n.price, n.volume, n.volume_24h, n.volume_1w,
         n.volume_1mo, n.liquidity, n.event_volume, n.event_open_interest,
     )  # fmt: skip
+
+
+def _check(own: Own | None) -> Row:
+    return (None, None) if own is None else (own.check, own.reason or None)
 
 
 def _pairs(side: Side) -> list[list[float]]:

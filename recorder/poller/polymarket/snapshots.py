@@ -1,6 +1,7 @@
 """Snapshots of the markets of one tier: their books, and rows of the figures."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -8,6 +9,7 @@ from recorder.errors import DecodeError, RestError, RestInvalidResponse, RestRef
 from recorder.poller.job import Kept, Outcome, Round
 from recorder.poller.polymarket import snapshot_rows as rows
 from recorder.poller.polymarket.board import Board
+from recorder.poller.polymarket.own_book import answer as answers
 from recorder.poller.polymarket.tiers import TIERS, Tier
 from recorder.venues.polymarket.polls import books
 from recorder.venues.polymarket.polls.books import Book
@@ -55,12 +57,15 @@ class Snapshots:
         board: The markets in memory.
         tier: Whose books are asked for.
         stored: Decides which complete books are stored.
+        service: Is asked for books: the CLOB, or the stream, which has our own books beside the answer of the CLOB.
     """
 
-    def __init__(self, board: Board, tier: Tier, stored: StoredBooks) -> None:
+    def __init__(self, board: Board, tier: Tier, stored: StoredBooks, service: str = SERVICE) -> None:
         self._board = board
         self._tier = tier
         self._stored = stored
+        self._service = service
+        self._counts: Counter[str] = Counter()  # of the round that runs, by what the comparison gave
         self._asked: Mapping[str, Market] = {}  # of the round that runs, as they were known at its start
 
     def run(self, round: Round) -> Outcome:
@@ -69,6 +74,7 @@ class Snapshots:
         if not markets:
             return Outcome("skipped", "nothing due")
         self._asked = {market.token: market for market in markets}
+        self._counts.clear()
         failures: list[RestError | DecodeError] = []
         parts, unavailable = books.chunks([market.token for market in markets]), 0
         for tokens in parts:
@@ -82,14 +88,19 @@ class Snapshots:
                     break
         if failures:
             raise _failure(failures, len(parts))
-        return Outcome()
+        counts = {name: count for name, count in sorted(self._counts.items()) if " " not in name}
+        return Outcome(detail=_detail(self._counts), counts=counts)
 
     def take(self, round: Round, answer: Kept) -> None:
         """Store a row for each market that the request names, whether or not the answer has its book."""
         if answer.status // 100 != 2:
             raise DecodeError(f"status {answer.status} for a request of books")
-        received_ns = answer.received_ns
-        decoded = books.decode(answer.body, received_ns)
+        compared = answers.decode(answer.body)
+        received_ns, body = (
+            (answer.received_ns, answer.body) if compared is None else (compared.received_ns, bytes(compared.books))
+        )
+        own = {} if compared is None else {one.token: one for one in compared.own}
+        decoded = books.decode(body, received_ns)
         for odd in decoded.odd:
             round.odd(odd.what, odd.reason)
         tokens = books.requested(answer.request)
@@ -105,20 +116,33 @@ class Snapshots:
                 round.odd(book.token, f"the book names condition {book.condition_id}, not {market.condition_id}")
             else:
                 seen.append(market.market_id)
-                of = figures(book.bids, book.asks)
-                snapshots.append(rows.snapshot(market, self._tier, book, of, received_ns, "rest"))
-                if self._stored.wants(market.market_id, self._tier, book, received_ns):
-                    complete.append(rows.book(market.market_id, book, received_ns))
+                check = own.get(book.token)
+                # A book that differs is the venue's: that is one consistent state, ours may lack a message.
+                is_own = check is not None and check.check == "agrees"
+                at_ns = check.looked_ns if is_own and check is not None else received_ns
+                taken = answers.taken(check, book) if is_own and check is not None else book
+                of = figures(taken.bids, taken.asks)
+                source: rows.Source = "stream" if is_own else "rest"
+                snapshots.append(rows.snapshot(market, self._tier, taken, of, at_ns, source, check))
+                if self._stored.wants(market.market_id, self._tier, taken, at_ns):
+                    complete.append(rows.book(market.market_id, taken, at_ns))
+                self._count(check)
         missing = [markets[token] for token in decoded.without(tokens) if token in markets]
-        snapshots += [rows.without_book(market, self._tier, received_ns) for market in missing]
+        snapshots += [rows.without_book(market, self._tier, received_ns, own.get(market.token)) for market in missing]
         round.store("market_snapshot", snapshots)
         round.store("market_book", complete)
         self._board.books(seen, [market.market_id for market in missing], received_ns)
 
+    def _count(self, own: answers.Own | None) -> None:
+        if own is not None:
+            self._counts[own.check] += 1
+            if own.reason:
+                self._counts[f"{own.check} {own.reason}"] += 1
+
     def _chunk(self, round: Round, tokens: Sequence[str]) -> list[RestError | DecodeError]:
         """Return why parts of a chunk have no answer that can be used."""
         try:
-            self.take(round, round.post(SERVICE, books.PATH, books.request(tokens)))
+            self.take(round, round.post(self._service, books.PATH, books.request(tokens)))
             return []
         except (RestRefused, RestInvalidResponse, DecodeError) as error:
             if len(tokens) == 1:
@@ -126,7 +150,7 @@ class Snapshots:
         failures: list[RestError | DecodeError] = []
         for half in books.halves(tokens):
             try:
-                self.take(round, round.post(SERVICE, books.PATH, books.request(half)))
+                self.take(round, round.post(self._service, books.PATH, books.request(half)))
             except (RestRefused, RestInvalidResponse, DecodeError) as error:
                 failures.append(error)
         return failures
@@ -138,6 +162,15 @@ class Snapshots:
             return {token: asked[token] for token in tokens}
         known = {market.token: market for market, _ in self._board.all() if market.tokens}
         return {token: known[token] for token in tokens if token in known}
+
+
+def _detail(counts: Mapping[str, int]) -> str:
+    """Return what the comparison with our own books gave; empty where there was none."""
+    reasons = ", ".join(
+        f"{name.removeprefix('uncompared ')} {count}" for name, count in sorted(counts.items()) if " " in name
+    )
+    plain = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if " " not in name)
+    return f"{plain} ({reasons})" if reasons else plain
 
 
 def _failure(failures: Sequence[RestError | DecodeError], parts: int) -> RestError | DecodeError:

@@ -6,7 +6,9 @@ from recorder.clock import Clock
 from recorder.errors import RestUnavailable
 from recorder.poller.job import Kept, Outcome, Round
 from recorder.poller.polymarket import paths
-from recorder.poller.polymarket.intake import Intake, unseen
+from recorder.poller.polymarket.intake import MOST_NEWEST, Intake, unseen
+from recorder.poller.polymarket.own_book import news
+from recorder.poller.polymarket.own_book import service as stream
 from recorder.poller.polymarket.tiers import Tier
 from recorder.rest import paging
 from recorder.venues.polymarket.paging import page_after
@@ -17,6 +19,7 @@ MOST_PAGES = 400
 """Of one list; the settings choose about 100 pages."""
 
 _PAGES_OF_NEWEST = 10
+_LISTED_WITHIN_NS = 180 * 10**9  # Gamma has some minutes before the CLOB, and caches
 _VERSIONS_OF_A_SWEEP = 20
 _SOON: tuple[Tier, ...] = ("T4", "T3", "T2")
 
@@ -65,37 +68,87 @@ class Sweep:
 
 
 class NewMarkets:
-    """Asks for the newest markets until one that is known, so that none is missed for a minute."""
+    """Asks for the newest markets until one that is known, so that none is missed for a minute.
 
-    def __init__(self, intake: Intake, clock: Clock) -> None:
+    Args:
+        intake: Takes the answers.
+        clock: Makes the addresses differ.
+        stream: Whether the stream is asked which markets it announced. The list must have them within a minute.
+    """
+
+    def __init__(self, intake: Intake, clock: Clock, *, stream: bool = False) -> None:
         self._intake = intake
         self._clock = clock
+        self._stream = stream
+        self._announced: dict[str, int] = {}  # when the stream announced a market that no list had yet, by condition
+        self._listed: dict[str, None] = {}  # conditions of the lists, the newest last
 
     def run(self, round: Round) -> Outcome:
         """Ask for pages until a known market; at the first start for one page.
 
         Raises:
+            RestInvalidResponse: A cursor repeats or is absurdly long.
             RestError: A page could not be had.
             DecodeError: A page could not be used.
         """
+        waiting = len(self._announced)
+        if self._stream:
+            self.take(round, round.get(stream.NAME, news.PATHS["new_market"]))
+        announced = len(self._announced)
         known = self._intake.newest.copy()
-        path = paths.newest(self._clock.wall_ns())
-        for _ in range(_PAGES_OF_NEWEST):
-            page = self._intake.take(round, round.get(paths.GAMMA, path), of_newest=True)
+        count = 0
+
+        def following(path: str, page: MarketPage) -> str | None:
+            nonlocal count
+            count += 1
             # The list is in descending order. Its lower half counts, because an odd row may have any number.
             lower = page.rows[len(page.rows) // 2 :]
             if not known or page.next_cursor is None or any(row.market.market_id in known for row in lower):
-                break
-            path = page_after(path, page.next_cursor)
-        else:
-            round.odd("new markets", f"more than {_PAGES_OF_NEWEST * PAGE} since the last round; the sweep finds them")
+                return None
+            if count == _PAGES_OF_NEWEST:
+                more = f"more than {_PAGES_OF_NEWEST * PAGE} since the last round; the sweep finds them"
+                round.odd("new markets", more)
+                return None
+            return page_after(path, page.next_cursor)
+
+        def fetch(path: str) -> MarketPage:
+            return self._page(round, round.get(paths.GAMMA, path))
+
+        for _ in paging.pages(paths.newest(self._clock.wall_ns()), fetch, following, _PAGES_OF_NEWEST):
+            pass
+        missing = self._missing(round)
+        counts = {"announced": announced - waiting, "listed": announced - missing} if announced else {}
         if known.keys() >= self._intake.newest.keys():
-            return Outcome("skipped", "nothing new")
-        return Outcome()
+            return Outcome("skipped", "nothing new", counts)
+        return Outcome(detail=f"{announced - missing} of {announced} announced are listed" if announced else "",
+                       counts=counts)  # fmt: skip
 
     def take(self, round: Round, answer: Kept) -> None:
-        """Store the markets of one page that are new."""
-        self._intake.take(round, answer, of_newest=True)
+        """Store the markets of one page that are new, or remember which the stream announced."""
+        if answer.service == stream.NAME:
+            for condition in news.decode(answer.body):
+                if condition not in self._listed:
+                    self._announced.setdefault(condition, answer.received_ns)
+            return
+        self._page(round, answer)
+
+    def _page(self, round: Round, answer: Kept) -> MarketPage:
+        page = self._intake.take(round, answer, of_newest=True)
+        for row in page.rows:
+            self._announced.pop(row.market.condition_id, None)
+            self._listed[row.market.condition_id] = None
+        for condition in list(self._listed)[: max(0, len(self._listed) - MOST_NEWEST)]:
+            del self._listed[condition]
+        return page
+
+    def _missing(self, round: Round) -> int:
+        """Return how many announced markets no list has; name those that are late, once."""
+        now_ns = self._clock.wall_ns()
+        late = [condition for condition, at_ns in self._announced.items() if now_ns - at_ns > _LISTED_WITHIN_NS]
+        for condition in late:
+            del self._announced[condition]
+            round.odd(f"market {condition}", "the stream announced it three minutes ago, and no list has it")
+        return len(self._announced) + len(late)
 
 
 class SlowNumbers:

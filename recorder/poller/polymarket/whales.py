@@ -6,12 +6,17 @@ from recorder.errors import DecodeError
 from recorder.poller.job import Kept, Outcome, Round
 from recorder.poller.polymarket import snapshot_rows as rows
 from recorder.poller.polymarket.board import Board
+from recorder.printable import one_line
+from recorder.process.log import get_logger
 from recorder.venues.polymarket.polls import trades
-from recorder.venues.polymarket.polls.whales import Whales
+from recorder.venues.polymarket.polls.whales import Whale, Whales
 
 SERVICE = "data"
 PAGES_MAX = 20
 """Pages of one walk. At the 4 rows a second of February 2026 they hold more than an hour, without a bound on cash."""
+
+
+_log = get_logger(__name__)
 
 
 class WhaleTrades:
@@ -21,9 +26,12 @@ class WhaleTrades:
         board: The markets in memory.
         least_usdc: Cash from which a transaction is stored.
         row_usdc: Fills of less cash are not asked for. It is smaller, because a transaction is the sum of its fills.
+        shown_usdc: Cash from which a transaction is in the log.
     """
 
-    def __init__(self, board: Board, least_usdc: float, row_usdc: float) -> None:
+    def __init__(self, board: Board, least_usdc: float, row_usdc: float, shown_usdc: float) -> None:
+        self._shown_usdc = shown_usdc
+        self._found: dict[tuple[str, str], Whale] = {}  # of the round that runs
         self._board = board
         self._row_usdc = min(row_usdc, least_usdc)
         self._whales = Whales(least_usdc)
@@ -35,17 +43,31 @@ class WhaleTrades:
         walk = round.slot_ns // 10**6 + random.randrange(1000)
         cursor: str | None = None
         cursors: set[str] = set()
+        self._found.clear()
         for _ in range(PAGES_MAX):
             self.take(round, round.get(SERVICE, trades.path(self._row_usdc, walk, cursor)))
             cursor = self._cursor
             if self._whales.complete or cursor is None:
-                return Outcome()
+                return self._outcome()
             if cursor in cursors:
                 raise DecodeError(f"the feed of trades repeats a cursor: {cursor[:80]!r}")
             cursors.add(cursor)
         self._whales.give_up()
         round.odd("feed of trades", f"{PAGES_MAX} pages did not reach known rows; older trades are not read")
-        return Outcome()
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        """Count what was found; what a person is to see goes to the log."""
+        shown = [whale for whale in self._found.values() if whale.cash >= self._shown_usdc]
+        for whale in shown:
+            _log.info(
+                "whale.seen", condition=whale.condition_id, outcome=one_line(whale.outcome or ""), side=whale.side,
+                usdc=round(whale.cash, 2), shares=round(whale.shares, 2), wallet=whale.wallet, tx=whale.transaction,
+            )  # fmt: skip
+        if not self._found:
+            return Outcome()
+        detail = f"{len(self._found)} large trades, {len(shown)} from {self._shown_usdc:,.0f} USDC up"
+        return Outcome(detail=detail, counts={"large": len(self._found), "shown": len(shown)})
 
     def take(self, round: Round, answer: Kept) -> None:
         """Store the whales of a page that are new or have grown."""
@@ -56,6 +78,7 @@ class WhaleTrades:
             round.odd(what, reason)
         self._cursor = page.next_cursor
         found = self._whales.add(trades.walk_of(answer.path), page.fills, last=page.next_cursor is None)
+        self._found |= {(whale.transaction, whale.wallet): whale for whale in found}
         round.store("whale_event", [rows.whale(whale, answer.received_ns) for whale in found])
         newest: dict[str, int] = {}
         for fill in page.fills:

@@ -28,7 +28,7 @@ from recorder.store.loader import Store
 from recorder.truth import ServedBook, ServedTrade, read_truth
 
 MARKETS = 600
-ROW_USDC, WHALE_USDC = 100.0, 1_000.0
+ROW_USDC, WHALE_USDC, SHOWN_USDC = 100.0, 1_000.0, 10_000.0
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_answers_that_are_incomplete_odd_or_broken_cost_what_they_lack(
 def test_every_whale_of_the_feed_is_stored_once_with_the_sum_of_its_fills(
     services: RunningServices, clock: ManualClock, database: str, tmp_path: Path
 ) -> None:
-    handler = WhaleTrades(Board(TierRules()), WHALE_USDC, ROW_USDC)
+    handler = WhaleTrades(Board(TierRules()), WHALE_USDC, ROW_USDC, SHOWN_USDC)
     round = Asking(**services.urls)
     for number in range(12):
         round.slot_ns, before = clock.wall_ns(), len(round.kept)
@@ -191,7 +191,7 @@ def test_every_whale_of_the_feed_is_stored_once_with_the_sum_of_its_fills(
         assert len(round.kept) - before <= 3, number
         clock.advance(30)
     round.slot_ns = clock.wall_ns()
-    WhaleTrades(Board(TierRules()), WHALE_USDC, ROW_USDC).run(round)  # after a restart
+    WhaleTrades(Board(TierRules()), WHALE_USDC, ROW_USDC, SHOWN_USDC).run(round)  # after a restart
     assert round.odds == []
     services.site.truth.commit(clock.wall_ns())
     load(database, {"whale_event": round.rows["whale_event"]})

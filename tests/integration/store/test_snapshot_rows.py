@@ -102,7 +102,7 @@ def test_rows_enter_the_partition_of_their_day_once(database: str) -> None:
 
 def test_a_market_without_a_book_is_stored_as_such(database: str) -> None:
     store = Store(database)
-    row = rows.without_book(market(1), "T1", NOW_NS)
+    row = rows.without_book(market(1), "T1", NOW_NS, None)
     assert store.load(batch(None, [part("market_snapshot", row, days=(NOW_NS // DAY_NS,))])).total.inserted == 1
     store.close()
     assert read(database, "SELECT source, ts_event, bid, volume FROM market_snapshot") == [("none", None, None, 5000.0)]
@@ -111,7 +111,7 @@ def test_a_market_without_a_book_is_stored_as_such(database: str) -> None:
 def test_numbers_from_the_future_of_a_snapshot_are_refused(database: str) -> None:
     store = Store(database)
     columns = [column for column, _ in POLLED["market_snapshot"]]
-    row = list(rows.without_book(market(1), "T1", NOW_NS))
+    row = list(rows.without_book(market(1), "T1", NOW_NS, None))
     row[columns.index("gamma_recv")] = NOW_NS + 10**9
     loaded = store.load(batch(None, [part("market_snapshot", tuple(row), days=(NOW_NS // DAY_NS,))]))
     store.close()

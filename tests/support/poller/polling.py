@@ -8,7 +8,7 @@ from recorder.clock import SystemClock
 from recorder.errors import RestUnavailable
 from recorder.pgcopy.polled import encode_row
 from recorder.poller.job import Kept
-from recorder.poller.services import ClientService, Reply
+from recorder.poller.services import ClientService, Reply, Service
 from recorder.rest.client import RestClient
 from recorder.venues.base import RestLimits
 
@@ -52,11 +52,12 @@ class Asking(Storing):
         kept: Every answer, in order.
     """
 
-    def __init__(self, **urls: str) -> None:
+    def __init__(self, others: Mapping[str, Service] | None = None, /, **urls: str) -> None:
         super().__init__()
         self.kept: list[Kept] = []
         limits = RestLimits(per_s=1000, burst=1000, attempts=1)
-        self._services = {
+        self._services: dict[str, Service] = dict(others or {})
+        self._services |= {
             name: ClientService(
                 RestClient(name, url, limits, "tapedeck-test", self.stop, SystemClock(), random.Random(1))
             )
@@ -100,4 +101,5 @@ class Answering(Storing):
 
 def kept(service: str, path: str, reply: Reply, request: bytes = b"") -> Kept:
     """Return an answer as a handler takes it."""
-    return Kept(service, path, request, reply.status, reply.body, SystemClock().wall_ns(), reply.request_id)
+    received_ns = reply.received_ns or SystemClock().wall_ns()
+    return Kept(service, path, request, reply.status, reply.body, received_ns, reply.request_id)

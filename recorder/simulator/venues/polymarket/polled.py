@@ -15,6 +15,7 @@ from recorder.truth import BookItem, Pairs
 
 _S = 1_000_000_000
 _SIDES = {"BUY": "b", "SELL": "s"}
+_BEATS = 5  # that may be late before a state of a book is left out
 _LATE_S = 60  # after a jump of the clock no older trades are sent
 
 
@@ -59,10 +60,15 @@ class PolledMarkets:
     def changed(self, tokens: Iterable[str], now_ns: int) -> Iterator[BookItem]:
         """Yield the books that have changed since they were read last."""
         for token in tokens:
-            before = self._sent_ns.get(token)
-            book = self.book(token, now_ns)
-            if book is not None and book.ts != before:
-                yield book
+            before = self._sent_ns.get(token, now_ns)
+            for at_ns in range(max(before + _S, now_ns - _BEATS * _S), now_ns, _S):
+                book = self.book(token, at_ns)  # a book changes once a second at most, and a beat may be late
+                if book is not None and book.ts is not None and book.ts > before:
+                    before = book.ts
+                    yield book
+            newest = self.book(token, now_ns)
+            if newest is not None and newest.ts != before:
+                yield newest
 
     def forget(self, token: str) -> None:
         """Forget a token without subscribers."""

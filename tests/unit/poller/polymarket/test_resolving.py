@@ -306,3 +306,73 @@ def test_a_market_that_the_service_refuses_costs_the_others_nothing(status: int)
     assert {row[1] for row in round_.rows["resolution"]} == set(conditions)
     assert all("HTTP" in reason for _, reason in round_.odds)
     assert round_.odds
+
+
+class Streamed(Services):
+    """The services, and a stream that announced some markets as resolved."""
+
+    def __init__(self, *announced: str) -> None:
+        super().__init__()
+        self.announced = list(announced)
+
+    def __call__(self, service: str, path: str) -> tuple[int, bytes]:
+        """Answer a request."""
+        if service == "stream":
+            assert path == "/market_resolved"
+            found, self.announced = self.announced, []
+            return 200, json.dumps(found).encode()
+        return super().__call__(service, path)
+
+
+def test_a_market_that_the_stream_announced_is_asked_for_before_its_end() -> None:
+    _, markets = ended()
+    clock, services = ManualClock(NOW_NS), Streamed(CONDITION)
+    job = Resolutions(markets, clock, stream=True)
+    services.resolved(*WON)
+    services.prices = (1, 0)
+    round_ = GivenRound(clock, services)
+    assert job.run(round_).detail == "1 of 1 announced by the stream"
+    assert labels(round_) == [(*WON, ("resolutions", "tokens"))]
+
+
+def test_what_the_stream_announced_is_no_label_and_no_source() -> None:
+    _, markets = ended()
+    clock, services = ManualClock(NOW_NS), Streamed(CONDITION)
+    job = Resolutions(markets, clock, stream=True)
+    for _ in range(10):  # the sources know nothing yet; the market is asked for again and again
+        round_ = GivenRound(clock, services)
+        job.run(round_)
+        assert labels(round_) == []
+        clock.advance(60)
+    services.resolved(*WON)
+    found = []
+    for _ in range(12):
+        round_ = GivenRound(clock, services)
+        job.run(round_)
+        found += labels(round_)
+        clock.advance(60)
+    assert found == []  # one source, and not for 24 hours
+    services.prices = (1, 0)
+    for _ in range(12):
+        round_ = GivenRound(clock, services)
+        job.run(round_)
+        found += labels(round_)
+        clock.advance(60)
+    assert found == [(*WON, ("resolutions", "tokens"))]
+
+
+def test_an_announced_market_that_is_not_in_memory_is_left_alone() -> None:
+    markets = intake()
+    clock, services = ManualClock(NOW_NS), Streamed(f"0x{5:064x}")
+    round_ = GivenRound(clock, services)
+    assert Resolutions(markets, clock, stream=True).run(round_).state == "skipped"
+    assert round_.asked == ["stream/market_resolved"]
+
+
+def test_an_announcement_that_is_taken_again_after_a_kill_begins_the_same_case() -> None:
+    _, markets = ended()
+    clock, services = ManualClock(NOW_NS), Streamed()
+    job = Resolutions(markets, clock, stream=True)
+    body = json.dumps([CONDITION]).encode()
+    job.take(GivenRound(clock, services), Kept("stream", "/market_resolved", b"", 200, body, NOW_NS, ""))
+    assert [case.condition_id for case in markets.cases.due(NOW_NS, 10)] == [CONDITION]

@@ -1,6 +1,7 @@
 """Snapshots of a tier: a row per market that was asked for, whatever the answers do."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,9 +11,12 @@ from support.poller.snapshots import NOW_NS, ScriptedRound, board, books_of, mar
 from recorder.errors import DecodeError, RestRefused, RestUnavailable
 from recorder.pgcopy.polled import POLLED, encode_rows
 from recorder.poller.polymarket.board import Board
+from recorder.poller.polymarket.own_book import answer as answers
+from recorder.poller.polymarket.own_book.answer import Compared, Own
 from recorder.poller.polymarket.snapshots import BookTier, Snapshots, StoredBooks
 from recorder.poller.polymarket.tiers import Tier
 
+LOOKED_NS = NOW_NS + 8 * 10**8
 COLUMNS = [column for column, _ in POLLED["market_snapshot"]]
 
 
@@ -191,3 +195,71 @@ def test_complete_books_are_stored_from_a_tier_on(since: BookTier, kept: int) ->
     handler(board(market(1, end_ns=NOW_NS + 20 * 3600 * 10**9)), "T1", since).run(round)
     assert len(round.rows["market_snapshot"]) == 1
     assert len(round.rows["market_book"]) == kept
+
+
+def compared(*own: Own, seconds: float = 0.5) -> Callable[[str, str, bytes], tuple[int, bytes]]:
+    """Return the service `stream`, whose books of the venue were received some time before its answer."""
+
+    def answer(service: str, _path: str, body: bytes) -> tuple[int, bytes]:
+        assert service == "stream"
+        received_ns = NOW_NS + 10**9 - int(seconds * 1e9)
+        return 200, answers.encode(Compared(received_ns, list(own), msgspec.Raw(books_of(body)[1])))
+
+    return answer
+
+
+def test_a_book_that_agrees_is_ours_as_it_was_when_it_was_looked_at() -> None:
+    gone_on = Own(
+        "200",
+        "agrees",
+        looked_ns=LOOKED_NS,
+        stamp_ns=NOW_NS + 10**8,
+        same=False,
+        bids=[(0.44, 7.0)],
+        asks=[(0.48, 9.0)],
+    )
+    round = ScriptedRound(compared(Own("100", "agrees", looked_ns=LOOKED_NS, stamp_ns=NOW_NS), gone_on))
+    outcome = Snapshots(board(market(1), market(2)), "T4", StoredBooks("T2"), "stream").run(round)
+    assert (outcome.detail, outcome.counts) == ("agrees 2", {"agrees": 2})
+    same, later = named(round)[1], named(round)[2]
+    assert (same["source"], same["ts_recv"], same["ts_event"]) == ("stream", LOOKED_NS, NOW_NS)
+    assert (same["bid"], same["hash"], same["book_check"], same["check_reason"]) == (0.45, "aa", "agrees", None)
+    assert (later["source"], later["ts_event"], later["hash"]) == ("stream", NOW_NS + 10**8, None)
+    assert (later["bid"], later["bid_size"], later["ask"], later["mid"]) == (0.44, 7.0, 0.48, 0.46)
+    assert (later["last_trade_price"], later["tick_size"]) == (0.46, 0.01)  # what no message of the stream says
+    assert (2, LOOKED_NS, NOW_NS + 10**8, None, [[0.44, 7.0]], [[0.48, 9.0]]) in round.rows["market_book"]
+
+
+def test_a_book_that_differs_or_is_not_certain_is_the_venues_and_says_so() -> None:
+    round = ScriptedRound(compared(Own("100", "differs"), Own("200", "uncompared", "gap")))
+    outcome = Snapshots(board(market(1), market(2)), "T4", StoredBooks("T2"), "stream").run(round)
+    assert outcome.detail == "differs 1, uncompared 1 (gap 1)"
+    assert outcome.counts == {"differs": 1, "uncompared": 1}
+    received_ns = round.now_ns - 5 * 10**8
+    found = [
+        [row[name] for name in ("source", "ts_recv", "bid", "hash", "book_check", "check_reason")]
+        for row in named(round).values()
+    ]
+    assert found == [["rest", received_ns, 0.45, "aa", "differs", None],
+                     ["rest", received_ns, 0.45, "aa", "uncompared", "gap"]]  # fmt: skip
+
+
+def test_an_answer_of_the_clob_alone_is_taken_as_before() -> None:
+    round = ScriptedRound(all_books)
+    assert Snapshots(board(market(1)), "T4", StoredBooks("T2"), "stream").run(round).detail == ""
+    assert (named(round)[1]["source"], named(round)[1]["book_check"]) == ("rest", None)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"received_ns":1,"own":[],"books":{}}', b'{"own":[{"token":1}]}'])
+def test_a_malformed_answer_of_the_stream_fails_the_round(body: bytes) -> None:
+    with pytest.raises(DecodeError):
+        Snapshots(board(market(1)), "T4", StoredBooks("T2"), "stream").run(ScriptedRound(lambda *_: (200, body)))
+
+
+def test_an_answer_taken_again_gives_the_same_rows() -> None:
+    markets = board(market(1), market(2))
+    round = ScriptedRound(compared(Own("100", "agrees", looked_ns=LOOKED_NS, stamp_ns=NOW_NS), Own("200", "differs")))
+    Snapshots(markets, "T4", StoredBooks("T2"), "stream").run(round)
+    again = ScriptedRound(all_books)
+    Snapshots(markets, "T4", StoredBooks("T2"), "stream").take(again, round.kept[0])
+    assert again.rows == round.rows

@@ -267,3 +267,56 @@ def test_a_second_row_of_a_market_in_one_answer_is_odd_and_changes_nothing() -> 
         assert round_.odds == [("market 1", "a second row in one answer")]
         assert "market_history" not in round_.rows
         clock.advance(600)
+
+
+class Announcing:
+    """Gamma, and a stream that announces markets."""
+
+    def __init__(self, gamma: Gamma, *numbers: int) -> None:
+        self.gamma = gamma
+        self.announced = [f"0x{number:064x}" for number in numbers]
+
+    def __call__(self, service: str, path: str) -> tuple[int, bytes]:
+        """Answer a request."""
+        if service == "stream":
+            assert path == "/new_market"
+            found, self.announced = self.announced, []
+            return 200, json.dumps(found).encode()
+        return self.gamma(service, path)
+
+
+def test_markets_that_the_stream_announced_are_found_by_the_list() -> None:
+    clock, markets = ManualClock(NOW_NS), intake()
+    job = NewMarkets(markets, clock, stream=True)
+    job.run(GivenRound(clock, Announcing(Gamma(row(1), row(2)))))
+    clock.advance(30)
+    outcome = job.run(GivenRound(clock, Announcing(Gamma(row(1), row(2), row(3)), 2, 3, 4)))
+    assert outcome.detail == "1 of 2 announced are listed"  # the second market was listed before
+    assert outcome.counts == {"announced": 2, "listed": 1}
+    clock.advance(30)
+    outcome = job.run(GivenRound(clock, Announcing(Gamma(row(1), row(2), row(3), row(4)))))
+    assert outcome.counts == {"announced": 0, "listed": 1}
+    assert markets.board.get(4) is not None
+
+
+def test_a_market_that_the_stream_announced_and_no_list_has_is_named_once() -> None:
+    clock, markets = ManualClock(NOW_NS), intake()
+    job = NewMarkets(markets, clock, stream=True)
+    services = Announcing(Gamma(row(1)), 9)
+    odds = []
+    for _ in range(12):
+        round_ = GivenRound(clock, services)
+        job.run(round_)
+        odds += round_.odds
+        clock.advance(30)
+    assert odds == [(f"market 0x{9:064x}", "the stream announced it three minutes ago, and no list has it")]
+
+
+def test_a_cursor_of_absurd_length_ends_the_round_of_new_markets() -> None:
+    clock, markets = ManualClock(NOW_NS), intake()
+    job = NewMarkets(markets, clock)
+    job.run(GivenRound(clock, Gamma(row(1))))
+    clock.advance(30)
+    body = json.loads(gamma_body(row(2))) | {"next_cursor": "x" * 10_000}
+    with pytest.raises(RestInvalidResponse):
+        job.run(GivenRound(clock, lambda *_: (200, json.dumps(body).encode())))

@@ -45,7 +45,7 @@ class Feed:
 
 
 def handler() -> WhaleTrades:
-    return WhaleTrades(board(market(1)), 1000, 100)
+    return WhaleTrades(board(market(1)), 1000, 100, 10_000)
 
 
 def stored(round: ScriptedRound) -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ def test_a_cursor_that_comes_again_ends_the_round() -> None:
 
 def test_a_trade_of_a_market_in_memory_is_noted_there() -> None:
     markets = board(market(1), market(2))
-    WhaleTrades(markets, 1000, 100).run(ScriptedRound(Feed([row(1, 150, age_s=-1)])))
+    WhaleTrades(markets, 1000, 100, 10_000).run(ScriptedRound(Feed([row(1, 150, age_s=-1)])))
     seen = [markets.seen(number) for number in (1, 2)]
     assert [entry.traded_ns for entry in seen if entry] == [NOW_NS + 10**9, NOW_NS]
 
@@ -127,3 +127,9 @@ def test_a_page_taken_again_after_a_kill_gives_the_same_row() -> None:
     later = ScriptedRound(Feed([]))
     handler().take(later, round.kept[0])
     assert later.rows == round.rows
+
+
+def test_what_a_person_is_to_see_is_counted_apart() -> None:
+    outcome = handler().run(ScriptedRound(Feed([row(1, 1500), row(2, 10_000), row(3, 9_999.5)])))
+    assert outcome.detail == "3 large trades, 1 from 10,000 USDC up"
+    assert outcome.counts == {"large": 3, "shown": 1}
