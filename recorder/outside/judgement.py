@@ -33,6 +33,7 @@ class Result(NamedTuple):
     figures: dict[str, str]  # performance data
     sentence: str  # what is said when there is no problem
     unwatched: bool  # the watchdog cannot send an alert about this
+    supervised: bool = False  # supervisord runs: a program that died comes back within seconds
 
 
 class Seen(NamedTuple):
@@ -110,7 +111,7 @@ def check(home: Path, folder: Path, note: str) -> Result:
     else:
         unwatched = not seen.young and watchdog_dead(seen)
         lines.append(f"alerts    the watchdog {'is dead and sends none' if unwatched else 'runs'}")
-    return Result(problems, lines, figures, sentence, unwatched)
+    return Result(problems, lines, figures, sentence, unwatched, "supervisord" in found)
 
 
 def add_supervisord(home: Path, seen: Seen, problems: list[tuple[int, str]], lines: list[str]) -> None:
@@ -182,9 +183,9 @@ def add_rows(
     else:
         lines.append(f"5 min     not counted; the writer reports {number(loaded.get('rows_per_s')):,.0f} rows/s")
     if rows.totals:
-        counts = table(rows.totals.get("total"))
+        counts = {name: number(count) for name, count in table(rows.totals.get("total")).items()}
         lines.append(
-            "total     " + (", ".join(f"{number(n):,.0f} of {name}" for name, n in counts.items()) or "no row")
+            "total     " + (", ".join(f"{count:,.0f} rows of {name}" for name, count in counts.items()) or "no row")
         )
         last = number(rows.recent.get("last")) or number(rows.totals.get("written"))
         lines.append(

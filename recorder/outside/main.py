@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from recorder.outside import alert
 from recorder.outside.bounded import Fault, bounded
@@ -20,7 +20,7 @@ from recorder.outside.texts import duration, printable
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 SETTINGS_S = 5.0
 CHECK_S = 20.0
-AGAIN_S = 5.0  # supervisord restarts a watchdog that died within seconds
+AGAIN_S = 5.0
 _MOST_NAMED = 6
 
 _EPILOG = """\
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
 
     try:
         result = look()
-        if arguments.alert and result.unwatched:
+        if arguments.alert and result.unwatched and result.supervised:
             time.sleep(AGAIN_S)
             result = look()
         outcome = _outcome(result)
@@ -78,8 +78,14 @@ def main(words: Sequence[str]) -> int:
     return _print(outcome, quiet=arguments.quiet)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End with UNKNOWN: argparse itself would end with 2, which says CRITICAL."""
+        self.exit(UNKNOWN, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="check-health",
         description="Check the appliance from outside: its processes, its database, its disk, and what it recorded.",
         epilog=_EPILOG,

@@ -16,9 +16,11 @@ from recorder.outside.texts import MOST_BYTES, printable, read
 
 POSTGRES_S = 8.0  # of this, one statement may take 5 s
 
-_TOTALS = """SELECT json_build_object('total', (SELECT json_object_agg(table_name, n) FROM (SELECT table_name,
-sum(inserted)::bigint AS n FROM load_ledger WHERE table_name IN ('quote', 'trade', 'book') GROUP BY 1) t),
-'written', (SELECT extract(epoch FROM max(written_at)) FROM journal))"""
+_TOTALS = """SELECT json_build_object('total', (SELECT json_build_object(
+    'quote', coalesce(sum(inserted) FILTER (WHERE table_name = 'quote'), 0),
+    'trade', coalesce(sum(inserted) FILTER (WHERE table_name = 'trade'), 0),
+    'book', coalesce(sum(inserted) FILTER (WHERE table_name = 'book'), 0)) FROM load_ledger),
+  'written', (SELECT extract(epoch FROM max(written_at)) FROM journal))"""
 _RECENT = """SELECT json_build_object('quote', sum(q.n)::bigint, 'trade', sum(t.n)::bigint, 'book', sum(b.n)::bigint,
 'last', extract(epoch FROM greatest(max(q.last), max(t.last), max(b.last)))) FROM instrument i,
 LATERAL (SELECT count(*) AS n, max(ts_recv) AS last FROM quote WHERE instrument_id = i.instrument_id
@@ -67,7 +69,7 @@ def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
             environment |= {"PGUSER": "tapedeck_reader", "PGDATABASE": embedded[1]}
             environment["PGPASSWORD"] = read(home / "postgres" / "password.tapedeck_reader").strip()
         else:
-            parts = urllib.parse.urlsplit(sources.get("DATABASE_URL", "database", "url"))
+            parts = urllib.parse.urlsplit(sources.database_url())
             if not parts.scheme or "password" in parts.query:
                 return Rows({}, {}, "", "not asked: DATABASE_URL is not known here", unknown=True)
             if parts.password is not None:  # every user of the machine can read a command line

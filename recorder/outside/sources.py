@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,20 @@ class Sources:
         places = [profile, folder / name] if name else [Path(note.partition("\n")[0]), folder / "tapedeck.toml"]
         self._toml = next((toml(place) for place in places if place.is_file()), {})
 
-    def get(self, name: str, *path: str) -> str:
-        """Return a setting by its variable and its place in TOML; empty where it is not set."""
+    def get(self, names: Sequence[str], *path: str, secret: bool = False) -> str:
+        """Return a setting; empty where it is not set.
+
+        Args:
+            names: Its variables; of two in one source the first wins.
+            path: Its place in TOML.
+            secret: It may stand in a file of its own, and an empty text means that there is none.
+        """
         long = "__".join(("TAPEDECK", *path)).upper()
         for layer in self._layers:
-            for variable in (long, name):
-                if variable in layer:
+            for variable in (long, *names):
+                if layer.get(variable) or (secret and variable in layer):
                     return layer[variable]
-                if layer.get(f"{variable}_FILE"):
+                if secret and layer.get(f"{variable}_FILE"):
                     return _secret(self._folder / os.path.expanduser(layer[f"{variable}_FILE"]))
         value: Any = self._toml
         for part in path:
@@ -45,8 +52,21 @@ class Sources:
 
     def home(self) -> Path:
         """Return the folder of the appliance's state."""
-        name = self.get("TAPEDECK_HOME", "home") or self.get("LOGGER_DATA_PATH", "home") or "var"
+        name = self.get(("TAPEDECK_HOME", "LOGGER_DATA_PATH"), "home") or "var"
         return self._folder / os.path.expanduser(name)
+
+    def database_url(self) -> str:
+        """Return the address of a Postgres of one's own."""
+        return self.get(("DATABASE_URL",), "database", "url", secret=True)
+
+    def webhook(self) -> str:
+        """Return the address for alerts, which is a secret."""
+        return self.get(("ALERT_WEBHOOK_URL",), "monitoring", "alert_webhook_url", secret=True)
+
+    def ca_file(self) -> str:
+        """Return the file of the only certificate authorities to trust."""
+        name = self.get(("TAPEDECK_CA_FILE",), "ca_file")
+        return str(self._folder / os.path.expanduser(name)) if name else ""
 
 
 def places() -> tuple[str, str, str, str, str]:
@@ -64,8 +84,7 @@ def places() -> tuple[str, str, str, str, str]:
         found = re.search(r"^directory *= *(.+)$", read(home / "supervisord.conf"), re.MULTILINE)
         folder = Path(found[1].replace("%%", "%")) if found else ROOT
     sources = Sources(folder, note)
-    url = sources.get("ALERT_WEBHOOK_URL", "monitoring", "alert_webhook_url")
-    return str(home), str(folder), note, url, sources.get("TAPEDECK_CA_FILE", "ca_file")
+    return str(home), str(folder), note, sources.webhook(), sources.ca_file()
 
 
 def dotenv(path: Path) -> dict[str, str]:
