@@ -148,7 +148,6 @@ def test_the_check_says_what_is_dead_and_a_restart_repairs_all(
     done = appliance.run("restart", "--wait", "3")
     assert done.code == 0, done.text
     assert "recorder-kraken      stopped" in done.text
-    assert set(supervisor.Supervisor(appliance.home).processes()) != set()
     names = {process.name for process in supervisor.Supervisor(appliance.home).processes()}
     assert {name for name in names if name.startswith("recorder-")} == {"recorder-kraken", "recorder-coinbase"}
     assert appliance.check().code == 0

@@ -1,5 +1,6 @@
 """bin/check-health as cron runs it: with an empty environment, from another folder, with any Python from 3.9 on."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import IO, Any
 
 import pytest
 from support.database_server import ROOT
+from support.machine.small_disks import mounted
 
 CONF = """[supervisord]
 [program:writer]
@@ -151,6 +153,20 @@ def test_an_alert_that_is_refused_is_tried_again(home: Path) -> None:
         assert done.returncode == 2
         assert "posted    no alert: " in done.stdout
         assert SECRET not in done.stdout + done.stderr
+
+
+def test_a_full_or_read_only_disk_is_named_and_stops_no_alert(home: Path, tmp_path: Path) -> None:
+    with mounted(["-t", "tmpfs", "-o", "size=64k", "tmpfs"], tmp_path / "disk") as disk, webhook() as (url, posts):
+        for name in ("running", "supervisord.conf"):
+            shutil.copy(home / name, disk)
+        with contextlib.suppress(OSError):
+            (disk / "filler").write_bytes(bytes(1 << 20))
+        full = run(disk, "--alert", hook=url)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        read_only = run(disk, "--alert", "--cooldown", "0", hook=url)
+    assert (full.returncode, read_only.returncode, len(posts)) == (2, 2, 2)
+    assert f"the disk of {disk} has 0 MiB free" in full.stdout
+    assert f"the disk of {disk} is read-only" in read_only.stdout
 
 
 def test_alert_without_an_address_says_so(home: Path) -> None:
