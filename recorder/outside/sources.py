@@ -11,7 +11,7 @@ from typing import Any
 
 from recorder.outside.texts import read
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).absolute().parents[2]  # the folder above bin/
 
 
 class Sources:
