@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from recorder.outside.bounded import Fault
 from recorder.outside.postgres import Rows, ask_postgres
 from recorder.outside.processes import Running, expected, pid_in, reports, running, supervised
-from recorder.outside.sources import Sources
+from recorder.outside.sources import ROOT, Sources
 from recorder.outside.texts import duration, number, size, table, when
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -84,9 +83,11 @@ def check(home: Path, folder: Path, note: str) -> Result:
         return Result(problems, lines, {}, "", unwatched=False)
     try:
         names, python = expected(home)
-    except OSError:
-        names, python = sorted(set(found) - {"supervisord"}), Path(sys.executable)
-    seen = Seen(time.time(), found, reports(home), supervised(home), full)
+    except (OSError, Fault):
+        names, python = sorted(set(found) - {"supervisord"}), ROOT / ".venv" / "bin" / "python"
+        problems.append((WARNING, f"{home}/supervisord.conf, which lists the programs, cannot be read"))
+    states, stopping = supervised(home)
+    seen = Seen(time.time(), found, reports(home), states, full)
     add_supervisord(home, seen, problems, lines)
     for name in names:
         level, text = judge(name, seen)
@@ -109,8 +110,12 @@ def check(home: Path, folder: Path, note: str) -> Result:
         unwatched = any(level == CRITICAL for level, _ in problems)
         lines.append("alerts    the settings start no watchdog")
     else:
-        unwatched = not seen.young and watchdog_dead(seen)
-        lines.append(f"alerts    the watchdog {'is dead and sends none' if unwatched else 'runs'}")
+        dead = watchdog_dead(seen)
+        unwatched = dead and not seen.young
+        lines.append(f"alerts    the watchdog {'is dead and sends none' if dead else 'runs'}")
+    if stopping:  # somebody stops the appliance, or restarts it
+        lines.append("process   supervisord is ending all programs")
+        unwatched = False
     return Result(problems, lines, figures, sentence, unwatched, "supervisord" in found)
 
 

@@ -9,15 +9,16 @@ import json
 import os
 import shlex
 import socket
-import sys
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recorder.outside.bounded import Fault
+from recorder.outside.sources import ROOT
 from recorder.outside.texts import read
 
 SUPERVISORD_S = 3.0
+MOST_PROCESSES = 1000  # of one program
 
 
 class Running(NamedTuple):
@@ -37,20 +38,20 @@ def expected(home: Path) -> tuple[list[str], Path]:
         Fault: it is damaged.
     """
     config = configparser.RawConfigParser()
+    names, python = [], ROOT / ".venv" / "bin" / "python"
     try:
         config.read_string(read(home / "supervisord.conf"))
-    except configparser.Error:
+        for section in config.sections():
+            kind, _, name = section.partition(":")
+            if kind != "program":
+                continue
+            values = config[section]
+            python = Path(shlex.split(values.get("command", "python").replace("%%", "%"))[0])
+            template = values.get("process_name", name)
+            for number in range(min(values.getint("numprocs", 1), MOST_PROCESSES)):
+                names.append(template % {"program_name": name, "process_num": number})
+    except (configparser.Error, ValueError, KeyError, TypeError, IndexError):
         raise Fault(f"{home}/supervisord.conf is damaged") from None
-    names, python = [], Path(sys.executable)
-    for section in config.sections():
-        kind, _, name = section.partition(":")
-        if kind != "program":
-            continue
-        values = config[section]
-        python = Path(shlex.split(values.get("command", "python").replace("%%", "%"))[0])
-        template = values.get("process_name", name)
-        for number in range(values.getint("numprocs", 1)):
-            names.append(template % {"program_name": name, "process_num": number})
     return names, python
 
 
@@ -145,13 +146,18 @@ class _Transport(xmlrpc.client.Transport):
         return connection
 
 
-def supervised(home: Path) -> dict[str, str] | None:
-    """Return the state of each program as supervisord reports it; None when it does not answer."""
+def supervised(home: Path) -> tuple[dict[str, str] | None, bool]:
+    """Return the state of each program as supervisord reports it, and whether it ends all of them now.
+
+    The states are None when it does not answer.
+    """
     try:
         proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(home / "supervisor.sock"))
-        return {str(info["name"]): str(info["statename"]) for info in proxy.supervisor.getAllProcessInfo()}
+        stopping = proxy.supervisor.getState()["statename"] == "SHUTDOWN"
+        states = {str(info["name"]): str(info["statename"]) for info in proxy.supervisor.getAllProcessInfo()}
     except (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError, KeyError, TypeError):
-        return None
+        return None, False
+    return states, stopping
 
 
 def reports(home: Path) -> dict[str, dict[str, Any]]:

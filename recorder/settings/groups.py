@@ -113,7 +113,7 @@ class MonitoringSettings(Group):
     enabled: bool = Field(True, description="Log a summary of metrics")
     metrics_interval_s: float = Field(60.0, gt=0, description="Time between two summaries")
     alert_webhook_url: OptionalSecret = Field(
-        None, description="Address that the watchdog will post alerts to; nothing posts yet"
+        None, description="Address for alerts: bin/check-health --alert posts there when the watchdog is dead"
     )
 
 

@@ -214,3 +214,12 @@ def test_it_runs_with_every_python_that_is_here(minor: int, home: Path) -> None:
 
 def test_wrong_usage_is_not_taken_for_a_state(home: Path) -> None:
     assert run(home, "--nonsense").returncode == 3
+
+
+def test_a_damaged_list_of_programs_is_named(home: Path) -> None:
+    for text in ("[program:a]\nnumprocs = many\n", "[program:b]\nprocess_name = %(nothing)s\n", "no section\n"):
+        (home / "supervisord.conf").write_text(text)
+        done = run(home)
+        assert done.returncode == 2
+        assert "supervisord is not running" in done.stdout
+        assert "supervisord.conf, which lists the programs, cannot be read" in done.stdout
