@@ -18,6 +18,7 @@ from recorder.outside.sources import ROOT
 from recorder.outside.texts import read
 
 SUPERVISORD_S = 3.0
+SHUTDOWN_STATE = 6  # the answer of a supervisord that ends its programs, to every question (supervisor.xmlrpc.Faults)
 MOST_PROCESSES = 1000  # of one program
 
 
@@ -131,18 +132,30 @@ def pid_in(path: Path) -> int | None:
         return None
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection to supervisord through its Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=SUPERVISORD_S)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(SUPERVISORD_S)
+        self.sock.connect(self._path)
+
+
 class _Transport(xmlrpc.client.Transport):
-    """Speaks to supervisord through its Unix socket."""
+    """Makes calls on one such connection."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("localhost", timeout=SUPERVISORD_S)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(SUPERVISORD_S)
-        connection.sock.connect(str(self._path))
+        kept = self._connection[1]
+        connection = _Connection(self._path) if kept is None else kept
+        self._connection = host, connection
         return connection
 
 
@@ -151,13 +164,17 @@ def supervised(home: Path) -> tuple[dict[str, str] | None, bool]:
 
     The states are None when it does not answer.
     """
+    transport = _Transport(home / "supervisor.sock")
     try:
-        proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(home / "supervisor.sock"))
-        stopping = proxy.supervisor.getState()["statename"] == "SHUTDOWN"
+        proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
         states = {str(info["name"]): str(info["statename"]) for info in proxy.supervisor.getAllProcessInfo()}
+    except xmlrpc.client.Fault as fault:
+        return ({}, True) if fault.faultCode == SHUTDOWN_STATE else (None, False)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError, KeyError, TypeError):
         return None, False
-    return states, stopping
+    finally:
+        transport.close()
+    return states, False
 
 
 def reports(home: Path) -> dict[str, dict[str, Any]]:
