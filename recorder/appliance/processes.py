@@ -82,7 +82,7 @@ def programs_of(processes: Iterable[OwnedProcess]) -> list[str]:
     return sorted({process.program for process in processes}, key=lambda name: (_rank(name), name))
 
 
-def end(home: Path, deadline_s: float, report: Callable[[list[str]], None]) -> list[str]:
+def end(home: Path, deadline_s: float, report: Callable[[list[str]], None], grace_s: float | None = None) -> list[str]:
     """End every process of the appliance in `home`.
 
     A living supervisord is asked first, and it stops its programs in order. Without one they are stopped in the same
@@ -92,6 +92,7 @@ def end(home: Path, deadline_s: float, report: Callable[[list[str]], None]) -> l
         home: The appliance's state directory.
         deadline_s: Longest wait.
         report: Called with the names of the programs that still run, several times a second.
+        grace_s: The longest grace period of any program; None leaves each its own.
 
     Returns:
         The programs that still run at the deadline; empty after a clean stop.
@@ -102,7 +103,8 @@ def end(home: Path, deadline_s: float, report: Callable[[list[str]], None]) -> l
         left = find(home)
         report(programs_of(left))
         for process in _next(left):
-            _ask(process, asked)
+            own_s = _GRACE_S.get(process.program, _DEFAULT_GRACE_S)
+            _ask(process, asked, own_s if grace_s is None else min(own_s, grace_s))
         return not left
 
     return [] if wait_until(ended, deadline_s, _PAUSE_S) else programs_of(find(home))
@@ -116,14 +118,14 @@ def _next(left: list[OwnedProcess]) -> Iterator[OwnedProcess]:
     return (process for process in leaders if _rank(process.program) == first)
 
 
-def _ask(process: OwnedProcess, asked: dict[OwnedProcess, float]) -> None:
+def _ask(process: OwnedProcess, asked: dict[OwnedProcess, float], grace_s: float) -> None:
     """Ask a process to end; kill it once its grace period is over."""
     now = time.monotonic()
     begun = asked.setdefault(process, now)
     with suppress(ProcessLookupError):
         if begun == now:
             os.kill(process.pid, signal.SIGINT if process.program == "postgres" else signal.SIGTERM)
-        elif now - begun > _GRACE_S.get(process.program, _DEFAULT_GRACE_S):
+        elif now - begun > grace_s:
             os.kill(process.pid, signal.SIGKILL)
 
 

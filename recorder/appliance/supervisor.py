@@ -30,8 +30,8 @@ from recorder.shards import ALL_OF, recorder_names
 
 _HOME = "%(ENV_TAPEDECK_HOME)s"  # in supervisord.conf of the project
 _KEPT = (
-    "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "rates", "record", "running",
-    "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid", "watchdog",
+    "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "rates", "record", "restart.lock",
+    "running", "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid", "watchdog",
 )  # fmt: skip
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 ORPHANS_DEADLINE_S = 90.0
@@ -251,18 +251,19 @@ def start(settings: Settings, report: Callable[[str], None], venues: Collection[
     return True
 
 
-def stop(home: Path, deadline_s: float, report: Callable[[list[str]], None]) -> list[str]:
+def stop(home: Path, deadline_s: float, report: Callable[[list[str]], None], grace_s: float | None = None) -> list[str]:
     """Stop every program and supervisord itself, also the programs that outlived a killed supervisord.
 
     Args:
         home: The appliance's state directory.
         deadline_s: Longest wait.
         report: Called with the names of the programs that still run, several times a second.
+        grace_s: How long a program may take to end before it is killed; None leaves each its own time.
 
     Returns:
         The programs that still run at the deadline; empty after a clean stop.
     """
-    left = processes.end(home, deadline_s, report)
+    left = processes.end(home, deadline_s, report, grace_s)
     if not left:
         (home / "running").unlink(missing_ok=True)
     return left
@@ -274,10 +275,17 @@ def only_venues(settings: Settings, venues: Collection[str]) -> Settings:
     return settings.model_copy(update={"venues": changed})
 
 
+def running_venues(settings: Settings) -> tuple[str, ...]:
+    """Return the venues that the running appliance was narrowed to by --venues; empty when it was not."""
+    running = running_note(settings.home)
+    if running is None or running.file != settings.file or "venues" not in running.values:
+        return ()
+    return tuple(name for name, values in settings.venues.items() if values.enabled)
+
+
 def _note(settings: Settings, venues: Collection[str]) -> str:
     """Return the note about the running appliance, which the settings of every program and command include."""
-    running = running_note(settings.home)
-    if not venues and not (running is not None and running.file == settings.file and "venues" in running.values):
+    if not venues and not running_venues(settings):
         return settings.running_note()
     chosen = (f"[venues.{name}]\nenabled = {str(v.enabled).lower()}\n" for name, v in settings.venues.items())
     return settings.running_note() + "".join(chosen)
@@ -317,6 +325,21 @@ def last_lines(home: Path, program: str, count: int = 5) -> list[str]:
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:
         return []
+
+
+@contextlib.contextmanager
+def restart_lock(home: Path) -> Iterator[None]:
+    """Let one restart of this home run at a time: of two, one would stop what the other has started.
+
+    Raises:
+        ConfigError: another one runs.
+    """
+    with (home / "restart.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another restart of the appliance in {home} is running") from None
+        yield
 
 
 @contextlib.contextmanager

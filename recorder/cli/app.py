@@ -26,6 +26,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "up": Command("appliance", "Start the appliance and wait until it records."),
     "down": Command("appliance", "Stop the appliance."),
+    "restart": Command("appliance", "Stop the appliance and start it again."),
     "status": Command("appliance", "Show every program; exit code 0 only when healthy."),
     "alerts": Command("alerts", "List the alerts that fire and those that are over."),
     "doctor": Command("doctor", "Check whether this machine can run the appliance."),

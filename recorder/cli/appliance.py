@@ -16,7 +16,7 @@ import typer
 from recorder.appliance import disk, processes, supervisor
 from recorder.appliance.embedded_postgres import SUPERUSER, database_url
 from recorder.appliance.hints import hint
-from recorder.appliance.status import START_S, Line
+from recorder.appliance.status import START_S, Line, other_database
 from recorder.appliance.supervisor import Process, Supervisor
 from recorder.cli import status as view
 from recorder.cli.common import console
@@ -24,17 +24,19 @@ from recorder.errors import ConfigError, StoreUnavailable
 from recorder.process.screen import Screen
 from recorder.process.terminal import say
 from recorder.settings import Settings
+from recorder.settings.sources import running_note
 from recorder.store.database import READER, connect
 
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 180.0  # above the longest grace period of a program (Postgres: 60 s) and of supervisord (120 s)
 _COMMAND = re.compile(r"-[A-Za-z]*c|--command|-[A-Za-z]*f|--file")  # of psql: it runs and ends
+RESTART_DEADLINE_S = 300.0  # above all grace periods together: what hangs is killed
 USER_MUST_ACT = 2  # exit status of a program whose settings are wrong
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, down, view.status, logs):
+    for command in (up, down, restart, view.status, logs):
         app.command()(command)
     app.command(context_settings={"ignore_unknown_options": True})(psql)  # options of the real psql
 
@@ -56,7 +58,18 @@ def up(
         settings = supervisor.only_venues(settings, chosen)
     if settings.database.url is not None and not force:
         _require_database(settings)
-    screen = console()
+    return _start(settings, chosen, console())
+
+
+def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
+    """Start the appliance, wait until rows grow, and show it.
+
+    Returns:
+        0 once it records, 1 when it is not ready in time.
+
+    Raises:
+        ConfigError: only the user can make it start.
+    """
     began = time.monotonic()
     if not supervisor.start(settings, screen.say, chosen):
         screen.say(f"the appliance in {settings.home} is already running")
@@ -176,8 +189,11 @@ def _progress(line: Line) -> str:
 
 def down(context: typer.Context) -> int:
     """Stop the appliance: every program flushes and ends, then supervisord. Example: `tapedeck down`"""
-    home: Path = context.obj.settings().home
-    screen = console()
+    return 0 if _stop(context.obj.settings().home, STOP_DEADLINE_S, console()) else 1
+
+
+def _stop(home: Path, deadline_s: float, screen: Screen, grace_s: float | None = None) -> bool:
+    """Stop the appliance and say which programs have ended; return whether none is left."""
     seen: list[str] = []
 
     def report(left: list[str]) -> None:
@@ -186,12 +202,41 @@ def down(context: typer.Context) -> int:
                 screen.say(f"  {name:<20} stopped")
         seen[:] = left or seen
 
-    left = supervisor.stop(home, STOP_DEADLINE_S, report)
+    left = supervisor.stop(home, deadline_s, report, grace_s)
     if left:
-        screen.say(f"tapedeck: still running after {STOP_DEADLINE_S:.0f} s: {', '.join(left)}")
-        return 1
+        screen.say(f"tapedeck: still running after {deadline_s:.0f} s: {', '.join(left)}")
+        return False
     screen.say("stopped; no process is left" if seen else f"nothing was running in {home}")
-    return 0
+    return True
+
+
+def restart(
+    context: typer.Context,
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", min=1, help="Kill a program that takes longer than this to end, seconds."),
+    ] = None,
+) -> int:
+    """Stop the appliance, kill what hangs, start it with the same settings, and wait until rows grow.
+
+    bin/restart is the same for cron. Exit code 0 once it records, 1 when it is not ready after 2 minutes, 2 when you
+    must change something. Without --wait supervisord has 120 s to end, Postgres 60 s, every other program 15 s.
+
+    Example: `tapedeck restart`, `tapedeck restart --wait 10`
+    """
+    settings: Settings = context.obj.settings()
+    screen = console()
+    supervisor.prepare_home(settings.home, screen.say)
+    with supervisor.restart_lock(settings.home):
+        running = running_note(settings.home)
+        notes = [] if running is None else other_database(running.recorded_into, settings.recorded_into)
+        if notes:
+            raise ConfigError(f"{notes[0]}, so nothing was stopped; put DATABASE_URL into .env")
+        chosen = supervisor.running_venues(settings)
+        screen.say(f"restarting the appliance in {settings.home} with the settings of {settings.file}")
+        if not _stop(settings.home, RESTART_DEADLINE_S, screen, wait):
+            return 1
+        return _start(settings, chosen, screen)
 
 
 def logs(

@@ -116,7 +116,7 @@ class MonitoringSettings(Group):
         3600.0, ge=1, description="Time between two comparisons of a recorded book with the venue's REST service"
     )
     alert_webhook_url: OptionalSecret = Field(
-        None, description="Address that the watchdog will post alerts to; nothing posts yet"
+        None, description="Address for alerts: bin/check-health --alert posts there when the watchdog is dead"
     )
 
 
