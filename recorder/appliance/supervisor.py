@@ -30,8 +30,8 @@ from recorder.shards import ALL_OF, recorder_names
 
 _HOME = "%(ENV_TAPEDECK_HOME)s"  # in supervisord.conf of the project
 _KEPT = (
-    "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "rates", "record", "restart.lock",
-    "running", "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid", "watchdog",
+    "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "probe", "rates", "record",
+    "recorded", "restart.lock", "running", "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid", "watchdog",
 )  # fmt: skip
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 ORPHANS_DEADLINE_S = 90.0
@@ -174,12 +174,8 @@ class Supervisor:
         self._socket = home / "supervisor.sock"
 
     def pid(self) -> int | None:
-        """Return its process id; None when no supervisord answers."""
+        """Return its process id; None when no supervisord answers, or one that is ending its programs and itself."""
         return cast(int | None, self._ask("getPID"))
-
-    def stopping(self) -> bool:
-        """Return whether it is ending its programs and then itself."""
-        return cast(dict[str, Any], self._ask("getState") or {}).get("statename") == "SHUTDOWN"
 
     def processes(self) -> list[Process]:
         """Return all its programs; an empty list when no supervisord answers."""
@@ -230,7 +226,7 @@ def start(settings: Settings, report: Callable[[str], None], venues: Collection[
         supervisor = Supervisor(home)
         note = _note(settings, venues)
         pid = supervisor.pid()
-        if pid is not None and not supervisor.stopping():
+        if pid is not None:
             _require_same(home, note, pid)
             return False
         _end_orphans(home, report)
