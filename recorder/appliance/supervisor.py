@@ -31,7 +31,8 @@ from recorder.shards import ALL_OF, recorder_names
 _HOME = "%(ENV_TAPEDECK_HOME)s"  # in supervisord.conf of the project
 _KEPT = (
     "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "probe", "rates", "record",
-    "recorded", "restart.lock", "running", "simulator", "start.lock", "subscriptions", "supervisord.conf", "supervisord.pid", "watchdog",
+    "recorded", "restart.lock", "running", "simulator", "start.lock", "subscriptions", "supervisord.conf",
+    "supervisord.pid", "watchdog",
 )  # fmt: skip
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 ORPHANS_DEADLINE_S = 90.0

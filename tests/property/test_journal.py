@@ -306,6 +306,34 @@ def test_a_segment_that_appears_while_the_reader_searches_is_not_skipped(
     journal.close()
 
 
+def test_a_block_that_is_completed_while_the_reader_searches_behind_it_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path / "j")
+    for number in (1, 2, 3):
+        write(journal, number)
+    journal.close()
+    whole = [item for item in read(tmp_path / "j") if isinstance(item, StoredBlock)]
+    path = segment_path(tmp_path / "j", 1)
+    data = path.read_bytes()
+    half = (whole[-2].position.offset + whole[-2].next.offset) // 2
+    os.truncate(path, half)
+    reader = JournalReader(tmp_path / "j")
+    scan = reader._scan
+
+    def is_overtaken(offset: int, size: int) -> int | None:
+        with path.open("r+b") as file:
+            file.seek(half)
+            file.write(data[half:])
+        return scan(offset, size)
+
+    monkeypatch.setattr(reader, "_scan", is_overtaken)
+    items = list(reader.read(reader.first(), ALL))
+    assert numbers(items) == [1, 2, 3]
+    assert not [item for item in items if isinstance(item, Damaged)]
+    reader.close()
+
+
 def test_a_reader_that_starts_in_a_later_segment_knows_whose_journal_it_is(tmp_path: Path) -> None:
     for number in (1, 2):
         journal = opened(tmp_path / "j")
