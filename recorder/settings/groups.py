@@ -110,10 +110,12 @@ class WebsocketSettings(Group):
 class MonitoringSettings(Group):
     """What the appliance reports about itself."""
 
-    enabled: bool = Field(True, description="Log a summary of metrics")
+    enabled: bool = Field(
+        True, description="Log summaries of metrics, and send messages about alerts and the pings of the watchdog"
+    )
     metrics_interval_s: float = Field(60.0, gt=0, description="Time between two summaries")
     alert_webhook_url: OptionalSecret = Field(
-        None, description="Address that the watchdog will post alerts to; nothing posts yet"
+        None, description="Address that alerts are posted to: Slack, Discord, Telegram, or a webhook of your own"
     )
 
 
