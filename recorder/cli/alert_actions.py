@@ -26,6 +26,13 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _NOTE_MAX = 200
 
 
+def register(group: typer.Typer) -> None:
+    """Add the commands to the group `alerts`."""
+    group.command("test")(test)
+    group.command("ack")(ack)
+    group.command("silence")(silence)
+
+
 def test(context: typer.Context) -> int:
     """Send a test message over every channel now, and show each answer. Exit code 1 if one fails.
 

@@ -41,7 +41,7 @@ class Pages:
     """Makes the answers."""
 
     def __init__(
-        self, settings: WatchdogSettings, latest: Callable[[], Snapshot | None], marks: Callable[[], Marks]
+        self, settings: WatchdogSettings, latest: Callable[[], Snapshot | None], marks: Callable[[], Marks] = Marks
     ) -> None:
         self._settings = settings
         self._latest = latest

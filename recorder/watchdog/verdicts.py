@@ -15,6 +15,7 @@ from recorder.watchdog.rules import severity
 
 Verdict = Literal["ok", "warning", "critical", "unknown"]
 _GAP_S = 60.0  # a gap of this age is shown; the rule gap_long judges it
+_NONE = Marks()
 _TOO_MANY = "53300"  # SQLSTATE of a login that finds no free connection
 
 
@@ -83,7 +84,7 @@ def recording_problems(evidence: Evidence) -> list[str]:
 
 
 def health(
-    evidence: Evidence, held: Sequence[Held], settings: WatchdogSettings, now_s: float, marks: Marks
+    evidence: Evidence, held: Sequence[Held], settings: WatchdogSettings, now_s: float, marks: Marks = _NONE
 ) -> HealthPage:
     """Return the page /health.
 
