@@ -23,7 +23,7 @@ class Message(msgspec.Struct, frozen=True):
     kind: Kind
     alert: Alert  # as it was when the message was made
     at: float  # when it was made
-    times: int = 1  # how often the alert fired since the message before
+    times: int = 0  # how often the alert fired since the message before
     over_s: float = 0.0  # in which time
     left_out: int = 0  # earlier messages about this alert that the queue had no room for
     lost: int = 0  # messages about any alert that the queue had no room for

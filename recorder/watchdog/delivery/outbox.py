@@ -251,9 +251,10 @@ class Outbox:
             replaced = mine[-1].message
             message = msgspec.structs.replace(
                 message,
+                kind="summary" if replaced.times else message.kind,
                 left_out=replaced.left_out + 1,
                 lost=replaced.lost,
-                times=message.times + (replaced.times if replaced.kind in ("firing", "summary") else 0),
+                times=message.times + replaced.times,
                 over_s=max(message.over_s, message.at - replaced.at + replaced.over_s),
             )
         while len(entries) >= MOST_MESSAGES:

@@ -100,7 +100,7 @@ class Topic(msgspec.Struct):
         """
         self.number += 1
         over_s = self.fires_s if self.since_s is None else self.since_s
-        message = Message(self.number, kind, self.alert, now, times=max(1, self.fires), over_s=over_s)
+        message = Message(self.number, kind, self.alert, now, times=self.fires, over_s=over_s)
         self.shown = self.alert.state
         self.single = kind in ("firing", "reminder")
         self.fires, self.fires_s = 0, 0.0

@@ -99,7 +99,12 @@ def test_a_stop_ends_the_wait_and_the_outcome_is_not_known() -> None:
     with webhook_sink() as sink:
         sink.replies = [Reply(wait_s=60)]
         hook = Webhook(sink.url, None, "host", "test", None, 60, SystemClock())
-        thread = threading.Thread(target=lambda: (sink.wait(1), stop.set()))
+
+        def stop_while_it_waits() -> None:
+            sink.wait(1)
+            stop.set()
+
+        thread = threading.Thread(target=stop_while_it_waits)
         thread.start()
         began_s = time.monotonic()
         assert hook.send(MESSAGE, stop).outcome == "unknown"
