@@ -102,7 +102,7 @@ class WebhookSink:
         """Return the JSON of every request."""
         return [json.loads(body) for _, _, body in self.requests]
 
-    def wait(self, count: int, within_s: float = 30.0) -> None:
+    def wait(self, count: int, within_s: float = 60.0) -> None:
         """Wait until so many requests have come."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.requests) >= count, within_s), self.requests
@@ -269,7 +269,7 @@ def mail_server(context: ssl.SSLContext, *, offers_tls: bool = True, implicit: b
         server.close()
 
 
-def wait_until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Wait until a condition holds."""
     until_s = time.monotonic() + within_s
     pause = threading.Event()

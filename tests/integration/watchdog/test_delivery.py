@@ -46,9 +46,9 @@ class Appliance:
         self._process: subprocess.Popen[bytes] | None = None
         self.configure()
 
-    def configure(self, *, enabled: bool = True) -> None:
+    def configure(self, *, enabled: bool = True, cooldown_s: float = COOLDOWN_S) -> None:
         """Write the settings, with or without the one rule."""
-        text = SETTINGS.format(base=self._base, enabled=str(enabled).lower(), cooldown_s=COOLDOWN_S)
+        text = SETTINGS.format(base=self._base, enabled=str(enabled).lower(), cooldown_s=cooldown_s)
         self._file.write_text(text)
 
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
@@ -117,19 +117,25 @@ def queued(home: Path) -> list[str]:
     return [one.message.id for one in read_state(home).entries if one.message.alert.rule == RULE]
 
 
+def failures(home: Path) -> list[str]:
+    """Return why channels fail."""
+    return [state.reason for state in read_state(home).channels.values() if state.reason]
+
+
 def test_a_watchdog_killed_between_queue_and_send_loses_nothing_and_sends_nothing_twice(appliance: Appliance) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/hook/secret"
+    appliance.configure(cooldown_s=3600)
     appliance.start(ALERT_WEBHOOK_URL=url)
-    wait_until(lambda: bool(queued(appliance.home)))
+    wait_until(lambda: bool(failures(appliance.home)))
     appliance.end(signal.SIGKILL)
     waiting = queued(appliance.home)
     with webhook_sink(port=port) as sink:
         appliance.start(ALERT_WEBHOOK_URL=url)
-        wait_until(lambda: not queued(appliance.home), COOLDOWN_S)
+        wait_until(lambda: not queued(appliance.home))
         assert [one["id"] for one in messages(sink)] == waiting
         appliance.end(signal.SIGKILL)
-        appliance.configure(enabled=False)  # so that the alert is over
+        appliance.configure(enabled=False, cooldown_s=3600)  # so that the alert is over
         appliance.start(ALERT_WEBHOOK_URL=url)
         wait_until(lambda: len(messages(sink)) > 1)
         assert [one["kind"] for one in messages(sink)] == ["firing", "resolved"]
@@ -155,7 +161,7 @@ def test_a_message_whose_outcome_a_kill_hid_is_repeated_after_the_cooldown_with_
 def test_no_secret_is_in_a_log_or_a_file_of_the_home(appliance: Appliance, capfd: pytest.CaptureFixture[str]) -> None:
     url = f"http://me:hunter2@127.0.0.1:{free_port()}/hook/hunter3"
     appliance.start(ALERT_WEBHOOK_URL=url, ALERT_PING_URL=f"http://127.0.0.1:{free_port()}/hunter4")
-    wait_until(lambda: any(state.failing_s is not None for state in read_state(appliance.home).channels.values()))
+    wait_until(lambda: bool(failures(appliance.home)))
     appliance.end(signal.SIGTERM)
     found = "".join(capfd.readouterr()) + "".join(
         path.read_text("latin-1") for path in appliance.home.rglob("*") if path.is_file()
@@ -183,7 +189,7 @@ def test_nothing_is_sent_while_monitoring_is_off(appliance: Appliance, run: Call
         report = appliance.home / "health" / "watchdog.json"
         appliance.start(ALERT_WEBHOOK_URL=sink.url, ALERT_PING_URL=sink.url, MONITORING_ENABLED="false")
         wait_until(lambda: report.exists() and json.loads(report.read_bytes())["figures"]["rounds"] > 10)
-        assert run("list").returncode == 1  # the alert fires all the same
+        assert f"page {RULE}" in run("list").stdout  # it fires all the same
         assert sink.requests == []
 
 
@@ -191,7 +197,7 @@ def test_the_commands_work_without_postgres_and_without_the_watchdog(
     appliance: Appliance, run: Callable[..., Done]
 ) -> None:
     appliance.start(ALERT_WEBHOOK_URL=f"http://127.0.0.1:{free_port()}/hook")
-    wait_until(lambda: any(state.reason for state in read_state(appliance.home).channels.values()))
+    wait_until(lambda: bool(failures(appliance.home)))
     appliance.end(signal.SIGKILL)
     listed = run()
     assert f"page {RULE}" in listed.stdout

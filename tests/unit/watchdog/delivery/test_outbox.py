@@ -1,8 +1,7 @@
 """Which message is sent when: cooldown, flapping, reminders, resolutions, silences, order, bounds, and kills."""
 
 import msgspec
-import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.delivery import AT, NO_MARKS, alert, drained, outbox, over
 
@@ -227,7 +226,7 @@ def test_a_channel_that_is_no_longer_set_keeps_nothing() -> None:
     assert outbox(state).state.entries == []
 
 
-@pytest.mark.timeout(300)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(
