@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from recorder import portmap
-from recorder.settings.groups import Group, OptionalSecret, OptionalText, Port, Words
+from recorder.settings.groups import Group, OptionalSecret, OptionalText, Port, SecretAddress, Words
 
 
 class RuleSettings(Group):
@@ -89,7 +89,7 @@ class AlertSettings(Group):
     )
     smtp_user: OptionalText = Field(None, description="Login at that server; unset: without a login")
     smtp_password: OptionalSecret = Field(None, description="Password of that login")
-    ping_url: OptionalSecret = Field(
+    ping_url: SecretAddress = Field(
         None,
         description="Address of a dead man's switch in the convention of healthchecks.io, which raises the alarm when "
         "the pings stop; unset: no pings",

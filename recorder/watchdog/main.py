@@ -41,6 +41,7 @@ def main(settings: Settings) -> int:
     delivery = Messages(settings, alerts.alerts, lambda: watch.snapshot)
     pages = Pages(settings.watchdog, lambda: watch.snapshot, MarksFile(settings.home).read)
     watch.requests = pages.counts
+    watch.traffic = delivery.traffic
     server = Server(settings.watchdog.port, pages)
     _log.info("watchdog.start", port=settings.watchdog.port, every_s=settings.watchdog.every_s)
     status = run(

@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from recorder.watchdog.alerts import Held, step
 from recorder.watchdog.book import AlertBook, Delivery, Memory
 from recorder.watchdog.causes import Consequences
 from recorder.watchdog.database import DatabaseProbe
+from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.evidence import Evidence
 from recorder.watchdog.history import History
 from recorder.watchdog.machine import Disks
@@ -76,6 +77,7 @@ class Watch:
         self._round_s = 0.0
         self._last_s: float | None = None
         self.requests: Callable[[], dict[str, int]] = dict
+        self.traffic: Callable[[], Mapping[str, Traffic]] = dict
 
     def part(self, stop: threading.Event) -> None:
         """Go round until it is stopped."""
@@ -123,7 +125,7 @@ class Watch:
         return 3 * self._settings.watchdog.every_s + 5
 
     def _own(self) -> Own:
-        return Own(self._rounds, self._round_s, self._book.unsaved_count, self.requests())
+        return Own(self._rounds, self._round_s, self._book.unsaved_count, self.requests(), self.traffic())
 
     def _gather(self) -> Evidence:
         seen = observe(self._settings)

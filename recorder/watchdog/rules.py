@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from recorder.errors import ConfigError, nearest
+from recorder.printable import printable
 from recorder.settings import WatchdogSettings
 from recorder.watchdog import conditions
 from recorder.watchdog.alerts import Finding, Severity
@@ -140,7 +141,7 @@ def limits(settings: WatchdogSettings) -> dict[str, Limit]:
 def findings(evidence: Evidence, judged: Mapping[str, Limit]) -> list[Finding]:
     """Return every condition that holds, causes and consequences."""
     return [
-        Finding(rule.id, found.subject, found.text[:300], found.value)
+        Finding(rule.id, printable(found.subject), printable(found.text)[:300], found.value)
         for rule, threshold, _ in judged.values()
         for found in rule.condition(evidence, threshold)
     ]

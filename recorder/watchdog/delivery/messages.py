@@ -15,6 +15,7 @@ from recorder.watchdog.alerts import Alert, Held
 from recorder.watchdog.delivery.channels.configured import channels
 from recorder.watchdog.delivery.dead_man import DeadMan
 from recorder.watchdog.delivery.marks import Marks, MarksFile
+from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.delivery.sender import Sender
 from recorder.watchdog.round import Snapshot
 from recorder.watchdog.rules import severity
@@ -67,10 +68,16 @@ class Messages:
             parts["pings"] = self._pings.part
         return parts
 
+    def traffic(self) -> Mapping[str, Traffic]:
+        """Return the messages of each channel."""
+        return self._sender.traffic
+
     def health(self, watch: Health) -> Health:
         """Return the health of the watchdog with that of its messages."""
         assert isinstance(watch.figures, WatchdogFigures)
-        figures = msgspec.structs.replace(watch.figures, messages_waiting=sum(self._sender.waiting.values()))
+        figures = msgspec.structs.replace(
+            watch.figures, messages_waiting=sum(one.waiting for one in self.traffic().values())
+        )
         if self._sender.problem and watch.state == "live":
             return Health("degraded", self._sender.problem, figures)
         return Health(watch.state, watch.detail, figures)

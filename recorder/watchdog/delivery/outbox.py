@@ -77,6 +77,15 @@ class ChannelState(msgspec.Struct):
     left_out: int = 0
 
 
+class Traffic(NamedTuple):
+    """The messages of a channel; counts are those since the start of the watchdog."""
+
+    waiting: int
+    taken: int
+    failed: int  # attempts
+    left_out: int
+
+
 class State(msgspec.Struct):
     """What must survive a kill: what was sent, what is to be sent, and which alerts are accounted for."""
 
@@ -103,6 +112,8 @@ class Outbox:
         self._policy = policy
         self._rank = _RANK[least]
         self._channels = tuple(channels)
+        if not channels:  # nothing is sent, so nothing counts as sent: what fires when there is one, is sent then
+            state.topics, state.entries, state.known = [], [], None
         self._backoffs = {name: Backoff(_BACKOFF_S, _BACKOFF_MAX_S, rng) for name in channels}
         self._topics = {topic.key: topic for topic in state.topics}
         state.channels = {name: state.channels.get(name, ChannelState()) for name in channels}
@@ -122,6 +133,8 @@ class Outbox:
             now: Unix seconds.
             passed_s: Monotonic seconds since the last call.
         """
+        if not self._channels:
+            return False
         self._pass_time(passed_s)
         alerts = sorted(alerts, key=lambda alert: (alert.fired_at, alert.alert_id))
         changed = self._observe(alerts)
@@ -242,8 +255,6 @@ class Outbox:
         return changed
 
     def _put(self, message: Message) -> None:
-        if not self._channels:
-            return
         entries = self.state.entries
         mine = [entry for entry in entries if entry.key == (message.alert.rule, message.alert.subject)]
         if len(mine) >= MOST_OF_ONE and mine[-1].untried:

@@ -12,7 +12,7 @@ from recorder.settings import AlertSettings
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.delivery.channels.base import Channel
 from recorder.watchdog.delivery.marks import MarksFile
-from recorder.watchdog.delivery.outbox import Answer, Outbox, waiting
+from recorder.watchdog.delivery.outbox import Answer, Outbox, Traffic, waiting
 from recorder.watchdog.delivery.state_file import read_state, write_state
 from recorder.watchdog.delivery.topics import Policy
 
@@ -51,7 +51,9 @@ class Sender:
         names = [channel.name for channel in channels]
         self._outbox = Outbox(state, policy, settings.least, names, random.Random())
         self._last_s = self._saved_s = time.monotonic()
-        self.waiting: Mapping[str, int] = waiting(state)
+        self._before = {name: (one.taken, one.left_out) for name, one in self._outbox.state.channels.items()}
+        self._failed = dict.fromkeys(names, 0)
+        self.traffic: Mapping[str, Traffic] = {}
         self.problem = ""  # a channel that takes nothing, for a person
 
     def part(self, stop: threading.Event) -> None:
@@ -71,7 +73,8 @@ class Sender:
         now_s = time.monotonic()
         passed_s, self._last_s = now_s - self._last_s, now_s
         changed = self._outbox.tick(self._alerts(), self._marks.read(), time.time(), passed_s)
-        if changed or now_s - self._saved_s >= _SAVED_EVERY_S:
+        state = self._outbox.state
+        if changed or ((state.topics or state.entries) and now_s - self._saved_s >= _SAVED_EVERY_S):
             self._save()
 
     def _send(self, channel: Channel, stop: threading.Event) -> None:
@@ -88,6 +91,8 @@ class Sender:
             self._outbox.abandon(entry, channel.name)
             self._save()
             raise
+        except (ValueError, TypeError, LookupError) as error:  # one odd message costs itself, never the watchdog
+            answer = Answer("refused", f"it cannot be written ({type(error).__name__})")
         self._outbox.end(entry, channel.name, answer)
         self._save()
         self._report(channel.name, message.id, answer)
@@ -96,6 +101,7 @@ class Sender:
         if answer.outcome == "taken":
             _log.info("message.sent", channel=channel, id=message_id, answer=answer.text)
         else:
+            self._failed[channel] += 1
             _log.warning(
                 "message.not_sent", channel=channel, id=message_id, outcome=answer.outcome, reason=answer.text,
                 asked_s=answer.retry_after_s,
@@ -103,7 +109,13 @@ class Sender:
 
     def _publish(self) -> None:
         state = self._outbox.state
-        self.waiting = waiting(state)
+        counts = waiting(state)
+        traffic = {}
+        for name, one in state.channels.items():
+            taken, left_out = self._before[name]
+            failed = self._failed[name]
+            traffic[name] = Traffic(counts[name], one.taken - taken, failed, one.left_out - left_out)
+        self.traffic = traffic
         self.problem = "; ".join(
             f"messages by {name} have failed for {one.failing_s:.0f} s ({one.reason})"
             for name, one in state.channels.items()
