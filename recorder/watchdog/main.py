@@ -12,7 +12,6 @@ from recorder.settings import Settings
 from recorder.store.database import WATCHDOG
 from recorder.watchdog.book import AlertBook, LogDelivery
 from recorder.watchdog.database import DatabaseProbe
-from recorder.watchdog.delivery.marks import MarksFile
 from recorder.watchdog.delivery.messages import Messages
 from recorder.watchdog.machine import Disks
 from recorder.watchdog.round import Watch
@@ -39,7 +38,7 @@ def main(settings: Settings) -> int:
     disks = Disks(settings)
     watch = Watch(settings, probe, disks, alerts, [LogDelivery()])
     delivery = Messages(settings, alerts.alerts, lambda: watch.snapshot)
-    pages = Pages(settings.watchdog, lambda: watch.snapshot, MarksFile(settings.home).read)
+    pages = Pages(settings.watchdog, lambda: watch.snapshot, delivery.marks)
     watch.requests = pages.counts
     watch.traffic = delivery.traffic
     server = Server(settings.watchdog.port, pages)

@@ -72,6 +72,10 @@ class Messages:
         """Return the messages of each channel."""
         return self._sender.traffic
 
+    def marks(self) -> Marks:
+        """Return acknowledgements and silences, without a look at the disk."""
+        return self._sender.marks
+
     def health(self, watch: Health) -> Health:
         """Return the health of the watchdog with that of its messages."""
         assert isinstance(watch.figures, WatchdogFigures)

@@ -11,7 +11,7 @@ from recorder.process.log import get_logger
 from recorder.settings import AlertSettings
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.delivery.channels.base import Channel
-from recorder.watchdog.delivery.marks import MarksFile
+from recorder.watchdog.delivery.marks import Marks, MarksFile
 from recorder.watchdog.delivery.outbox import Answer, Outbox, Traffic, waiting
 from recorder.watchdog.delivery.state_file import read_state, write_state
 from recorder.watchdog.delivery.topics import Policy
@@ -46,6 +46,7 @@ class Sender:
         self._alerts = alerts
         self._channels = tuple(channels)
         self._marks = MarksFile(home)
+        self.marks = Marks()  # as they were at the last look: a disk that hangs delays no answer
         state = read_state(home, set_aside=True)
         policy = Policy(settings.cooldown_s, settings.reminder_s)
         names = [channel.name for channel in channels]
@@ -72,7 +73,8 @@ class Sender:
     def _look(self) -> None:
         now_s = time.monotonic()
         passed_s, self._last_s = now_s - self._last_s, now_s
-        changed = self._outbox.tick(self._alerts(), self._marks.read(), time.time(), passed_s)
+        self.marks = self._marks.read()
+        changed = self._outbox.tick(self._alerts(), self.marks, time.time(), passed_s)
         state = self._outbox.state
         if changed or ((state.topics or state.entries) and now_s - self._saved_s >= _SAVED_EVERY_S):
             self._save()
