@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.delivery import AT, Reply, alert, mail_server, webhook_sink
+from support.delivery import AT, Reply, alert, mail_server, over, wait_until, webhook_sink
 from support.machine.certificates import own_authority
 from support.machine.ports import free_port
 
 from recorder.clock import SystemClock
 from recorder.process.deadline import Stopped
+from recorder.settings import AlertSettings
 from recorder.watchdog.delivery.channels.mail import Mail, Server
 from recorder.watchdog.delivery.channels.webhook import Webhook
 from recorder.watchdog.delivery.message import Message
 from recorder.watchdog.delivery.outbox import Answer
+from recorder.watchdog.delivery.sender import Sender
 
 MESSAGE = Message(1, "firing", alert(), AT)
 
@@ -182,3 +184,31 @@ def test_a_slow_mail_server_may_have_taken_it_and_the_time_is_bounded(
         began_s = time.monotonic()
         assert mail(server.port, authority[0], timeout_s=1.5).outcome == "unknown"
         assert time.monotonic() - began_s < 8
+
+
+def test_the_sender_waits_as_long_as_the_service_asks_and_keeps_the_order(tmp_path: Path) -> None:
+    first = alert()
+    book = [first]
+    settings = AlertSettings(cooldown_s=10)
+    stop = threading.Event()
+    with webhook_sink() as sink:
+        sink.replies = [Reply(429, {"Retry-After": "3"}), Reply(500)]
+        hook = Webhook(sink.url, None, "host", "test", None, 5.0, SystemClock())
+        sender = Sender(tmp_path, settings, lambda: book, [hook])
+        thread = threading.Thread(target=sender.part, args=(stop,))
+        thread.start()
+        try:
+            sink.wait(1)
+            began_s = time.monotonic()
+            book[0] = over(first, AT + 60)
+            sink.wait(2)
+            assert time.monotonic() - began_s >= 2.5
+            wait_until(lambda: sender.traffic["webhook"].taken == 2)
+        finally:
+            stop.set()
+            thread.join()
+        kinds = [one["kind"] for one in sink.bodies()]
+        assert kinds == ["firing", "firing", "firing", "resolved"]
+        assert len({one["id"] for one in sink.bodies()}) == 2
+        assert not any(one["repeated"] for one in sink.bodies())
+    assert sender.traffic["webhook"].waiting == 0
