@@ -23,7 +23,7 @@ MOST_OF_ONE = 4
 """Waiting messages about one rule and subject: beyond it, a new one replaces the last."""
 MOST_TRIES = 3
 """Attempts without a known outcome, and refusals of one message, after which a channel leaves it out."""
-MISSING_S = 120.0
+MISSING_S = 1_200.0
 """The time after which an alert that the book does not have counts as over."""
 _BACKOFF_S = 5.0
 _BACKOFF_MAX_S = 300.0
@@ -241,7 +241,7 @@ class Outbox:
     def _resolve_missing(self, ids: Set[int], now: float, passed_s: float) -> bool:
         """Resolve what the book does not have: a kill came before it was saved there, or the file was lost.
 
-        If the condition holds, the rule fires within a minute, and its new alert takes the place of the missing one.
+        If the condition holds, the rule fires again before that, and its new alert takes the place of the missing one.
         """
         changed = False
         for topic in self._topics.values():

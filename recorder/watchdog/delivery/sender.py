@@ -97,15 +97,16 @@ class Sender:
             answer = Answer("refused", f"it cannot be written ({type(error).__name__})")
         self._outbox.end(entry, channel.name, answer)
         self._save()
-        self._report(channel.name, message.id, answer)
+        self._report(channel.name, message.id, answer, left_out=channel.name not in entry.waiting)
 
-    def _report(self, channel: str, message_id: str, answer: Answer) -> None:
+    def _report(self, channel: str, message_id: str, answer: Answer, *, left_out: bool) -> None:
         if answer.outcome == "taken":
             _log.info("message.sent", channel=channel, id=message_id, answer=answer.text)
         else:
             self._failed[channel] += 1
-            _log.warning(
-                "message.not_sent", channel=channel, id=message_id, outcome=answer.outcome, reason=answer.text,
+            log, event = (_log.error, "message.left_out") if left_out else (_log.warning, "message.not_sent")
+            log(
+                event, channel=channel, id=message_id, outcome=answer.outcome, reason=answer.text,
                 asked_s=answer.retry_after_s,
             )  # fmt: skip
 

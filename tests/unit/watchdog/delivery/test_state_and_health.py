@@ -9,14 +9,16 @@ import pytest
 from support.delivery import AT, NO_MARKS, alert, drained, outbox, wait_until
 from support.watchdog import NOW, NOW_S, evidence
 
-from recorder.settings import AlertSettings, WatchdogSettings
+from recorder.process.health import WatchdogFigures
+from recorder.process.reporting import Health
+from recorder.settings import AlertSettings, Settings, WatchdogSettings
 from recorder.watchdog import verdicts
 from recorder.watchdog.alerts import Held
 from recorder.watchdog.delivery.dead_man import address
 from recorder.watchdog.delivery.marks import Ack, Marks, Silence
 from recorder.watchdog.delivery.message import Message
-from recorder.watchdog.delivery.messages import troubles
-from recorder.watchdog.delivery.outbox import Answer, State
+from recorder.watchdog.delivery.messages import Messages, troubles
+from recorder.watchdog.delivery.outbox import Answer, ChannelState, State
 from recorder.watchdog.delivery.sender import Sender
 from recorder.watchdog.delivery.state_file import path_of, read_state, write_state
 
@@ -75,6 +77,34 @@ def test_not_all_is_well_while_a_page_fires_that_no_person_has_seen_or_rounds_st
 )
 def test_an_ending_stands_before_the_question_mark(url: str, ending: str, expected: str) -> None:
     assert address(url, ending) == expected
+
+
+def test_a_channel_that_has_taken_nothing_for_5_minutes_is_a_problem_of_the_watchdog(tmp_path: Path) -> None:
+    settings = Settings.load(
+        environ={
+            "TAPEDECK_CONFIG": "demo",
+            "TAPEDECK_HOME": str(tmp_path),
+            "ALERT_WEBHOOK_URL": "http://127.0.0.1:1/hook",
+            "TAPEDECK__PORT_BASE": "30000",
+        }
+    )
+    state = State(known={}, channels={"webhook": ChannelState(pause_s=600, failing_s=301, reason="HTTP 500")})
+    assert write_state(tmp_path, state)
+    messages = Messages(settings, lambda: [alert()], lambda: None)
+    live = Health("live", "", WatchdogFigures(rounds=3))
+    assert messages.health(live) == live
+    stop = threading.Event()
+    thread = threading.Thread(target=messages.parts()["messages"], args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: messages.health(live).state == "degraded")
+    finally:
+        stop.set()
+        thread.join()
+    found = messages.health(live)
+    assert found.detail.startswith("messages by webhook have failed for 30")
+    assert found.detail.endswith("(HTTP 500)")
+    assert found.figures == WatchdogFigures(rounds=3, messages_waiting=1)
 
 
 class Odd:
