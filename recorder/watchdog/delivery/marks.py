@@ -7,6 +7,7 @@ without Postgres.
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from recorder.errors import ConfigError
 from recorder.process import files
-from recorder.process.log import get_logger
+from recorder.process.log import Sparingly, get_logger
 from recorder.watchdog.book import FOLDER
 
 SILENCE_MAX_S = 30 * 86_400.0
@@ -74,6 +75,7 @@ class MarksFile:
         self._path = path_of(home)
         self._seen: tuple[int, int, int] | None = None
         self._marks = Marks()
+        self._complaints = Sparingly()
 
     def read(self) -> Marks:
         """Return the marks; after a fault those that were read last."""
@@ -83,16 +85,20 @@ class MarksFile:
             self._seen, self._marks = None, Marks()
             return self._marks
         except OSError as error:
-            _log.warning("marks.unreadable", error=str(error))
+            self._complain(str(error))
             return self._marks
         seen = found.st_ino, found.st_mtime_ns, found.st_size
         if seen != self._seen:
             try:
                 self._marks = _decoded(self._path)
             except ConfigError as error:
-                _log.warning("marks.unreadable", error=str(error))
+                self._complain(str(error))
             self._seen = seen
         return self._marks
+
+    def _complain(self, reason: str) -> None:
+        if self._complaints.turn(time.monotonic()) is not None:
+            _log.warning("marks.unreadable", error=reason)
 
 
 def path_of(home: Path) -> Path:

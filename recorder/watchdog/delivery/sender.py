@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from recorder.process.deadline import Stopped
-from recorder.process.log import get_logger
+from recorder.process.log import Sparingly, get_logger
 from recorder.settings import AlertSettings
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.delivery.channels.base import Channel
@@ -51,6 +51,7 @@ class Sender:
         policy = Policy(settings.cooldown_s, settings.reminder_s)
         names = [channel.name for channel in channels]
         self._outbox = Outbox(state, policy, settings.least, names, random.Random())
+        self._complaints = Sparingly()
         self._last_s = self._saved_s = time.monotonic()
         self._before = {name: (one.taken, one.left_out) for name, one in self._outbox.state.channels.items()}
         self._failed = dict.fromkeys(names, 0)
@@ -126,5 +127,10 @@ class Sender:
         )
 
     def _save(self) -> None:
-        if write_state(self._home, self._outbox.state):
-            self._saved_s = time.monotonic()
+        try:
+            write_state(self._home, self._outbox.state)
+        except OSError as error:
+            left_out = self._complaints.turn(time.monotonic())
+            if left_out is not None:
+                _log.warning("outbox.not_saved", error=str(error), left_out=left_out)
+        self._saved_s = time.monotonic()

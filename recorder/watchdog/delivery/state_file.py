@@ -42,13 +42,12 @@ def read_state(home: Path, *, set_aside: bool = False) -> State:
     return State()
 
 
-def write_state(home: Path, state: State) -> bool:
-    """Replace the queue on disk, durably; return False when the disk does not take it."""
+def write_state(home: Path, state: State) -> None:
+    """Replace the queue on disk, durably.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
     path = path_of(home)
-    try:
-        files.make_home(path.parent)
-        files.write(path, msgspec.json.encode(state))
-    except OSError as error:
-        _log.warning("outbox.not_saved", error=str(error))
-        return False
-    return True
+    files.make_home(path.parent)
+    files.write(path, msgspec.json.encode(state))

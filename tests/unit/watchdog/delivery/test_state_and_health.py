@@ -32,7 +32,7 @@ SEEN = Marks((Ack(5, NOW),), (Silence("lineage", None, NOW - 1, NOW + 60),))
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"entries": [7]}', b"\xff\xfe"])
 def test_a_damaged_queue_is_set_aside_and_what_fires_is_sent_again(tmp_path: Path, content: bytes) -> None:
-    assert write_state(tmp_path, State(known={}))
+    write_state(tmp_path, State(known={}))
     path_of(tmp_path).write_bytes(content)
     assert read_state(tmp_path) == State()
     assert path_of(tmp_path).exists(), "a command that only looks changes nothing"
@@ -89,7 +89,7 @@ def test_a_channel_that_has_taken_nothing_for_5_minutes_is_a_problem_of_the_watc
         }
     )
     state = State(known={}, channels={"webhook": ChannelState(pause_s=600, failing_s=301, reason="HTTP 500")})
-    assert write_state(tmp_path, state)
+    write_state(tmp_path, state)
     messages = Messages(settings, lambda: [alert()], lambda: None)
     live = Health("live", "", WatchdogFigures(rounds=3))
     assert messages.health(live) == live
@@ -139,3 +139,26 @@ def test_a_message_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     state = msgspec.json.decode(path_of(tmp_path).read_bytes(), type=State)
     assert state.channels["webhook"].reason == "HTTP 500 False False"
     assert len(state.entries) == 2
+
+
+class Good(Odd):
+    """A channel that takes everything."""
+
+    def send(self, message: Message, stop: threading.Event, *, repeated: bool = False) -> Answer:
+        self.got.append(message)
+        return Answer("taken", f"{stop.is_set()} {repeated}")
+
+
+def test_a_disk_that_takes_nothing_silences_no_alert(tmp_path: Path) -> None:
+    home, channel, stop = tmp_path / "file", Good(), threading.Event()
+    home.write_bytes(b"")  # where a folder should be
+    alerts = [alert(1, "disk_full", "")]
+    sender = Sender(home, AlertSettings.model_validate({}), lambda: alerts, [channel])
+    thread = threading.Thread(target=sender.part, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: bool(channel.got))
+    finally:
+        stop.set()
+        thread.join()
+    assert [message.kind for message in channel.got] == ["firing"]
