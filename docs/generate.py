@@ -80,13 +80,16 @@ def commands_page(module: str, name: str) -> str:
 
 def _with_full_summaries(page: str, name: str) -> str:
     """Return a page in which the list of commands has the first sentence of each command, which typer cuts short."""
-    first = dict(re.findall(rf"^## `{name} (\S+)`\n\n(.+?\.)(?:\s|$)", page, re.MULTILINE))
-    return re.sub(
-        r"^\* `([\w-]+)`: .*\.\.\.$",
-        lambda line: f"* `{line[1]}`: {first.get(line[1], line[0])}",
-        page,
-        flags=re.MULTILINE,
-    )
+    first = dict(re.findall(rf"^##+ `{name} ([^`]+)`\n\n(.+?\.)(?:\s|$)", page, re.MULTILINE))
+    group = ""
+    lines = []
+    for line in page.split("\n"):
+        if heading := re.match(rf"##+ `{name} ([^\s`]+)", line):
+            group = f"{heading[1]} "
+        entry = re.match(r"\* `([\w-]+)`: .*\.\.\.$", line)
+        sentence = None if entry is None else first.get(f"{group}{entry[1]}")
+        lines.append(line if entry is None or sentence is None else f"* `{entry[1]}`: {sentence}")
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:

@@ -28,7 +28,7 @@ COMMANDS = {
     "down": Command("appliance", "Stop the appliance."),
     "restart": Command("appliance", "Stop the appliance and start it again."),
     "status": Command("appliance", "Show every program; exit code 0 only when healthy."),
-    "alerts": Command("alerts", "List the alerts that fire and those that are over."),
+    "alerts": Command("alerts", "Show alerts, test the channels, acknowledge, silence."),
     "doctor": Command("doctor", "Check whether this machine can run the appliance."),
     "logs": Command("appliance", "Follow the logs."),
     "psql": Command("appliance", "Open psql in the recording database."),

@@ -188,6 +188,7 @@ class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchd
     firing: int = 0
     not_stored: int = 0  # changes of alerts that Postgres does not have yet
     port: int = 0  # where it answers
+    messages_waiting: int = 0  # that a channel has not taken yet
 
 
 Figures = RecorderFigures | WriterFigures | PollerFigures | SimulatorFigures | WatchdogFigures

@@ -214,8 +214,8 @@ class RestClient:
             raise RestUnavailable(f"{self._where(path)} was given up: the program stops") from None
         except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             self._failed()
-            log.warning("rest.failed", ms=self._ms(started_s), error=_kind(error))
-            raise RestUnavailable(f"{self._where(path)} does not answer ({_kind(error)})") from error
+            log.warning("rest.failed", ms=self._ms(started_s), error=innermost(error))
+            raise RestUnavailable(f"{self._where(path)} does not answer ({innermost(error)})") from error
         except RestInvalidResponse as error:
             with self._lock:
                 self._breaker.passed()
@@ -383,7 +383,7 @@ def _excerpt(body: bytes) -> str:
     return f": {text}" if text else ""
 
 
-def _kind(error: BaseException) -> str:
+def innermost(error: BaseException) -> str:
     """Return the class of the innermost cause: the messages of requests nest and contain addresses of objects."""
     while True:
         inner = error.__cause__ or error.__context__ or next((a for a in error.args if isinstance(a, Exception)), None)

@@ -48,12 +48,14 @@ def _in_slices(own: socket.socket, work: Callable[[], _T]) -> _T:
         own.settimeout(limit_s)
 
 
-class _Socket(socket.socket):
+class PlainSocket(socket.socket):
+    """A TCP socket whose reads end with the request."""
+
     def recv_into(self, *arguments: Any) -> int:
-        return _in_slices(self, lambda: super(_Socket, self).recv_into(*arguments))
+        return _in_slices(self, lambda: super(PlainSocket, self).recv_into(*arguments))
 
     def recv(self, *arguments: Any) -> bytes:  # TLS inside TLS, of a proxy, reads so
-        return _in_slices(self, lambda: super(_Socket, self).recv(*arguments))
+        return _in_slices(self, lambda: super(PlainSocket, self).recv(*arguments))
 
 
 class TlsSocket(ssl.SSLSocket):
@@ -83,7 +85,7 @@ class _Connection(HTTPConnection):
             raise ConnectTimeoutError(self, "connect timed out") from error
         finally:
             self.timeout = limit_s
-        own = _Socket(fileno=connected.detach())
+        own = PlainSocket(fileno=connected.detach())
         own.settimeout(limit_s)
         return own
 

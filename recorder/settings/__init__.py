@@ -11,10 +11,11 @@ from recorder.settings.groups import (
     WebsocketSettings,
 )
 from recorder.settings.polled import PolymarketSettings
-from recorder.settings.watched import WatchdogSettings
+from recorder.settings.watched import AlertSettings, WatchdogSettings
 
 __all__ = [
     "EMBEDDED",
+    "AlertSettings",
     "JournalSettings",
     "LogSettings",
     "MonitoringSettings",

@@ -40,7 +40,7 @@ from recorder.settings.groups import (
 )
 from recorder.settings.polled import PollerSettings, YahooSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
-from recorder.settings.watched import RuleSettings, WatchdogSettings
+from recorder.settings.watched import AlertSettings, RuleSettings, WatchdogSettings
 
 EMBEDDED = "the embedded Postgres"
 UNREADABLE = "a database whose address cannot be read"
@@ -77,6 +77,7 @@ class Settings(Group):
     poller: PollerSettings = PollerSettings()
     yahoo: YahooSettings = YahooSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
+    alerts: AlertSettings = AlertSettings()
     jupyter: JupyterSettings = JupyterSettings()
 
     _file: Path = PrivateAttr(default=Path())

@@ -1,9 +1,10 @@
 """The groups of settings of all programs but the poller and the watchdog: types, units, defaults and meanings."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from recorder import __version__, portmap
 from recorder.settings.errors import DATABASE_NAME, HTTP_ADDRESS, WEBSOCKET_ADDRESS
@@ -14,6 +15,15 @@ ChannelName = Literal["trade", "quote", "book"]
 Channels = Annotated[tuple[ChannelName, ...], BeforeValidator(split_commas)]
 OptionalText = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)]
+
+
+def _require_http(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and re.match(HTTP_ADDRESS, value.get_secret_value()) is None:
+        raise ValueError("the value (not shown) does not begin with http:// or https://")
+    return value
+
+
+SecretAddress = Annotated[OptionalSecret, AfterValidator(_require_http)]
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
@@ -110,13 +120,15 @@ class WebsocketSettings(Group):
 class MonitoringSettings(Group):
     """What the appliance reports about itself."""
 
-    enabled: bool = Field(True, description="Log a summary of metrics")
+    enabled: bool = Field(
+        True, description="Log summaries of metrics, and send messages about alerts and the pings of the watchdog"
+    )
     metrics_interval_s: float = Field(60.0, gt=0, description="Time between two summaries")
     book_check_s: float = Field(
         3600.0, ge=1, description="Time between two comparisons of a recorded book with the venue's REST service"
     )
-    alert_webhook_url: OptionalSecret = Field(
-        None, description="Address for alerts: bin/check-health --alert posts there when the watchdog is dead"
+    alert_webhook_url: SecretAddress = Field(
+        None, description="Address that alerts are posted to: Slack, Discord, Telegram, or a webhook of your own"
     )
 
 

@@ -41,6 +41,15 @@ FLAT_NAMES: dict[str, SettingPath] = {
     "MONITORING_ENABLED": ("monitoring", "enabled"),
     "METRICS_REPORTING_INTERVAL": ("monitoring", "metrics_interval_s"),
     "ALERT_WEBHOOK_URL": ("monitoring", "alert_webhook_url"),
+    "ALERT_COOLDOWN_SECONDS": ("alerts", "cooldown_s"),
+    "ALERT_REMINDER_SECONDS": ("alerts", "reminder_s"),
+    "ALERT_EMAIL_TO": ("alerts", "email_to"),
+    "ALERT_EMAIL_FROM": ("alerts", "email_from"),
+    "ALERT_PING_URL": ("alerts", "ping_url"),
+    "SMTP_HOST": ("alerts", "smtp_host"),
+    "SMTP_PORT": ("alerts", "smtp_port"),
+    "SMTP_USER": ("alerts", "smtp_user"),
+    "SMTP_PASSWORD": ("alerts", "smtp_password"),
     "PROMETHEUS_PORT": ("watchdog", "port"),
     "LOGGER_HEALTH_CHECK_PORT": ("watchdog", "port"),
     "JUPYTER_TOKEN": ("jupyter", "token"),
@@ -62,11 +71,22 @@ LOGGER_VENUE_SETTINGS: dict[str, str] = {
 """`LOGGER_EXCHANGES_<VENUE>_<one of these>` sets that key of `[venues.<venue>]`."""
 
 SECRETS = frozenset(
-    {("database", "url"), ("database", "password"), ("monitoring", "alert_webhook_url"), ("jupyter", "token")}
+    {
+        ("database", "url"),
+        ("database", "password"),
+        ("monitoring", "alert_webhook_url"),
+        ("alerts", "smtp_password"),
+        ("alerts", "ping_url"),
+        ("jupyter", "token"),
+    }
 )
 """Settings that are masked when printed, and that `NAME_FILE` reads from a file."""
 
-_EMPTY_MEANS_NONE = SECRETS | {("database", "host"), ("database", "user")}  # elsewhere an empty text means: not set
+_EMPTY_MEANS_NONE = SECRETS | {
+    ("database", "host"),
+    ("database", "user"),
+    ("alerts", "smtp_host"),
+}  # elsewhere an empty text means: not set
 
 _LATER = {
     "LOGGER_BUFFER_SIZE": "column files are not written yet",

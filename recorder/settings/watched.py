@@ -1,9 +1,11 @@
-"""The groups of settings of the watchdog: types, units, defaults and meanings."""
+"""The groups of settings of the watchdog and its alerts: types, units, defaults and meanings."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from recorder import portmap
-from recorder.settings.groups import Group, Port
+from recorder.settings.groups import Group, OptionalSecret, OptionalText, Port, SecretAddress, Words
 
 
 class RuleSettings(Group):
@@ -51,3 +53,61 @@ class WatchdogSettings(Group):
     rules: dict[str, RuleSettings] = Field(
         {}, description="Changes of single rules, by id, such as rules.venue_no_data.for_s; docs/runbook.md lists them"
     )
+
+
+class AlertSettings(Group):
+    """Messages about alerts: when they are sent, by e-mail too, and the ping of the dead man's switch.
+
+    The address of the webhook is monitoring.alert_webhook_url.
+    """
+
+    least: Literal["page", "ticket", "info"] = Field(
+        "ticket", description="Least severity that is sent: page, ticket, info"
+    )
+    cooldown_s: float = Field(
+        900, ge=10, le=86_400, description="Least time between two messages that one rule fires for one subject"
+    )
+    reminder_s: float = Field(
+        14_400,
+        ge=0,
+        le=604_800,
+        description="A firing alert that is not acknowledged is sent again after this time; 0: never",
+    )
+    timeout_s: float = Field(20, gt=0, le=120, description="Longest time for sending one message over one channel")
+    webhook_format: Literal["auto", "json", "slack", "discord", "telegram"] = Field(
+        "auto",
+        description="What the webhook takes: json, slack, discord, telegram; auto: by its address, json if unknown",
+    )
+    email_to: Words = Field((), description="Recipients of e-mail, with commas; unset: no e-mail")
+    email_from: OptionalText = Field(None, description="Sender of e-mail; unset: the first recipient")
+    smtp_host: OptionalText = Field(None, description="Server that takes the e-mail")
+    smtp_port: Port = Field(587, description="Its port: 587 for STARTTLS, 465 for implicit TLS")
+    smtp_tls: Literal["starttls", "implicit", "none"] = Field(
+        "starttls",
+        description="Encryption, always with a verified certificate: starttls, implicit; none: only for smtp_host on "
+        "loopback",
+    )
+    smtp_user: OptionalText = Field(None, description="Login at that server; unset: without a login")
+    smtp_password: OptionalSecret = Field(None, description="Password of that login")
+    ping_url: SecretAddress = Field(
+        None,
+        description="Address of a dead man's switch in the convention of healthchecks.io, which raises the alarm when "
+        "the pings stop; unset: no pings",
+    )
+    ping_every_s: float = Field(60, ge=1, le=3600, description="Time between two pings")
+
+    @model_validator(mode="after")
+    def _require_server(self) -> Self:
+        """Refuse e-mail that could not be sent, or not safely."""
+        if not self.email_to:
+            return self
+        if self.smtp_host is None:
+            raise ValueError("email_to is set, but smtp_host is not; set SMTP_HOST")
+        if self.smtp_tls == "none" and self.smtp_host not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("smtp_tls = none is for a server on loopback only; set starttls or implicit")
+        if self.smtp_user is not None and self.smtp_password is None:
+            raise ValueError("smtp_user is set, but smtp_password is not; set SMTP_PASSWORD or SMTP_PASSWORD_FILE")
+        for address in (*self.email_to, *([] if self.email_from is None else [self.email_from])):
+            if not address.isprintable() or not address.isascii() or address.count("@") != 1 or " " in address:
+                raise ValueError(f"{address!r} is not an e-mail address; write it as name@example.org")
+        return self

@@ -35,6 +35,32 @@ def without_consequences(
     return [one for one in found if one.key not in explained], explained
 
 
+class Consequences:
+    """Remembers which conditions a cause explained: a venue needs its next connect until the failures are over."""
+
+    def __init__(self) -> None:
+        self._explained_s: dict[tuple[str, str], float] = {}
+
+    def without(
+        self, findings: Iterable[Finding], judged: Mapping[str, Limit], now_s: float
+    ) -> tuple[list[Finding], set[tuple[str, str]]]:
+        """Do as `without_consequences` does, and leave out what was a consequence until shortly before.
+
+        Args:
+            findings: All of a round.
+            judged: The rules.
+            now_s: Monotonic.
+        """
+        left, explained = without_consequences(findings, judged)
+        self._explained_s |= dict.fromkeys(explained, now_s)
+        present = {one.key for one in left}
+        for key, at_s in list(self._explained_s.items()):
+            if key not in explained | present or now_s - at_s > judged[key[0]].rule.lasts_s:
+                del self._explained_s[key]
+        lasting = set(self._explained_s)
+        return [one for one in left if one.key not in lasting], lasting
+
+
 def covers(cause: str, finding: Finding) -> bool:
     """Return whether a condition of one subject can explain a finding.
 
@@ -50,7 +76,7 @@ def covers(cause: str, finding: Finding) -> bool:
     if venue_of(cause) and finding.rule == "program_unwell" and subject == "writer":
         return True  # it reports what is wrong with a journal that it loads
     if cause in _OF_ALL_VENUES:
-        return subject not in ("poller", "writer", "postgres") or finding.rule == "program_unwell"
+        return subject not in ("writer", "postgres")  # it serves what is polled, too
     if cause in _OF_POSTGRES:
         return finding.rule in ("database_lagging", "database_down") or subject == "writer"
     return False

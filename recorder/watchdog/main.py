@@ -12,6 +12,7 @@ from recorder.settings import Settings
 from recorder.store.database import WATCHDOG
 from recorder.watchdog.book import AlertBook, LogDelivery
 from recorder.watchdog.database import DatabaseProbe
+from recorder.watchdog.delivery.messages import Messages
 from recorder.watchdog.machine import Disks
 from recorder.watchdog.round import Watch
 from recorder.watchdog.server import Pages, Server
@@ -36,19 +37,24 @@ def main(settings: Settings) -> int:
     )
     disks = Disks(settings)
     watch = Watch(settings, probe, disks, alerts, [LogDelivery()])
-    pages = Pages(settings.watchdog, lambda: watch.snapshot)
+    delivery = Messages(settings, alerts.alerts, lambda: watch.snapshot)
+    pages = Pages(settings.watchdog, lambda: watch.snapshot, delivery.marks)
     watch.requests = pages.counts
+    watch.traffic = delivery.traffic
     server = Server(settings.watchdog.port, pages)
     _log.info("watchdog.start", port=settings.watchdog.port, every_s=settings.watchdog.every_s)
     status = run(
         {
-            "health": reporting(HealthFile(settings.home, "watchdog"), watch.health, settings.monitoring),
+            "health": reporting(
+                HealthFile(settings.home, "watchdog"), lambda: delivery.health(watch.health()), settings.monitoring
+            ),
             "http": server.part(),
             "postgres": probe.part,
             "disks": disks.part(),
             "rounds": watch.part,
+            **delivery.parts(),
         },
-        leave_s={"postgres": _LEAVE_S, "disks": _LEAVE_S},
+        leave_s={"postgres": _LEAVE_S, "disks": _LEAVE_S, **delivery.leave_s},
     )
     alerts.save()
     return status

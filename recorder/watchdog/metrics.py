@@ -37,6 +37,7 @@ class Spec(NamedTuple):
 _R = ("venue", "program")
 _P = ("program",)
 _V = ("venue",)
+_C = ("channel",)
 
 METRICS: tuple[Spec, ...] = (
     Spec("tapedeck_build_info", "gauge", "Version of Tapedeck; always 1.", ("version",),
@@ -232,6 +233,14 @@ METRICS: tuple[Spec, ...] = (
          samples.of_watchdog(lambda own: own.not_stored)),
     Spec("tapedeck_watchdog_http_requests_total", "counter", "Answers of the watchdog over HTTP.", ("path",),
          samples.requests),
+    Spec("tapedeck_messages_waiting", "gauge", "Messages about alerts that the channel has not taken yet.", _C,
+         samples.of_channels(lambda one: one.waiting)),
+    Spec("tapedeck_messages_sent_total", "counter", "Messages about alerts that the channel has taken.", _C,
+         samples.of_channels(lambda one: one.taken)),
+    Spec("tapedeck_messages_failed_total", "counter", "Attempts to send a message about an alert that failed.", _C,
+         samples.of_channels(lambda one: one.failed)),
+    Spec("tapedeck_messages_left_out_total", "counter", "Messages that were refused, or are not known to have arrived.",
+         _C, samples.of_channels(lambda one: one.left_out)),
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -15,8 +15,9 @@ from recorder.settings import Settings
 from recorder.watchdog import book, machine, metrics, rules
 from recorder.watchdog.alerts import Held, step
 from recorder.watchdog.book import AlertBook, Delivery, Memory
-from recorder.watchdog.causes import without_consequences
+from recorder.watchdog.causes import Consequences
 from recorder.watchdog.database import DatabaseProbe
+from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.evidence import Evidence
 from recorder.watchdog.history import History
 from recorder.watchdog.machine import Disks
@@ -65,6 +66,7 @@ class Watch:
         self._book = alerts
         self._deliveries = (alerts, *deliveries)
         self._limits = rules.limits(settings.watchdog)
+        self._consequences = Consequences()
         self._venues = tuple(name for name, venue in settings.venues.items() if venue.enabled)
         memory = book.read_memory(settings.home, alerts.alerts())
         self._held = memory.held  # also of rules that are off now: their alerts are resolved
@@ -75,6 +77,7 @@ class Watch:
         self._round_s = 0.0
         self._last_s: float | None = None
         self.requests: Callable[[], dict[str, int]] = dict
+        self.traffic: Callable[[], Mapping[str, Traffic]] = dict
 
     def part(self, stop: threading.Event) -> None:
         """Go round until it is stopped."""
@@ -88,7 +91,8 @@ class Watch:
     def round(self) -> None:
         """Gather, judge, tell, publish."""
         evidence = self._gather()
-        found, explained = without_consequences(rules.findings(evidence, self._limits), self._limits)
+        everything = rules.findings(evidence, self._limits)
+        found, explained = self._consequences.without(everything, self._limits, evidence.at_s)
         passed_s = 0.0 if self._last_s is None else min(evidence.at_s - self._last_s, self._longest_s)
         self._last_s = evidence.at_s
         before = self._held
@@ -121,7 +125,7 @@ class Watch:
         return 3 * self._settings.watchdog.every_s + 5
 
     def _own(self) -> Own:
-        return Own(self._rounds, self._round_s, self._book.unsaved_count, self.requests())
+        return Own(self._rounds, self._round_s, self._book.unsaved_count, self.requests(), self.traffic())
 
     def _gather(self) -> Evidence:
         seen = observe(self._settings)

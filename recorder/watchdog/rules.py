@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from recorder.errors import ConfigError, nearest
+from recorder.printable import printable
 from recorder.settings import WatchdogSettings
 from recorder.watchdog import conditions
 from recorder.watchdog.alerts import Finding, Severity
@@ -32,6 +33,7 @@ class Rule(NamedTuple):
     condition: Condition
     caused_by: tuple[str, ...] = ()  # rules whose finding explains this one, so that it stays silent
     asks_postgres: bool = False  # says nothing while Postgres has no recent answer
+    lasts_s: float = 120  # so long after the end of a cause the condition may still be its consequence
 
 
 RULES: tuple[Rule, ...] = (
@@ -82,9 +84,9 @@ RULES: tuple[Rule, ...] = (
     Rule("disk_days", "ticket", "days until the disk is full", 7, "days", 900, conditions.disk_days,
          ("disk_full", "disk_filling")),
     Rule("poll_slots_missed", "ticket", "slots that were missed within 10 minutes", 5, "slots", 60,
-         conditions.poll_slots_missed, _PROGRAM),
+         conditions.poll_slots_missed, _PROGRAM, lasts_s=660),
     Rule("poll_success", "ticket", "rounds of the last hour that did not fail", "success_warn_percent", "percent", 60,
-         conditions.poll_success, (*_PROGRAM, "circuit_open")),
+         conditions.poll_success, (*_PROGRAM, "circuit_open"), lasts_s=3600),
     Rule("poll_backlog", "ticket", "slots that are overdue", "backlog_warn", "slots", 60, conditions.poll_backlog,
          _PROGRAM),
     Rule("circuit_open", "ticket", "REST services that failed too often to be asked", 0, "services", 60,
@@ -139,7 +141,7 @@ def limits(settings: WatchdogSettings) -> dict[str, Limit]:
 def findings(evidence: Evidence, judged: Mapping[str, Limit]) -> list[Finding]:
     """Return every condition that holds, causes and consequences."""
     return [
-        Finding(rule.id, found.subject, found.text[:300], found.value)
+        Finding(rule.id, printable(found.subject), printable(found.text)[:300], found.value)
         for rule, threshold, _ in judged.values()
         for found in rule.condition(evidence, threshold)
     ]

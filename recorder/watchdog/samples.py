@@ -1,6 +1,7 @@
 """Where the values of the metrics come from. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from recorder.process.health import (
@@ -13,6 +14,7 @@ from recorder.process.health import (
 )
 from recorder.shards import venue_of
 from recorder.watchdog.alerts import Held
+from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.evidence import DatabaseFacts, Evidence, Loaded
 from recorder.watchdog.rules import Limit
 
@@ -26,6 +28,7 @@ class Own(NamedTuple):
     round_s: float
     not_stored: int
     requests: Mapping[str, int]  # answers, by path
+    traffic: Mapping[str, Traffic] = MappingProxyType({})  # messages, by channel
 
 
 class Round(NamedTuple):
@@ -262,3 +265,11 @@ def success(given: Round) -> float | None:
 
 def requests(given: Round) -> Iterator[Sample]:
     yield from (Sample((path,), count, given.started_at) for path, count in sorted(given.own.requests.items()))
+
+
+def of_channels(value: Callable[[Traffic], float]) -> Callable[[Round], Iterator[Sample]]:
+    def samples(given: Round) -> Iterator[Sample]:
+        for channel, traffic in sorted(given.own.traffic.items()):
+            yield Sample((channel,), value(traffic), given.started_at)
+
+    return samples

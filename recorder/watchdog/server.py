@@ -21,6 +21,7 @@ from recorder.process.log import get_logger
 from recorder.process.threads import Part
 from recorder.settings import WatchdogSettings
 from recorder.watchdog import verdicts
+from recorder.watchdog.delivery.marks import Marks
 from recorder.watchdog.round import Snapshot
 
 REQUEST_BYTES = 8192
@@ -39,9 +40,12 @@ _log = get_logger(__name__)
 class Pages:
     """Makes the answers."""
 
-    def __init__(self, settings: WatchdogSettings, latest: Callable[[], Snapshot | None]) -> None:
+    def __init__(
+        self, settings: WatchdogSettings, latest: Callable[[], Snapshot | None], marks: Callable[[], Marks] = Marks
+    ) -> None:
         self._settings = settings
         self._latest = latest
+        self._marks = marks
         self._counts = dict.fromkeys((*_PATHS, "other"), 0)
         self._lock = threading.Lock()
 
@@ -63,7 +67,7 @@ class Pages:
             return dict(self._counts)
 
     def _health(self, snapshot: Snapshot) -> tuple[HTTPStatus, str, bytes]:
-        page = verdicts.health(snapshot.evidence, snapshot.held, self._settings, time.monotonic())
+        page = verdicts.health(snapshot.evidence, snapshot.held, self._settings, time.monotonic(), self._marks())
         return _status(page.recording), _JSON, _encoded(page)
 
     def _critical(self, snapshot: Snapshot) -> tuple[HTTPStatus, str, bytes]:

@@ -9,11 +9,13 @@ from recorder.settings import WatchdogSettings
 from recorder.shards import venue_of
 from recorder.watchdog.alerts import Held
 from recorder.watchdog.conditions import backlog
+from recorder.watchdog.delivery.marks import Marks
 from recorder.watchdog.evidence import Evidence
 from recorder.watchdog.rules import severity
 
 Verdict = Literal["ok", "warning", "critical", "unknown"]
 _GAP_S = 60.0  # a gap of this age is shown; the rule gap_long judges it
+_NONE = Marks()
 _TOO_MANY = "53300"  # SQLSTATE of a login that finds no free connection
 
 
@@ -36,6 +38,8 @@ class AlertLine(msgspec.Struct):
     state: str
     text: str
     for_s: float  # how long the condition has held
+    acknowledged: bool = False
+    silenced_until: float | None = None  # unix seconds
 
 
 class HealthPage(msgspec.Struct):
@@ -79,7 +83,9 @@ def recording_problems(evidence: Evidence) -> list[str]:
     return problems
 
 
-def health(evidence: Evidence, held: Sequence[Held], settings: WatchdogSettings, now_s: float) -> HealthPage:
+def health(
+    evidence: Evidence, held: Sequence[Held], settings: WatchdogSettings, now_s: float, marks: Marks = _NONE
+) -> HealthPage:
     """Return the page /health.
 
     Args:
@@ -87,13 +93,21 @@ def health(evidence: Evidence, held: Sequence[Held], settings: WatchdogSettings,
         held: Its conditions.
         settings: Of the watchdog.
         now_s: Monotonic.
+        marks: Acknowledgements and silences.
     """
     passed_s = max(0.0, now_s - evidence.at_s)
     items = [*_programs(evidence, passed_s), *_venues(evidence, passed_s), *_database(evidence, settings, now_s)]
     items += [*_polls(evidence, settings, passed_s), *_machine(evidence, settings, now_s)]
     alerts = [
         AlertLine(
-            one.rule, one.subject, severity(one.rule), "firing" if one.firing else "pending", one.text, one.held_s
+            one.rule,
+            one.subject,
+            severity(one.rule),
+            "firing" if one.firing else "pending",
+            one.text,
+            one.held_s,
+            one.firing and marks.acknowledged(one.alert_id),
+            marks.silenced_until(one.rule, one.subject, evidence.at + passed_s),
         )
         for one in held
     ]

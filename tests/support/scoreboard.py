@@ -260,7 +260,18 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         "renames, pauses",
     ),
-    "C34": Experiment("alert sink down", waits="the alerts of the watchdog"),
+    "C34": Experiment(
+        "alert sink down",
+        (
+            "test_a_watchdog_killed_between_queue_and_send_loses_nothing_and_sends_nothing_twice",
+            "test_a_message_whose_outcome_a_kill_hid_is_repeated_after_the_cooldown_with_its_id",
+            "test_whatever_fails_nothing_is_lost_and_nothing_comes_twice_within_a_cooldown",
+            "test_flapping_each_30_s_becomes_one_summary_in_a_cooldown",
+            "test_an_answer_says_when_to_try_again",
+            "test_a_slow_sink_may_have_taken_it_and_the_time_is_bounded",
+            "test_a_certificate_that_nothing_vouches_for_is_refused_before_anything_is_sent",
+        ),
+    ),
     "C35": Experiment("restore of a backup", waits="the backups of the keeper"),
     "C36": Experiment(
         "all venues away at once",

@@ -20,6 +20,7 @@ from recorder.process.health import JobFigures, JournalFigures, PollerFigures, W
 from recorder.settings import WatchdogSettings
 from recorder.watchdog import metrics, verdicts
 from recorder.watchdog.alerts import Held
+from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.evidence import (
     DatabaseEvidence,
     DiskEvidence,
@@ -55,7 +56,9 @@ def full() -> Evidence:
 
 def page(given: Evidence, totals: Totals | None = None) -> bytes:
     held = [Held("venue_no_data", "north", "quiet", 601.0, NOW, alert_id=5, fired_at=NOW)]
-    return metrics.render(given, totals or Totals(), held, LIMITS, Own(3, 0.01, 0, {"/health": 2}), NOW)
+    return metrics.render(
+        given, totals or Totals(), held, LIMITS, Own(3, 0.01, 0, {"/health": 2}, {"email": Traffic(1, 2, 3, 4)}), NOW
+    )
 
 
 def values(text: bytes) -> dict[str, float]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from support.documents import ROOT
-from support.watchdog import NOW, NOW_S, VENUES, evidence, facts, keys, recorder, report
+from support.watchdog import LIMITS, NOW, NOW_S, VENUES, evidence, facts, keys, recorder, report
 
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.supervisor import Process
@@ -13,6 +13,7 @@ from recorder.process.health import JobFigures, JournalFigures, LinkFailure, Pol
 from recorder.settings import WatchdogSettings
 from recorder.settings.watched import RuleSettings
 from recorder.watchdog import rules
+from recorder.watchdog.causes import Consequences
 from recorder.watchdog.evidence import (
     ClockEvidence,
     DatabaseEvidence,
@@ -161,6 +162,31 @@ def test_a_recorder_that_is_stuck_explains_the_silence_of_its_venue_only() -> No
         reports={NORTH: report(NORTH, age_s=900)}, trends=trends(no_data_s={"north": 900.0, "south": 900.0})
     )
     assert keys(given) == {("program_stuck", NORTH), ("venue_no_data", "south")}
+
+
+def test_a_consequence_that_outlasts_its_cause_by_a_moment_stays_silent() -> None:
+    consequences = Consequences()
+    failing = north(failures=9)
+    both = evidence(reports={NORTH: report(NORTH, recorder(failures=9), age_s=40)})
+
+    def left(given: Evidence, now_s: float) -> set[tuple[str, str]]:
+        return {one.key for one in consequences.without(rules.findings(given, LIMITS), LIMITS, now_s)[0]}
+
+    assert left(both, 0.0) == {("program_stuck", NORTH)}
+    assert left(failing, 60.0) == set()
+    assert left(failing, 121.0) == {("venue_connections", "north")}
+    assert left(both, 200.0) == {("program_stuck", NORTH)}
+    assert left(evidence(), 205.0) == set()
+    assert left(failing, 210.0) == {("venue_connections", "north")}, "it was gone, so this is another failure"
+
+
+def test_the_simulator_explains_venues_and_polls() -> None:
+    given = evidence(
+        processes={"simulator": Process("simulator", "FATAL", 0, 1, 0.0)},
+        reports={NORTH: report(NORTH, recorder(failures=9))},
+        trends=trends(poll_missed=9, poll_rounds=100, poll_failed=90),
+    )
+    assert keys(given) == {("program_down", "simulator")}
 
 
 def test_venues_that_all_fail_at_once_are_one_alert() -> None:
