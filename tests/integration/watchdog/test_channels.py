@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.delivery import AT, Reply, alert, mail_server, over, wait_until, webhook_sink
 from support.machine.certificates import own_authority
+from support.machine.message_sinks import AT, Reply, alert, mail_server, over, wait_until, webhook_sink
 from support.machine.ports import free_port
 
 from recorder.clock import SystemClock

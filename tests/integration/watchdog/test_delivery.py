@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.delivery import Reply, WebhookSink, wait_until, webhook_sink
+from support.machine.message_sinks import Reply, WebhookSink, wait_until, webhook_sink
 from support.machine.ports import free_port, free_port_base
 
 from recorder.cli import main

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from support.delivery import AT, alert, over
+from support.machine.message_sinks import AT, alert, over
 
 from recorder.watchdog.delivery.channels.formats import DISCORD_MAX, SLACK_MAX, TELEGRAM_MAX, body, recognised
 from recorder.watchdog.delivery.channels.mail import written

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.delivery import AT
+from support.machine.message_sinks import AT
 
 from recorder.errors import ConfigError
 from recorder.watchdog.delivery.marks import (

@@ -3,7 +3,7 @@
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.delivery import AT, NO_MARKS, alert, drained, outbox, over
+from support.machine.message_sinks import AT, NO_MARKS, alert, drained, outbox, over
 
 from recorder.backoff import WAIT_MAX_S
 from recorder.watchdog.alerts import Alert

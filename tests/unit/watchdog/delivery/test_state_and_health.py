@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.delivery import AT, NO_MARKS, alert, drained, outbox, wait_until
+from support.machine.message_sinks import AT, NO_MARKS, alert, drained, outbox, wait_until
 from support.watchdog import NOW, NOW_S, evidence
 
 from recorder.process.health import WatchdogFigures
