@@ -1,4 +1,4 @@
-"""One round: gather the evidence, judge it, tell what changed, publish what HTTP answers."""
+"""One round: gather the evidence, judge it, deliver what changed, publish what HTTP answers."""
 
 import secrets
 import threading
@@ -80,7 +80,7 @@ class Watch:
         self.traffic: Callable[[], Mapping[str, Traffic]] = dict
 
     def part(self, stop: threading.Event) -> None:
-        """Go round until it is stopped."""
+        """Look at everything again and again until it is stopped."""
         every_s = self._settings.watchdog.every_s
         while not stop.is_set():
             began_s = time.monotonic()
@@ -89,7 +89,7 @@ class Watch:
             stop.wait(max(0.05, every_s - self._round_s))
 
     def round(self) -> None:
-        """Gather, judge, tell, publish."""
+        """Gather evidence, judge it, deliver what changed, publish the pages."""
         evidence = self._gather()
         everything = rules.findings(evidence, self._limits)
         found, explained = self._consequences.without(everything, self._limits, evidence.at_s)

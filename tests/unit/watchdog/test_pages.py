@@ -230,7 +230,7 @@ def test_a_request_that_is_too_large_gets_no_answer(server: Server) -> None:
     assert get(server, "/metrics")[0] == 200
 
 
-def test_slow_clients_hold_up_nobody_for_longer_than_their_time(server: Server) -> None:
+def test_slow_clients_delay_others_no_longer_than_their_time(server: Server) -> None:
     slow = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(MOST_AT_ONCE)]
     for client in slow:
         client.sendall(b"GET /health")
