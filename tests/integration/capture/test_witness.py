@@ -96,7 +96,7 @@ def world(folder: Path, *answers: Answer, book_check_s: float = NEVER_S) -> Iter
             client.close()
 
 
-def told(row: Row) -> tuple[str, str]:
+def verdict_of(row: Row) -> tuple[str, str]:
     """Return the verdict and the reason of a row."""
     return (row["verdict"] or b"").decode(), (row["reason"] or b"").decode()
 
@@ -106,7 +106,7 @@ def test_the_answer_is_in_the_journal_before_its_verdict_and_a_replay_finds_no_d
     with world(folder, body(OURS)) as here:
         assert here.ask() == "quiet"
         (row,) = here.rows()
-        assert told(row) == ("quiet", "the venue has no newer trade")
+        assert verdict_of(row) == ("quiet", "the venue has no newer trade")
         assert (integer(row["last_id"]), integer(row["venue_id"])) == (100, 100)
         assert row["request_id"]
         assert here.asker.figures.verdicts == {"quiet": 1}
@@ -125,7 +125,7 @@ def test_a_newer_trade_that_had_time_to_come_shows_a_dead_stream_and_a_young_one
         began = time.monotonic()
         assert here.ask() == "dead"  # it did not come within the grace
         assert time.monotonic() - began > 8
-        assert [told(row)[0] for row in here.rows()] == ["dead", "dead"]
+        assert [verdict_of(row)[0] for row in here.rows()] == ["dead", "dead"]
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_an_odd_answer_costs_one_verdict_and_nothing_else(tmp_path: Path, answer
         link = here.running.link.figures()
         assert (link.sessions, link.state, link.quarantined) == (1, "LIVE", 0)
         first, second = here.rows()
-        verdict, text = told(first)
+        verdict, text = verdict_of(first)
         assert verdict == "not comparable"
         assert text.startswith(reason)
         assert text.isprintable()
         assert len(text) <= 200
-        assert told(second)[0] == "quiet"
+        assert verdict_of(second)[0] == "quiet"
 
 
 def test_no_more_questions_are_asked_than_a_minute_allows(tmp_path: Path) -> None:
     with world(tmp_path / "journal", body(OURS)) as here:
         assert [here.ask() for _ in range(PER_MINUTE + 2)] == ["quiet"] * PER_MINUTE + ["unknown"] * 2
-        assert told(here.rows()[-1])[1] == f"{PER_MINUTE} requests were made in this minute"
+        assert verdict_of(here.rows()[-1])[1] == f"{PER_MINUTE} requests were made in this minute"
 
 
 def test_a_silent_book_is_quiet_where_rest_has_the_same_and_dead_where_it_has_another(tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_a_silent_book_is_quiet_where_rest_has_the_same_and_dead_where_it_has_an
         assert here.ask(BOOKS) == "quiet"
         assert here.ask(BOOKS) == "dead"  # in two answers alike
         quiet, dead = here.rows()
-        assert told(quiet)[0] == "quiet"
-        verdict, reason = told(dead)
+        assert verdict_of(quiet)[0] == "quiet"
+        verdict, reason = verdict_of(dead)
         assert verdict == "dead"
         assert "such as ask 2.5: ours 0.0, the venue's 1.0" in reason
 
@@ -192,5 +192,5 @@ def test_a_book_is_compared_on_schedule(tmp_path: Path) -> None:
     with world(tmp_path / "journal", same, book_check_s=2.0) as here:
         until(lambda: here.asker.figures.verdicts.get("agrees", 0) >= 2, "two comparisons")
         rows = here.rows()
-        assert {(row["cause"], told(row)[0]) for row in rows} == {(b"schedule", "agrees")}
+        assert {(row["cause"], verdict_of(row)[0]) for row in rows} == {(b"schedule", "agrees")}
         assert here.asker.said.empty()
