@@ -80,7 +80,7 @@ def test_a_lock_on_a_table_is_no_hanging_server(database: str) -> None:
     holder.close()
 
 
-def test_a_server_that_hangs_and_one_that_is_down_are_told_apart(database_server: DatabaseServer) -> None:
+def test_a_server_that_hangs_and_one_that_is_down_are_distinguished(database_server: DatabaseServer) -> None:
     migrate(database_server.url("tape"))
     probe = probe_of(database_server.url("tape"))
     stop = threading.Event()
@@ -92,7 +92,7 @@ def test_a_server_that_hangs_and_one_that_is_down_are_told_apart(database_server
         assert wait_until(lambda: probe.evidence().state == "hung", HANGING_S + STATEMENT_S + 20.0)
         began_s = time.monotonic()
         assert probe.evidence().facts is not None, "the last answer stays, with its age"
-        assert time.monotonic() - began_s < 0.05
+        assert time.monotonic() - began_s < 1.0, "it waits for no answer"
         database_server.resume()
         assert wait_until(lambda: probe.evidence().state == "up", 30.0)
         database_server.kill()
