@@ -132,7 +132,7 @@ class Recorder:
         takeover.close_abandoned(settings.journal, key, shard, venue.name, clock)
         continuity = Continuity(venue.contiguous, lambda: rng.getrandbits(63))
         checkpoints = takeover.initial_checkpoints(journal, key, shard, clock.wall_ns())
-        recorded = RecordedStreams.load(settings.home, name)
+        recorded = RecordedStreams.load(settings.home, name, key, shard.carries)
         checkpoints += recorded.forgotten(checkpoints, shard.carries, f"{name}:{rng.getrandbits(64):x}")
         recorded.note((Stream(one.channel, one.symbol), one.since_ns) for one in checkpoints)
         continuity.restore(checkpoints, journal.recovered.last_frame_ns, clock.wall_ns())

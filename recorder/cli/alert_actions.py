@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from recorder.appliance.supervisor import programs
 from recorder.cli.common import Context
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
@@ -106,21 +107,39 @@ def silence(
 
     Example: `tapedeck alerts silence venue_no_data kraken --for 2h`
     """
-    home, now = _settings(context).home, time.time()
+    settings, now = _settings(context), time.time()
+    home = settings.home
     if rule not in BY_ID:
         raise ConfigError(f"there is no rule {rule!r}{nearest(rule, BY_ID)}")
     if end == (length is not None):
         raise ConfigError("say either how long, such as --for 2h, or --end")
     until = now if length is None else now + _seconds(length)
 
+    known = _subjects(settings)
+    if not end and subject is not None and subject not in known:
+        raise ConfigError(f"there is no venue or program {subject!r}{nearest(subject, known)}")
+    ended: list[Silence] = []
+
     def edit(marks: Marks) -> Marks:
-        others = tuple(one for one in marks.silences if (one.rule, one.subject) != (rule, subject))
+        same = [one for one in marks.silences if one.rule == rule and (one.subject == subject or (end and not subject))]
+        ended.extend(same)
+        others = tuple(one for one in marks.silences if one not in same)
         return Marks(marks.acks, others if end else (*others, Silence(rule, subject, now, until, note[:_NOTE_MAX])))
 
     change(home, now, edit)
     about = rule if subject is None else f"{rule} {subject}"
-    say(f"{about}: no silence" if end else f"{about}: silent until {utc(until)}")
+    if not end:
+        say(f"{about}: silent until {utc(until)}")
+    elif not ended:
+        say(f"{about}: there was no silence")
+    for one in ended if end else ():
+        say(f"{' '.join(filter(None, (one.rule, one.subject)))}: no longer silent")
     return 0
+
+
+def _subjects(settings: Settings) -> list[str]:
+    """Return the venues and programs that an alert can be about."""
+    return [*settings.venues, *programs(settings)]
 
 
 def _settings(context: typer.Context) -> Settings:

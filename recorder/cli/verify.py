@@ -62,17 +62,17 @@ def verify(
     Example: `tapedeck verify --truth var/simulator`
     """
     loaded: Settings = context.obj.settings()
-    logs = _truth_logs(truth)
+    _truth_logs(truth)  # a wrong folder is an error before the wait
     now_ns = SystemClock().wall_ns()
     until_ns = now_ns if _wait_for_writer(loaded, now_ns, wait) else None
     connection = connect(database_url(loaded, READER), application_name="tapedeck", role=READER, statement_timeout_s=0)
     agent = loaded.websocket.user_agent
     try:
         with ProgressBar(shown=not as_json) as progress:
-            report = check(connection, logs, until_ns=until_ns, agent=agent, progress=progress)
+            report = check(connection, _truth_logs(truth), until_ns=until_ns, agent=agent, progress=progress)
             if not report.ok and until_ns is not None and _wait_for_writer(loaded, now_ns + _STALL_NS, wait):
                 # A message may have been in a socket. If it is not stored now either, it is missing.
-                report = check(connection, logs, until_ns=until_ns, agent=agent, progress=progress)
+                report = check(connection, _truth_logs(truth), until_ns=until_ns, agent=agent, progress=progress)
         compared = compare(connection, loaded.journal.dir, _recorders(loaded))
     finally:
         connection.close()
@@ -93,6 +93,11 @@ def _recorders(settings: Settings) -> list[str]:
 
 
 def _truth_logs(truth: Path | None) -> list[Path]:
+    """Return the truth logs of now: a running simulator begins a new one every few minutes.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if truth is None:
         return []
     logs = sorted(truth.glob("truth-*.jsonl")) if truth.is_dir() else [truth]

@@ -387,9 +387,7 @@ class JournalReader:
         following = None
         if found is None:
             following = self._scan(position.offset + 1, size)
-            if (
-                following is not None
-            ):  # the block may have been completed, and the next one written, since the first look
+            if following is not None:  # this block and the next one may have been written since the first look
                 found = self._header_at(position.offset)
         if found is not None:
             return self._block(position, *found, with_frames=with_frames, bodies=bodies)

@@ -135,7 +135,6 @@ def verify(
         ConfigError: A truth log cannot be read.
         StoreUnavailable: The database cannot be read.
     """
-    runs = find_runs(truth)
     until_us = until_ns // 1000 if until_ns is not None else _FOREVER_US
     before = connection.isolation_level, connection.autocommit
     streams: list[StreamCheck] = []
@@ -144,6 +143,7 @@ def verify(
         try:
             with connection.cursor() as cursor:
                 ledger = _ledger(cursor, progress)
+                runs = find_runs(truth)  # behind the snapshot of the database: it must show all that is stored
                 progress("trade ids", 0, 0)
                 doubled = _number(cursor, _DOUBLED)
                 lost = losses(cursor)

@@ -39,17 +39,27 @@ class RecordedStreams:
         self._since_ns = since_ns
 
     @classmethod
-    def load(cls, home: Path, recorder: str) -> "RecordedStreams":
-        """Return what the file of a recorder has; nothing, with a warning, where it is damaged."""
-        path = home / "recorded" / f"{recorder}.json"
-        try:
-            read = msgspec.json.decode(path.read_bytes(), type=list[_Recorded])
-        except FileNotFoundError:
-            read = []
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.warning("recorded.unreadable", path=str(path), error=str(error)[:200], action="it begins again")
-            read = []
-        return cls(path, {Stream(one.channel, one.symbol): one.since_ns for one in read})
+    def load(cls, home: Path, recorder: str, key: str, carries: Callable[[str], bool]) -> "RecordedStreams":
+        """Return what a recorder has recorded, and what other processes have recorded of its symbols.
+
+        With another number of processes of the venue a symbol belongs to another one. A file that is damaged has
+        nothing, with a warning.
+
+        Args:
+            home: State directory of the appliance.
+            recorder: Name of the process.
+            key: Name of the venue in the settings.
+            carries: Whether a symbol is recorded by this process.
+        """
+        folder = home / "recorded"
+        own = folder / f"{recorder}.json"
+        since_ns: dict[Stream, int] = {}
+        for path in [folder / f"recorder-{key}.json", *sorted(folder.glob(f"recorder-{key}-[0-9][0-9].json"))]:
+            for one in _read(path):
+                if path == own or carries(one.symbol):
+                    stream = Stream(one.channel, one.symbol)
+                    since_ns[stream] = min(one.since_ns, since_ns.get(stream, one.since_ns))
+        return cls(own, since_ns)
 
     def note(self, streams: Iterable[tuple[Stream, int]]) -> None:
         """Remember streams that are recorded since a time, nanoseconds; a failing disk is logged as a warning.
@@ -105,3 +115,13 @@ class RecordedStreams:
         )
         gap.reason = NO_RECORD
         return gap
+
+
+def _read(path: Path) -> list[_Recorded]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[_Recorded])
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("recorded.unreadable", path=str(path), error=str(error)[:200], action="it begins again")
+        return []

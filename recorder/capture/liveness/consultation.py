@@ -6,7 +6,8 @@ of its link that should bring most. Its answers decide:
 - `dead` for any of them: the remedy follows at once.
 - `quiet` for all of them: it is put off, for as long as the silence was to be suspicious, at least `HOLD_MIN_S`, and
   doubled each time, up to `HOLD_MAX_S`. Then the question is asked again. When data comes the silence has ended by
-  itself, and is learned: the same silence is not suspicious again.
+  itself, and is learned: the same silence is not suspicious again. After `QUIET_MAX` times the remedy follows all the
+  same: a cache of REST may say for ever that nothing was traded.
 - otherwise, or without an answer in `ANSWER_S`: the remedy follows as if nothing was asked.
 
 About one silence there is a question every `ASK_EVERY_S` at most, and ever fewer while it lasts.
@@ -24,6 +25,7 @@ ASK_EVERY_S = 60.0
 _DOUBLINGS = 5  # of the time between two questions about one silence
 HOLD_MIN_S = 60.0
 HOLD_MAX_S = 900.0
+QUIET_MAX = 4
 STREAMS_OF_A_LINK = 3
 
 Answer = Literal["quiet", "dead", "unknown"]
@@ -69,11 +71,13 @@ class Consultation(msgspec.Struct):
             return "wait"
         self.open = None
         if answers == {"quiet"}:
-            self.evidence = "quiet"
+            self.evidence, self.asked = "quiet", 0  # the next question comes when the time is over
+            if self.quiet >= QUIET_MAX:
+                self.quiet = 0
+                return "act"
             self.quiet += 1
             hold_s = max(HOLD_MIN_S, limit_s) * 2.0 ** min(self.quiet - 1, _DOUBLINGS)
             self.held_until_s = now_s + min(HOLD_MAX_S, hold_s)
-            self.asked = 0  # the next question comes when the time is over
             return "quiet"
         self.evidence, self.quiet = ("dead" if "dead" in answers else "unknown"), 0
         return "act"

@@ -1,5 +1,6 @@
 """`tapedeck whales`: the large trades of prediction markets."""
 
+import math
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.common import console
-from recorder.errors import StoreError
+from recorder.errors import ConfigError, StoreError
 from recorder.process.screen import shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
@@ -60,6 +61,8 @@ def whales(
     Example: `tapedeck whales --hours 1 --least 1000`
     """
     settings = context.obj.settings()
+    if least is not None and math.isnan(least):
+        raise ConfigError("--least is a number of USDC, not nan")
     least_usdc = settings.poller.polymarket.whale_shown_usdc if least is None else least
     found = large_trades(settings, hours * 3600, least_usdc, top)
     if as_json:

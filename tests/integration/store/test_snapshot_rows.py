@@ -1,6 +1,7 @@
 """Snapshots, books and whales in Postgres: each row once, in the partition of its day, and the views over them."""
 
 import datetime
+import time
 from typing import Any
 
 import psycopg2
@@ -168,15 +169,16 @@ def test_snapshots_are_shown_with_their_market_and_ages(database: str) -> None:
 
 def test_coverage_tells_wanted_subscribed_and_receiving_tokens_apart(database: str) -> None:
     store = Store(database)
+    now_ns = time.time_ns()  # what is received counts for minutes
     quotes = encode.encode_quotes(
-        [Quote("100", None, NOW_NS, None, 0.4, 1.0, 0.5, 1.0)], {"100": rows.instrument_id("100")}, 7
+        [Quote("100", None, now_ns, None, 0.4, 1.0, 0.5, 1.0)], {"100": rows.instrument_id("100")}, 7
     )
     named = HandPart(
         "instrument", encode.COLUMNS["instrument"], 1,
-        encode.encode_instruments([(rows.instrument_id("100"), "polymarket", "100")], NOW_NS),
+        encode.encode_instruments([(rows.instrument_id("100"), "polymarket", "100")], now_ns),
     )  # fmt: skip
-    quote = HandPart("quote", encode.COLUMNS["quote"], 1, quotes, (NOW_NS // DAY_NS,))
-    store.load(batch(None, [*snapshots(1), named, quote]))
+    quote = HandPart("quote", encode.COLUMNS["quote"], 1, quotes, (now_ns // DAY_NS,))
+    store.load(batch(None, [*snapshots(1, now_ns), named, quote]))
     store.close()
     write(
         database,

@@ -2,7 +2,7 @@
 
 import itertools
 
-from recorder.capture.liveness.consultation import ANSWER_S, ASK_EVERY_S, HOLD_MAX_S, HOLD_MIN_S, Answer
+from recorder.capture.liveness.consultation import ANSWER_S, ASK_EVERY_S, HOLD_MAX_S, HOLD_MIN_S, QUIET_MAX, Answer
 from recorder.capture.liveness.judgement import MIN_SILENCE_S, Liveness, Verdict
 from recorder.capture.liveness.rates import ExpectedRates
 from recorder.events import Stream
@@ -56,7 +56,7 @@ def test_a_dead_stream_is_asked_about_and_redriven_at_once() -> None:
 def test_a_quiet_stream_is_left_alone_and_asked_about_ever_less_often() -> None:
     world = World(A, B, answer="quiet")
     world.silent = {A}
-    verdicts = world.run(1700)  # after half an hour the silence is the usual rate of this hour
+    verdicts = world.run(900)
     assert set(actions(verdicts)) == {"ask"}
     assert world.liveness.quiet() == [A]
     assert world.liveness.silent() == []
@@ -67,6 +67,15 @@ def test_a_quiet_stream_is_left_alone_and_asked_about_ever_less_often() -> None:
     world.silent = set()
     world.run(3)
     assert world.liveness.quiet() == []
+
+
+def test_a_cache_that_says_quiet_for_ever_delays_the_remedy_by_a_bounded_time() -> None:
+    world = World(A, B, answer="quiet")
+    world.silent = {A}
+    verdicts = world.run(1700)  # after half an hour the silence is the usual rate of this hour
+    remedied = next((number for number, (_, one) in enumerate(verdicts) if one.action == "resubscribe"), None)
+    assert remedied == QUIET_MAX + 1
+    assert verdicts[remedied][1].evidence == "quiet"
 
 
 def test_a_stream_that_dies_after_a_quiet_verdict_is_found_within_the_bound() -> None:

@@ -1,6 +1,7 @@
 """The memory of what was recorded that outlives the journal."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from recorder.capture.continuity import Continuity
@@ -13,8 +14,8 @@ TRADES, BOOK = Stream("trade", "BTC-USD"), Stream("book", "BTC-USD")
 NS = 10**9
 
 
-def remembered(home: Path) -> RecordedStreams:
-    return RecordedStreams.load(home, "recorder-one")
+def remembered(home: Path, name: str = "recorder-one", carries: Callable[[str], bool] = bool) -> RecordedStreams:
+    return RecordedStreams.load(home, name, "one", carries)
 
 
 def test_a_stream_that_no_journal_knows_has_a_gap_since_it_was_first_recorded(tmp_path: Path) -> None:
@@ -59,3 +60,13 @@ def test_a_damaged_file_and_a_long_list_cost_only_what_they_held(tmp_path: Path)
     one.note((Stream("trade", f"S{number}"), number + 1) for number in range(most + 5))
     kept = json.loads(file.read_text())
     assert (len(kept), kept[0][0], kept[-1][0]) == (most, "S5", f"S{most + 4}")
+
+
+def test_with_another_number_of_processes_a_symbol_keeps_its_beginning(tmp_path: Path) -> None:
+    remembered(tmp_path).note([(TRADES, 5 * NS), (Stream("trade", "ETH-USD"), 6 * NS)])
+    second = remembered(tmp_path, "recorder-one-01", lambda symbol: symbol == "BTC-USD")
+    assert [one.symbol for one in second.forgotten([], lambda symbol: symbol == "BTC-USD", "a")] == ["BTC-USD"]
+    second.note([(TRADES, 9 * NS), (BOOK, 7 * NS)])
+    one_again = remembered(tmp_path)
+    since = {(one.channel, one.symbol): one.since_ns for one in one_again.forgotten([], bool, "a")}
+    assert since == {("trade", "BTC-USD"): 5 * NS, ("trade", "ETH-USD"): 6 * NS, ("book", "BTC-USD"): 7 * NS}
