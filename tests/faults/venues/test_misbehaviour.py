@@ -17,7 +17,8 @@ AT_SUBSCRIPTION = {"refuse", "old_snapshot", "late_answer", "bookless"}  # they 
 IDLE = {"checksum", "rest", "reset_ids"}  # rules that a venue without checksums or REST requests never uses
 # A complete message of a product that is not subscribed, with an impossible time: it is recorded without that time.
 READABLE = {"coinbase": {"year_one"}, "kraken": set[str]()}
-ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "new_market", "silence"}  # test_venue_faults.py and others
+# Those of test_venue_faults.py, test_witness.py and others.
+ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "rest_body", "new_market", "silence"}
 NO_MISDEED = {"heal", "status", "rate", "every"}
 
 
