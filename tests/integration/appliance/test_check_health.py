@@ -137,6 +137,8 @@ def test_the_check_says_what_is_dead_and_a_restart_repairs_all(
     assert (found.code, "supervisord is not running (stale pid" in found.first) == (2, True), found.text
     appliance.signal("watchdog", signal.SIGKILL)
     appliance.signal("postgres", signal.SIGKILL)
+    # The backends of a killed server end by themselves; until then it runs, and does not answer.
+    assert wait_until(lambda: "postgres" not in {one.program for one in processes.find(appliance.home)}, 30.0)
     found = appliance.check()
     assert found.code == 2
     for name in ("supervisord", "postgres", "watchdog"):
