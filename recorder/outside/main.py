@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
     try:
         result = look()
         if arguments.alert and result.unwatched and result.supervised:
-            time.sleep(AGAIN_S)
+            time.sleep(AGAIN_S)  # supervisord may be starting it again just now, and gives no event to wait on
             result = look()
         outcome = _outcome(result)
         unwatched = result.unwatched

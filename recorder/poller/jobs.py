@@ -17,13 +17,12 @@ from recorder.poller.discovery import Discovery, Source
 from recorder.poller.job import Daily, Every, Job
 from recorder.poller.polymarket.jobs import polymarket_clients, polymarket_jobs, polymarket_services
 from recorder.poller.services import ClientService, Service
-from recorder.poller.yahoo.configured import yahoo_client, yahoo_jobs, yahoo_services
+from recorder.poller.yahoo.configured import yahoo_clients, yahoo_jobs, yahoo_services
 from recorder.rest.client import RestClient, client_of
 from recorder.rest.policy import Priority
 from recorder.settings import Settings
 from recorder.store.database import WRITER, connect
 from recorder.venues.base import Venue
-from recorder.venues.yahoo.requests import NAME as YAHOO
 
 _DISCOVERY_S = 3600
 _PATIENT_S = 30.0
@@ -115,7 +114,7 @@ def public_clients(settings: Settings, stop: threading.Event) -> dict[str, RestC
     Raises:
         ConfigError: The file of authorities cannot be used.
     """
-    return polymarket_clients(settings, stop) | {YAHOO: yahoo_client(settings, stop)}
+    return polymarket_clients(settings, stop) | yahoo_clients(settings, stop)
 
 
 def _discovery(around: Surroundings) -> list[Job]:

@@ -51,17 +51,20 @@ def yahoo_services(settings: Settings, stop: threading.Event) -> dict[str, Servi
     Raises:
         ConfigError: The file of authorities cannot be used.
     """
-    return {NAME: ClientService(yahoo_client(settings, stop))} if settings.yahoo.symbols else {}
+    if not settings.yahoo.symbols:
+        return {}
+    return {name: ClientService(client) for name, client in yahoo_clients(settings, stop).items()}
 
 
-def yahoo_client(settings: Settings, stop: threading.Event) -> RestClient:
-    """Return the client of the service.
+def yahoo_clients(settings: Settings, stop: threading.Event) -> dict[str, RestClient]:
+    """Return the client of the service, by its name.
 
     Raises:
         ConfigError: The file of authorities cannot be used.
     """
     url = settings.poller.services.get(NAME, URL)
-    return RestClient(
+    client = RestClient(
         NAME, url, LIMITS, settings.yahoo.user_agent, stop, SystemClock(), random.Random(), settings.ca_file,
         settings.budgets_dir, Priority.SCHEDULED,
     )  # fmt: skip
+    return {NAME: client}

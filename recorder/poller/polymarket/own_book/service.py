@@ -215,9 +215,16 @@ class StreamService:
                 left_out = sparingly.turn(self._clock.monotonic_s())
                 if left_out is not None:
                     _log.warning("poll.journal_unreadable", error=str(error), left_out=left_out)
-            except Exception:
-                _log.exception("poll.stream_failed")  # snapshots are of REST from now on, and say so
-                break
+            except Exception:  # whatever a journal holds: the books begin again, and snapshots are of REST until then
+                pause_s = _AGAIN_S
+                self._forget()
+                left_out = sparingly.turn(self._clock.monotonic_s())
+                if left_out is not None:
+                    _log.exception("poll.stream_failed", left_out=left_out)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget all books; the next look begins at the newest segments."""
         with self._changed:
             self._read_ns = 0
             for tail in self._tails:
