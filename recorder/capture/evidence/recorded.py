@@ -33,10 +33,11 @@ class _Recorded(msgspec.Struct, array_like=True):
 class RecordedStreams:
     """The streams that one recorder has recorded, and since when."""
 
-    def __init__(self, path: Path, since_ns: dict[Stream, int]) -> None:
-        """Hold what `load` has read from a path."""
+    def __init__(self, path: Path, since_ns: dict[Stream, int], saved: set[Stream]) -> None:
+        """Hold what `load` has read; `saved` are the streams in the file at the path."""
         self._path = path
         self._since_ns = since_ns
+        self._saved = saved
 
     @classmethod
     def load(cls, home: Path, recorder: str, key: str, carries: Callable[[str], bool]) -> "RecordedStreams":
@@ -54,12 +55,15 @@ class RecordedStreams:
         folder = home / "recorded"
         own = folder / f"{recorder}.json"
         since_ns: dict[Stream, int] = {}
+        saved: set[Stream] = set()
         for path in [folder / f"recorder-{key}.json", *sorted(folder.glob(f"recorder-{key}-[0-9][0-9].json"))]:
             for one in _read(path):
                 if path == own or carries(one.symbol):
                     stream = Stream(one.channel, one.symbol)
                     since_ns[stream] = min(one.since_ns, since_ns.get(stream, one.since_ns))
-        return cls(own, since_ns)
+                    if path == own:
+                        saved.add(stream)
+        return cls(own, since_ns, saved)
 
     def note(self, streams: Iterable[tuple[Stream, int]]) -> None:
         """Remember streams that are recorded since a time, nanoseconds; a failing disk is logged as a warning.
@@ -72,6 +76,7 @@ class RecordedStreams:
             if known_ns is None or since_ns < known_ns:
                 self._since_ns[stream] = since_ns
                 changed = True
+            changed |= stream not in self._saved  # known from another process alone
         if not changed:
             return
         for stream in list(self._since_ns)[: max(0, len(self._since_ns) - MOST_STREAMS)]:
@@ -80,6 +85,7 @@ class RecordedStreams:
         try:
             files.make_home(self._path.parent)
             files.write(self._path, msgspec.json.encode(rows))
+            self._saved = set(self._since_ns)
         except OSError as error:
             _log.warning("recorded.not_saved", path=str(self._path), error=str(error))
 

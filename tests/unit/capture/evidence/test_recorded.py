@@ -67,6 +67,10 @@ def test_with_another_number_of_processes_a_symbol_keeps_its_beginning(tmp_path:
     second = remembered(tmp_path, "recorder-one-01", lambda symbol: symbol == "BTC-USD")
     assert [one.symbol for one in second.forgotten([], lambda symbol: symbol == "BTC-USD", "a")] == ["BTC-USD"]
     second.note([(TRADES, 9 * NS), (BOOK, 7 * NS)])
+    (tmp_path / "recorded" / "recorder-one.json").unlink()
+    moved = remembered(tmp_path, "recorder-one-01").forgotten([], bool, "a")
+    assert ("trade", "BTC-USD", 5 * NS) in {(one.channel, one.symbol, one.since_ns) for one in moved}
+    remembered(tmp_path).note([(Stream("trade", "ETH-USD"), 6 * NS)])
     one_again = remembered(tmp_path)
     since = {(one.channel, one.symbol): one.since_ns for one in one_again.forgotten([], bool, "a")}
     assert since == {("trade", "BTC-USD"): 5 * NS, ("trade", "ETH-USD"): 6 * NS, ("book", "BTC-USD"): 7 * NS}
