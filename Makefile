@@ -32,7 +32,7 @@ psql: $(STAMP)  ## open a psql prompt in the recording database
 doctor: $(STAMP)  ## check ports, disk, clock, rights, network, locks and versions
 	@$(RUN)/tapedeck doctor
 
-smoke: $(STAMP)  ## start, check health and rows, verify, stop: half a minute, in a folder of its own
+smoke: $(STAMP)  ## start, kill programs, verify, stop: a minute, in a folder of its own
 	@.ci/smoke
 
 test: $(STAMP)  ## run every test in its short form
@@ -55,6 +55,9 @@ check: lint test  ## lint and test
 faults: $(STAMP)  ## run the fault tests in their long form
 	@.ci/faults
 
+alerts: $(STAMP)  ## fire every rule of the watchdog, print how long each took; half an hour, alone on the machine
+	@.ci/test -n 0 -s -m long tests/faults/alerts/test_every_rule.py tests/faults/alerts/test_answers.py
+
 bench: $(STAMP)  ## measure everything against its limits; JSON=FILE keeps the results
 	@.ci/bench $(if $(JSON),--json $(JSON))
 
@@ -66,6 +69,24 @@ schema: $(STAMP)  ## write sql/schema.sql from the migrations
 
 docs: $(STAMP)  ## write the pages of docs/ that are generated from the schema and the commands
 	@$(RUN)/python docs/generate.py
+
+dashboards: $(STAMP)  ## write the dashboards of Grafana from their code
+	@.ci/dashboards
+
+deploy: $(STAMP)  ## deploy to hosts and prove it: HOST=user@host, or INVENTORY=FILE (docs/deploy.md)
+	@.ci/deploy site $(OPTIONS)
+
+deploy-check: $(STAMP)  ## show what deploy would change, and change nothing
+	@.ci/deploy site --check --diff $(OPTIONS)
+
+rollback: $(STAMP)  ## go back to the release before the last deploy
+	@.ci/deploy rollback $(OPTIONS)
+
+undeploy: $(STAMP)  ## remove Tapedeck from its hosts; recorded data stays
+	@.ci/deploy remove $(OPTIONS)
+
+test-deploy: $(STAMP)  ## lint ansible/ and deploy to a test host of this machine (root and debootstrap needed)
+	@.ci/test-deploy
 
 exchanges: $(STAMP)  ## write the trading hours of exchanges from exchange_calendars; installs the analysis extra
 	@.ci/test-analysis --install
@@ -81,4 +102,5 @@ clean:  ## remove the virtual environment and caches; recorded data in var/ stay
 	@.ci/clean $(VENV)
 
 .PHONY: help setup run live stop status logs psql doctor smoke test test-integration test-analysis notebook lint check \
-	faults bench bench-quick schema docs exchanges pins coverage clean
+	faults alerts bench bench-quick deploy deploy-check rollback undeploy test-deploy schema docs dashboards exchanges \
+	pins coverage clean

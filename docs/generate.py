@@ -1,4 +1,4 @@
-"""Write docs/schema.md from sql/schema.sql, the pages of commands from their help texts, and the table of faults.
+"""Write the pages of schema, metrics and commands from their sources, and the table of faults.
 
 `make docs` runs it after a change of either; a test fails while the pages differ from their sources.
 """
@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support import scoreboard  # noqa: E402 - from tests/, which is no installed package
+
+from recorder.watchdog.pages.metrics import METRICS  # noqa: E402 - after the path is set
 
 _RELATION = re.compile(r"^CREATE (TABLE|VIEW) (\w+) (?:\(|AS)", re.MULTILINE)
 _COMMENT = re.compile(r"^COMMENT ON (TABLE|VIEW|COLUMN) ([\w.]+) IS '((?:[^']|'')*)';$", re.MULTILINE)
@@ -64,6 +66,22 @@ def _types(schema: str, table: str) -> dict[str, str]:
     }
 
 
+def metrics_page() -> str:
+    """Return the page about everything that the watchdog measures."""
+    lines = [
+        "# Metrics\n",
+        "`docs/generate.py` writes this page from `recorder/watchdog/pages/metrics.py`. The watchdog serves these on\n"
+        "`/metrics`; [operate](operate.md#prometheus-and-grafana) says how Prometheus gets them. Counters go on over "
+        "restarts.\n",
+        "| metric | kind | labels | meaning |\n| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {_cell(one.help)} |"
+        for one in METRICS
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def commands_page(module: str, name: str) -> str:
     """Return the page about every command of a program, written by typer from the help texts.
 
@@ -108,6 +126,7 @@ def pages() -> dict[Path, str]:
     docs = ROOT / "docs"
     found = {
         docs / "schema.md": schema_page((ROOT / "sql" / "schema.sql").read_text()),
+        docs / "metrics.md": metrics_page(),
         docs / "cli.md": commands_page("recorder.cli.app", "tapedeck"),
         docs / "guarantees.md": with_scoreboard((docs / "guarantees.md").read_text()),
     }

@@ -2,6 +2,7 @@
 
 RecorderError
   ConfigError              tell the user what is wrong and where, exit 2: a retry cannot help
+  HandoverFailed           end the process: what records next is decided by the file of its slots
   DecodeError              quarantine the frame, count it, go on
     NotAFeedFrame          a file of frames holds something that no feed sends (a REST answer): count it separately
   LinkError                back off and reconnect
@@ -33,6 +34,10 @@ class RecorderError(Exception):
 
 class ConfigError(RecorderError):
     """A setting, argument or file of the user is wrong; one sentence that says what to do."""
+
+
+class HandoverFailed(RecorderError):
+    """A process cannot take over from another, or cannot hand over to it."""
 
 
 class DecodeError(RecorderError):
@@ -87,10 +92,12 @@ class RestError(RecorderError):
     Attributes:
         request_id: The request as the log names it; empty where no request was made.
         attempts: How often it was attempted.
+        status: Of the answer; 0 where there was none.
     """
 
     request_id: str = ""
     attempts: int = 0
+    status: int = 0
 
 
 class RestUnavailable(RestError):

@@ -85,6 +85,7 @@ GapCause = Literal[
     "unreadable",
     "row_refused",
     "overtaken",
+    "silent",
     "journal_damage",
     "unsubscribed",
     "partition_dropped",  # declared by the database: sql/0014_access.sql

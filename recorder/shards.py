@@ -1,7 +1,8 @@
 """The processes that record one venue: which symbols each carries, and the name of each.
 
 One process carries all streams of a symbol: one clock orders its trades against its book. The name is that of the
-journal folder, the health file, the log and the process under supervisord.
+journal folder, the health file, the log and the process under supervisord. Each has a second slot with the suffix -b,
+from which a new process takes over (recorder/process/slots.py).
 """
 
 import argparse
@@ -53,9 +54,14 @@ def recorder_names(venue: str, processes: int) -> list[str]:
     return [f"recorder-{venue}"] if processes == ALL_OF else [f"recorder-{venue}-{n:02d}" for n in range(processes)]
 
 
+def slot_names(venue: str, processes: int) -> list[str]:
+    """Return the names of the programs of a venue in both slots: each recorder, and the same with the suffix -b."""
+    return [name + slot for name in recorder_names(venue, processes) for slot in ("", "-b")]
+
+
 def venue_of(program: str) -> str | None:
-    """Return the venue, by its key in the settings, that a program records; None for other programs."""
-    found = re.fullmatch(r"recorder-(.+?)(-\d\d)?", program)
+    """Return the venue, by its key in the settings, that a program of either slot records; None for other programs."""
+    found = re.fullmatch(r"recorder-(.+?)(-\d\d)?(-b)?", program)
     return found[1] if found else None
 
 

@@ -187,13 +187,16 @@ class ServiceStarted(msgspec.Struct, tag_field="k", tag="service", omit_defaults
 
 
 class Answered(msgspec.Struct, tag_field="k", tag="answered", omit_defaults=True):
-    """One answer of a REST service."""
+    """One answer of a REST service. The lines of what is in it for the first time come before it."""
 
     t: int
     service: str
     target: str
     status: int
     size: int
+    agent: str = ""
+    spoiled: bool = False  # a fault left nothing of it that a client can use
+    books: list[tuple[str, int]] = []  # in an answer of many books: token and `ts` of each (ServedBook)
 
 
 class MarketLife(msgspec.Struct, tag_field="k", tag="market", omit_defaults=True):

@@ -24,6 +24,10 @@ CREATE TABLE alert (
     fired_at timestamp with time zone NOT NULL,
     resolved_at timestamp with time zone,
     revision integer NOT NULL,
+    action text,
+    acknowledged_at timestamp with time zone,
+    acknowledged_note text,
+    silenced_until timestamp with time zone,
     CONSTRAINT alert_pkey PRIMARY KEY (alert_id),
     CONSTRAINT alert_alert_id_check CHECK ((alert_id > 0)),
     CONSTRAINT alert_check CHECK (((resolved_at IS NULL) = (state = 'firing'::text))),
@@ -45,6 +49,10 @@ COMMENT ON COLUMN alert.started_at IS 'When the condition was found first, by ou
 COMMENT ON COLUMN alert.fired_at IS 'When it had held for the time of the rule, by our clock, UTC.';
 COMMENT ON COLUMN alert.resolved_at IS 'When the condition was gone, by our clock, UTC; NULL while the alert fires.';
 COMMENT ON COLUMN alert.revision IS 'Number of the change that was stored last, from 1.';
+COMMENT ON COLUMN alert.action IS 'What the watchdog did about it, for a person; NULL where it did nothing.';
+COMMENT ON COLUMN alert.acknowledged_at IS 'When a person acknowledged it, by our clock, UTC; NULL where none did.';
+COMMENT ON COLUMN alert.acknowledged_note IS 'What that person wrote; NULL without a note.';
+COMMENT ON COLUMN alert.silenced_until IS 'End of the last silence that covered it while it fired, by our clock, UTC; NULL without one.';
 GRANT SELECT ON TABLE alert TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE alert TO tapedeck_watchdog;
 
@@ -244,6 +252,32 @@ GRANT SELECT ON TABLE gap TO tapedeck_reader;
 GRANT SELECT, UPDATE ON TABLE gap TO tapedeck_replay;
 GRANT SELECT ON TABLE gap TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE gap TO tapedeck_writer;
+
+CREATE TABLE gap_read (
+    gap_id bigint NOT NULL,
+    instrument_id bigint NOT NULL,
+    reads integer NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone NOT NULL,
+    next_at timestamp with time zone,
+    reason text NOT NULL,
+    evidence jsonb NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT gap_read_pkey PRIMARY KEY (gap_id),
+    CONSTRAINT gap_read_reads_check CHECK ((reads > 0))
+);
+COMMENT ON TABLE gap_read IS 'Reads of the range of a gap in the history of its venue that did not fill it. Written by bin/writer; a higher revision replaces a lower.';
+COMMENT ON COLUMN gap_read.gap_id IS 'The gap (gap).';
+COMMENT ON COLUMN gap_read.instrument_id IS 'Instrument of the gap (instrument).';
+COMMENT ON COLUMN gap_read.reads IS 'How often its range was read so far.';
+COMMENT ON COLUMN gap_read.first_at IS 'When it was read first, UTC.';
+COMMENT ON COLUMN gap_read.read_at IS 'When it was read last, UTC.';
+COMMENT ON COLUMN gap_read.next_at IS 'When it is read again at the earliest, UTC; NULL after the last read.';
+COMMENT ON COLUMN gap_read.reason IS 'Why the last read did not fill it, in words.';
+COMMENT ON COLUMN gap_read.evidence IS 'The latest reads: time in nanoseconds since 1970, first and last missing id, number of pages, request ids as in the log, reason.';
+COMMENT ON COLUMN gap_read.revision IS 'Time of the last read, nanoseconds since 1970: the greatest replaces the others.';
+GRANT SELECT ON TABLE gap_read TO tapedeck_reader;
+GRANT INSERT, SELECT, UPDATE ON TABLE gap_read TO tapedeck_writer;
 
 CREATE TABLE instrument (
     instrument_id bigint NOT NULL,
@@ -679,12 +713,12 @@ CREATE TABLE market_snapshot (
     CONSTRAINT market_snapshot_ask_size_check CHECK ((ask_size > (0)::double precision)),
     CONSTRAINT market_snapshot_bid_check CHECK (((bid > (0)::double precision) AND (bid < (1)::double precision))),
     CONSTRAINT market_snapshot_bid_size_check CHECK ((bid_size > (0)::double precision)),
-    CONSTRAINT market_snapshot_book_check_check CHECK ((book_check = ANY (ARRAY['agrees'::text, 'differs'::text, 'uncompared'::text]))),
+    CONSTRAINT market_snapshot_book_check_check CHECK ((book_check = ANY (ARRAY['agrees'::text, 'differs'::text, 'uncompared'::text, 'unchecked'::text]))),
     CONSTRAINT market_snapshot_check CHECK (((source = 'none'::text) = (ts_event IS NULL))),
     CONSTRAINT market_snapshot_check1 CHECK (((source <> 'none'::text) OR (num_nonnulls(bid, ask, bid_levels, ask_levels, hash) = 0))),
     CONSTRAINT market_snapshot_check2 CHECK ((gamma_recv <= ts_recv)),
-    CONSTRAINT market_snapshot_check_reason CHECK (((book_check = 'uncompared'::text) = (check_reason IS NOT NULL))),
-    CONSTRAINT market_snapshot_checked CHECK (((source <> 'stream'::text) OR (book_check = 'agrees'::text))),
+    CONSTRAINT market_snapshot_check_reason CHECK ((COALESCE((book_check = ANY (ARRAY['uncompared'::text, 'unchecked'::text])), false) = (check_reason IS NOT NULL))),
+    CONSTRAINT market_snapshot_checked CHECK (((source = 'stream'::text) = COALESCE((book_check = ANY (ARRAY['agrees'::text, 'unchecked'::text])), false))),
     CONSTRAINT market_snapshot_imbalance_5c_check CHECK (((imbalance_5c >= ('-1'::integer)::double precision) AND (imbalance_5c <= (1)::double precision))),
     CONSTRAINT market_snapshot_imbalance_touch_check CHECK (((imbalance_touch >= ('-1'::integer)::double precision) AND (imbalance_touch <= (1)::double precision))),
     CONSTRAINT market_snapshot_last_trade_price_check CHECK (((last_trade_price >= (0)::double precision) AND (last_trade_price <= (1)::double precision))),
@@ -726,10 +760,10 @@ COMMENT ON COLUMN market_snapshot.largest_ask_size IS 'Size of that level, share
 COMMENT ON COLUMN market_snapshot.imbalance_touch IS '(bid_size - ask_size) / (bid_size + ask_size), -1 to 1; NULL when a side is empty.';
 COMMENT ON COLUMN market_snapshot.imbalance_5c IS 'The same of the depths within 5 cents, -1 to 1; NULL where either is NULL or both are 0.';
 COMMENT ON COLUMN market_snapshot.cost_buy_500 IS 'Average price of buying for 500 USDC, minus mid, probability; NULL where the asks are worth less, or without mid.';
-COMMENT ON COLUMN market_snapshot.last_trade_price IS 'Price of the last trade by the book, of outcome 0, probability; NULL where it has never traded.';
+COMMENT ON COLUMN market_snapshot.last_trade_price IS 'Price of the last trade by the book, of outcome 0, probability; NULL where it has never traded, or where no answer checked our own book.';
 COMMENT ON COLUMN market_snapshot.tick_size IS 'Smallest step of prices at the time, probability; of the book, else of the listing.';
 COMMENT ON COLUMN market_snapshot.min_size IS 'Smallest order at the time, shares.';
-COMMENT ON COLUMN market_snapshot.hash IS 'The venue''s hash of the book; equal hashes are equal books (market_book). NULL of an own book that has gone on since the answer.';
+COMMENT ON COLUMN market_snapshot.hash IS 'The venue''s hash of the book; equal hashes are equal books (market_book). NULL of an own book that has gone on since the answer, or that no answer checked.';
 COMMENT ON COLUMN market_snapshot.end_at IS 'Scheduled end as the venue announced it at the time, UTC, never the true end; NULL where there was none.';
 COMMENT ON COLUMN market_snapshot.game_at IS 'Scheduled start of the game or event as announced at the time, UTC; NULL where there was none.';
 COMMENT ON COLUMN market_snapshot.gamma_recv IS 'When the numbers below were received, by our clock, UTC; NULL where none were known yet.';
@@ -742,8 +776,8 @@ COMMENT ON COLUMN market_snapshot.volume_1mo IS 'Traded in a month, USDC.';
 COMMENT ON COLUMN market_snapshot.liquidity IS 'Liquidity by the venue''s measure, USDC.';
 COMMENT ON COLUMN market_snapshot.event_volume IS 'Traded in all markets of the event since its start, USDC.';
 COMMENT ON COLUMN market_snapshot.event_open_interest IS 'Open interest of the event, USDC.';
-COMMENT ON COLUMN market_snapshot.book_check IS 'agrees: our own book was the answer of the venue, now or within the last seconds; differs: it was not, and this row is the answer; uncompared: there was no certain book of our own. NULL in T0 and T1, which are not streamed, and in rows of earlier versions.';
-COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), behind (the answer was newer; differs if that happens twice in a row), no answer (the venue has no book).';
+COMMENT ON COLUMN market_snapshot.book_check IS 'agrees: our own book was the answer of the venue, now or within the last seconds; differs: it was not, and this row is the answer; uncompared: there was no certain book of our own, and this row is the answer; unchecked: this row is our own book, and the request that checks it failed. NULL in T0 and T1, which are not streamed, and in rows of earlier versions.';
+COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), behind (the answer was newer; differs if that happens twice in a row), no answer (the venue has no book). Why it was not checked: breaker (the service failed too often a moment ago), unavailable (no answer), refused, invalid (an answer that cannot be used).';
 GRANT SELECT ON TABLE market_snapshot TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE market_snapshot TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE market_snapshot TO tapedeck_writer;
@@ -806,6 +840,30 @@ COMMENT ON COLUMN partition_lost.day IS 'Day of its rows, UTC.';
 COMMENT ON COLUMN partition_lost.noticed_at IS 'When the loss was noticed, UTC.';
 GRANT SELECT ON TABLE partition_lost TO tapedeck_reader;
 
+CREATE TABLE past_trade (
+    instrument_id bigint NOT NULL,
+    trade_id bigint NOT NULL,
+    ts_event timestamp with time zone NOT NULL,
+    ts_recv timestamp with time zone NOT NULL,
+    price double precision NOT NULL,
+    size double precision NOT NULL,
+    aggressor "char",
+    venue_trade_id text,
+    CONSTRAINT past_trade_pkey PRIMARY KEY (instrument_id, trade_id, ts_event)
+);
+CREATE INDEX past_trade_ts_recv ON past_trade USING btree (ts_recv);
+COMMENT ON TABLE past_trade IS 'Trades that were read from the history of a venue and filled gaps. Each is a row of trade too. Written by bin/writer, never updated.';
+COMMENT ON COLUMN past_trade.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN past_trade.trade_id IS 'The venue''s id of the trade.';
+COMMENT ON COLUMN past_trade.ts_event IS 'When the trade was executed, by the venue''s clock, UTC, microseconds truncated.';
+COMMENT ON COLUMN past_trade.ts_recv IS 'When the answer with it was received, by our clock, UTC, microseconds truncated.';
+COMMENT ON COLUMN past_trade.price IS 'Price, quote units per base unit.';
+COMMENT ON COLUMN past_trade.size IS 'Size, base units.';
+COMMENT ON COLUMN past_trade.aggressor IS 'Side of the taker: b buy, s sell; NULL where the venue does not say.';
+COMMENT ON COLUMN past_trade.venue_trade_id IS 'The venue''s id as text; NULL where the id is a number.';
+GRANT SELECT ON TABLE past_trade TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE past_trade TO tapedeck_writer;
+
 CREATE TABLE poll_day (
     day date NOT NULL,
     job text NOT NULL,
@@ -844,6 +902,26 @@ COMMENT ON COLUMN poll_day.odd IS 'Sum of odd rows.';
 COMMENT ON COLUMN poll_day.duration_s IS 'Sum of durations, seconds.';
 GRANT SELECT ON TABLE poll_day TO tapedeck_reader;
 
+CREATE TABLE poll_hole (
+    job text NOT NULL,
+    from_at timestamp with time zone NOT NULL,
+    until_at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    known_at timestamp with time zone NOT NULL,
+    CONSTRAINT poll_hole_pkey PRIMARY KEY (job, from_at, until_at),
+    CONSTRAINT poll_hole_check CHECK ((until_at >= from_at)),
+    CONSTRAINT poll_hole_job_check CHECK ((job <> ''::text)),
+    CONSTRAINT poll_hole_reason_check CHECK ((reason <> ''::text))
+);
+COMMENT ON TABLE poll_hole IS 'Ranges of a feed that a job of the poller did not read and will not read, although it is to read all of it. Written by bin/writer, never updated.';
+COMMENT ON COLUMN poll_hole.job IS 'Name of the job.';
+COMMENT ON COLUMN poll_hole.from_at IS 'Rows of the feed up to here were read, by the venue''s clock, UTC.';
+COMMENT ON COLUMN poll_hole.until_at IS 'Rows of the feed from here on were read, by the venue''s clock, UTC.';
+COMMENT ON COLUMN poll_hole.reason IS 'Why they were not read, in words.';
+COMMENT ON COLUMN poll_hole.known_at IS 'When that became known, by our clock, UTC.';
+GRANT SELECT ON TABLE poll_hole TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE poll_hole TO tapedeck_writer;
+
 CREATE TABLE poll_run (
     run_id bigint NOT NULL,
     job text NOT NULL,
@@ -861,6 +939,7 @@ CREATE TABLE poll_run (
     odd_samples text[] NOT NULL,
     request_ids text[] NOT NULL,
     traceback text,
+    failures text[],
     CONSTRAINT poll_run_pkey PRIMARY KEY (run_id),
     CONSTRAINT poll_run_answers_check CHECK ((answers >= 0)),
     CONSTRAINT poll_run_attempts_check CHECK ((attempts >= 0)),
@@ -886,11 +965,12 @@ COMMENT ON COLUMN poll_run.duration_s IS 'How long the round took, seconds; NULL
 COMMENT ON COLUMN poll_run.rows IS 'Number of rows that the round gave to the journal.';
 COMMENT ON COLUMN poll_run.bytes IS 'Size of its answers, decompressed, bytes.';
 COMMENT ON COLUMN poll_run.answers IS 'Number of answers received.';
-COMMENT ON COLUMN poll_run.attempts IS 'Number of requests sent, repetitions included.';
+COMMENT ON COLUMN poll_run.attempts IS 'Number of requests sent, repetitions and those of failed requests included.';
 COMMENT ON COLUMN poll_run.odd IS 'Number of odd rows in the answers, which were left out.';
 COMMENT ON COLUMN poll_run.odd_samples IS 'The first of the odd rows with the reason, shortened.';
 COMMENT ON COLUMN poll_run.request_ids IS 'The first request ids, as the log has them.';
 COMMENT ON COLUMN poll_run.traceback IS 'Where an unexpected error came from, shortened; else NULL.';
+COMMENT ON COLUMN poll_run.failures IS 'The first requests that failed or were repeated: id as the log has it, number of attempts, and how it ended. In the log each attempt is a line with this id and its number. NULL in rows of earlier versions.';
 GRANT SELECT ON TABLE poll_run TO tapedeck_reader;
 GRANT SELECT ON TABLE poll_run TO tapedeck_watchdog;
 GRANT INSERT, SELECT ON TABLE poll_run TO tapedeck_writer;
@@ -939,6 +1019,38 @@ COMMENT ON COLUMN prediction.baseline IS 'Baseline forecast that was corrected, 
 COMMENT ON COLUMN prediction.scored_at IS 'When the row was written, UTC.';
 GRANT SELECT ON TABLE prediction TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE prediction TO tapedeck_trainer;
+
+CREATE TABLE program_restart (
+    restart_id bigint NOT NULL,
+    program text NOT NULL,
+    pid integer NOT NULL,
+    still_s double precision NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text NOT NULL,
+    killed boolean NOT NULL,
+    reason text,
+    revision integer NOT NULL,
+    CONSTRAINT program_restart_pkey PRIMARY KEY (restart_id),
+    CONSTRAINT program_restart_outcome_check CHECK ((outcome = ANY (ARRAY['running'::text, 'restarted'::text, 'failed'::text, 'unknown'::text]))),
+    CONSTRAINT program_restart_program_check CHECK ((program <> ''::text)),
+    CONSTRAINT program_restart_restart_id_check CHECK ((restart_id > 0)),
+    CONSTRAINT program_restart_revision_check CHECK ((revision > 0))
+);
+CREATE INDEX program_restart_started_at ON program_restart USING btree (started_at);
+COMMENT ON TABLE program_restart IS 'Restarts of stuck programs, one row each. Written by bin/watchdog, which keeps them on disk while Postgres is away.';
+COMMENT ON COLUMN program_restart.restart_id IS 'Random id.';
+COMMENT ON COLUMN program_restart.program IS 'Program that was stuck, as supervisord names it.';
+COMMENT ON COLUMN program_restart.pid IS 'Process id of the process that was stuck.';
+COMMENT ON COLUMN program_restart.still_s IS 'How long nothing of it had moved, seconds.';
+COMMENT ON COLUMN program_restart.started_at IS 'When it was asked to end, by our clock, UTC.';
+COMMENT ON COLUMN program_restart.ended_at IS 'When the outcome was known, by our clock, UTC; NULL before.';
+COMMENT ON COLUMN program_restart.outcome IS 'running: not known yet; restarted: a new process runs; failed; unknown: the watchdog ended meanwhile.';
+COMMENT ON COLUMN program_restart.killed IS 'Whether it was killed, because it did not end by itself.';
+COMMENT ON COLUMN program_restart.reason IS 'Why the outcome is failed or unknown; NULL otherwise.';
+COMMENT ON COLUMN program_restart.revision IS 'Number of the change that was stored last, from 1.';
+GRANT SELECT ON TABLE program_restart TO tapedeck_reader;
+GRANT INSERT, SELECT, UPDATE ON TABLE program_restart TO tapedeck_watchdog;
 
 CREATE TABLE quarantine (
     journal_id text NOT NULL,
@@ -1263,6 +1375,7 @@ COMMENT ON COLUMN trade.aggressor IS 'Side of the taker: b buy, s sell; NULL whe
 COMMENT ON COLUMN trade.venue_trade_id IS 'The venue''s id as text; NULL where the id is a number.';
 GRANT SELECT ON TABLE trade TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE trade TO tapedeck_replay;
+GRANT SELECT ON TABLE trade TO tapedeck_watchdog;
 GRANT INSERT, SELECT ON TABLE trade TO tapedeck_writer;
 
 CREATE TABLE partition.trade_default PARTITION OF trade DEFAULT;
@@ -1825,6 +1938,26 @@ $function$;
 REVOKE EXECUTE ON FUNCTION skip_known_change() FROM PUBLIC;
 COMMENT ON FUNCTION skip_known_change() IS 'Leaves out a change to the value that market_history has already.';
 
+CREATE OR REPLACE FUNCTION public.store_past_trade()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM public.trade t
+                WHERE t.instrument_id = NEW.instrument_id AND t.trade_id = NEW.trade_id
+                  AND t.ts_event BETWEEN NEW.ts_event - interval '2 seconds' AND NEW.ts_event + interval '2 seconds') THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO public.trade (instrument_id, trade_id, ts_event, ts_recv, price, size, aggressor, venue_trade_id)
+    VALUES (NEW.instrument_id, NEW.trade_id, NEW.ts_event, NEW.ts_recv, NEW.price, NEW.size, NEW.aggressor,
+            NEW.venue_trade_id);
+    RETURN NEW;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION store_past_trade() FROM PUBLIC;
+COMMENT ON FUNCTION store_past_trade() IS 'Trigger: stores a past trade in trade, unless the instrument has a trade of this id within two seconds.';
+
 CREATE OR REPLACE FUNCTION public.touch_subscription()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1844,6 +1977,7 @@ CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN ((
 CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
 CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
 CREATE TRIGGER market_history_new BEFORE INSERT ON market_history FOR EACH ROW EXECUTE FUNCTION skip_known_change();
+CREATE TRIGGER past_trade_stored BEFORE INSERT ON past_trade FOR EACH ROW EXECUTE FUNCTION store_past_trade();
 CREATE TRIGGER resolution_first BEFORE UPDATE ON resolution FOR EACH ROW EXECUTE FUNCTION keep_first_label();
 CREATE TRIGGER subscription_notify AFTER INSERT OR DELETE OR UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION notify_subscription();
 CREATE TRIGGER subscription_touch BEFORE UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION touch_subscription();
@@ -1934,7 +2068,8 @@ CREATE VIEW market_check AS
     count(*) FILTER (WHERE source = 'stream'::text) AS own,
     count(*) FILTER (WHERE book_check = 'agrees'::text) AS agrees,
     count(*) FILTER (WHERE book_check = 'differs'::text) AS differs,
-    count(*) FILTER (WHERE book_check = 'uncompared'::text) AS uncompared
+    count(*) FILTER (WHERE book_check = 'uncompared'::text) AS uncompared,
+    count(*) FILTER (WHERE book_check = 'unchecked'::text) AS unchecked
    FROM market_snapshot
   WHERE book_check IS NOT NULL
   GROUP BY (date_trunc('hour'::text, ts_recv)), tier;
@@ -1946,6 +2081,7 @@ COMMENT ON COLUMN market_check.own IS 'Rows of our own book.';
 COMMENT ON COLUMN market_check.agrees IS 'Rows whose own book agrees with the venue''s.';
 COMMENT ON COLUMN market_check.differs IS 'Rows whose own book differs; they are the venue''s.';
 COMMENT ON COLUMN market_check.uncompared IS 'Rows without a certain book of our own (market_snapshot.check_reason).';
+COMMENT ON COLUMN market_check.unchecked IS 'Rows of our own book whose check failed (market_snapshot.check_reason).';
 GRANT SELECT ON TABLE market_check TO tapedeck_reader;
 
 CREATE VIEW market_coverage AS

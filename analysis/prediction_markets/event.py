@@ -123,7 +123,9 @@ def top_wallet_share_24h(now: Snapshot) -> float:
 
     Formula: largest cash of a wallet / cash of all
     Unit: 0 to 1
-    Null: wallets not fetched for the window in the last 10 minutes (an hour when polled hourly), or nothing traded
+    Null: wallets not fetched for the window in the last 10 minutes (an hour when polled hourly), or nothing traded;
+        on a recorded tape always: it needs every trade of the market with its wallet, and the poller asks the feed of
+        the site for large fills only (whale_event). All fills are about 350,000 rows a day.
     Source: the venue's trades API, which names wallets with a delay
     """
     rows = now.wallet_fills(DAY)

@@ -1,6 +1,6 @@
 """The judgement on a running appliance, from supervisord's process list and the health reports of the programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -70,6 +70,7 @@ def judge(
     reports: Mapping[str, Report],
     now: float,
     orphans: Sequence[str] = (),
+    successors: Collection[str] = (),
 ) -> Status:
     """Combine the sources.
 
@@ -80,6 +81,7 @@ def judge(
         reports: Latest health reports, by program.
         now: Unix seconds.
         orphans: Programs that run although no supervisord answers.
+        successors: Programs that may run to take over from another; what they lack is no problem of the appliance.
     """
     if not processes:
         return Status(home, False, [_not_running(home, orphans)], 0, [])
@@ -89,6 +91,9 @@ def judge(
         _line(name, processes.get(name), reports.get(name), loaded.journals.get(name), now)
         for name in dict.fromkeys([*processes, *expected])
     ]
+    for line in lines:
+        if line.program in successors:
+            line.problem = None
     _add_venue_streams(lines)
     problems = [f"{line.program}: {line.problem}" for line in lines if line.problem]
     return Status(home, not problems, problems, loaded.rows, lines)

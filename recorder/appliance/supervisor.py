@@ -1,41 +1,36 @@
-"""The supervisord of an appliance: its process list, how it is started, asked and stopped."""
+"""The supervisord of an appliance: how it is started, asked and stopped."""
 
-import configparser
 import contextlib
 import fcntl
-import io
 import os
-import re
-import shlex
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import xmlrpc.client
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
-from recorder.appliance import processes
+from recorder.appliance import process_list, processes, started
 from recorder.appliance.hints import hint
 from recorder.errors import ConfigError
 from recorder.process import files
-from recorder.resources import SUPERVISORD_CONF
-from recorder.settings import Settings, VenueSettings
+from recorder.settings import Settings
 from recorder.settings.sources import running_note
-from recorder.shards import ALL_OF, recorder_names
 
-_HOME = "%(ENV_TAPEDECK_HOME)s"  # in supervisord.conf of the project
 _KEPT = (
-    "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "probe", "rates", "record",
-    "recorded", "restart.lock", "running", "simulator", "start.lock", "subscriptions", "supervisord.conf",
-    "supervisord.pid", "watchdog",
+    "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "probe", "programs.json", "rates",
+    "record", "recorded", "restart.lock", "running", "simulator", "slots", "start.lock", "subscriptions",
+    "supervisord.conf", "supervisord.pid", "watchdog",
 )  # fmt: skip
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 ORPHANS_DEADLINE_S = 90.0
+END_S = 90.0  # above the longest grace period of a program, Postgres' 60 s
 ANSWER_S = 3.0
 """supervisord answers within milliseconds; one that was stopped (SIGSTOP) never does."""
 
@@ -48,101 +43,6 @@ class Process(NamedTuple):
     pid: int  # 0: none
     exit_status: int
     uptime_s: float
-
-
-def programs(settings: Settings) -> list[str]:
-    """Return the names of the programs that these settings ask for, in the order of their start."""
-    return [
-        *(["postgres"] if settings.database.url is None else []),
-        *(["simulator"] if settings.simulator.enabled else []),
-        *(name for venue, values in _recorded(settings) for name in recorder_names(venue, values.processes)),
-        "writer",
-        *(["poller"] if settings.poller.enabled and any(v.enabled for v in settings.venues.values()) else []),
-        *(["watchdog"] if settings.watchdog.enabled else []),
-        *(["jupyter"] if settings.jupyter.enabled else []),
-    ]
-
-
-def _recorded(settings: Settings) -> list[tuple[str, VenueSettings]]:
-    return [(name, values) for name, values in settings.venues.items() if values.enabled]
-
-
-def render(template: str, settings: Settings, cwd: Path, root_user: bool) -> str:
-    """Return the supervisord.conf of these settings.
-
-    Args:
-        template: The process list, supervisord.conf of the project.
-        settings: Which programs run, and where their state is.
-        cwd: Working directory of the programs: where `.env` and relative paths are looked for.
-        root_user: Name root as the user of supervisord, or it warns at every start.
-    """
-    source = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
-    source.read_string(template)
-    result = configparser.RawConfigParser()
-    own = {section: _at_home(source[section], settings.home) for section in source.sections()}
-    for section in source.sections():
-        if not section.startswith(("program:", "group:")):
-            result[section] = own[section]
-    result["supervisorctl"]["serverurl"] = f"unix://{_escape(settings.home)}/supervisor.sock"
-    if root_user:
-        result["supervisord"]["user"] = "root"
-    recorders = []
-    for kind in (section.removeprefix("program:") for section in source.sections() if section.startswith("program:")):
-        if kind == "recorder":
-            for venue, values in _recorded(settings):
-                recorders.append(f"recorder-{venue}")
-                _add_program(result, recorders[-1], own["program:recorder"], cwd, venue, values.processes)
-        elif kind in programs(settings):
-            _add_program(result, kind, own[f"program:{kind}"], cwd)
-    if recorders:
-        result["group:recorders"] = dict(source["group:recorders"]) | {"programs": ",".join(recorders)}
-    text = io.StringIO()
-    result.write(text)
-    return text.getvalue()
-
-
-def _add_program(
-    result: configparser.RawConfigParser,
-    name: str,
-    options: Mapping[str, str],
-    cwd: Path,
-    venue: str = "",
-    count: int = ALL_OF,
-) -> None:
-    """Add one [program]; each of several processes is given its shard and has a log of its own."""
-    words = options["command"].removeprefix("python ").split()
-    command = [sys.executable, *(venue if word == "VENUE" else word for word in words)]
-    section = dict(options) | {"command": _escape(shlex.join(command)), "directory": _escape(cwd)}
-    if count != ALL_OF:
-        own = "%(program_name)s-%(process_num)02d"
-        section["command"] += f" --shard %(process_num)d/{count}"
-        section |= {"numprocs": str(count), "process_name": own}
-        section["stdout_logfile"] = options["stdout_logfile"].replace("%(program_name)s", own)
-    result[f"program:{name}"] = section
-
-
-def _escape(value: object) -> str:
-    """Return a path or a command as the file holds it.
-
-    Raises:
-        ConfigError: supervisord cannot read it, because the rest of it would be a comment or another line.
-    """
-    text = str(value)
-    if re.search(r"\s[;#]|[\r\n]|^\s|\s$", text):
-        raise ConfigError(
-            f"supervisord cannot use the path {text!r}: it has a blank at an end or before ; or #, or a line break; "
-            "set TAPEDECK_HOME to another folder, and start Tapedeck in another one"
-        )
-    return text.replace("%", "%%")
-
-
-def _at_home(options: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Return the options of a section with the path of the home in its place; supervisord expands log files twice."""
-    once = _escape(home)
-    return {
-        name: value.replace(_HOME, once.replace("%", "%%") if name == "stdout_logfile" else once)
-        for name, value in options.items()
-    }
 
 
 class _Connection(UnixStreamHTTPConnection):  # type: ignore[misc]
@@ -166,6 +66,14 @@ class _Transport(SupervisorTransport):  # type: ignore[misc]
         connection = _Connection("localhost")
         connection.socketfile = str(self._path)
         return connection
+
+
+class Changes(NamedTuple):
+    """Programs whose place in the process list differs from what runs."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
 
 
 class Supervisor:
@@ -192,13 +100,68 @@ class Supervisor:
             for info in infos
         ]
 
-    def _ask(self, method: str) -> object:
-        """Make one call on a connection of its own; None when no supervisord answers."""
+    def add(self, program: str) -> None:
+        """Start a program that is new in the process list; return before it runs."""
+        self._ask("reloadConfig")
+        if self._ask("addProcessGroup", program) is None:  # it is there already
+            self._ask("startProcess", program, False)
+
+    def stop(self, program: str) -> None:
+        """Ask a program to end; return before it has."""
+        self._ask("stopProcess", program, False)
+
+    def remove(self, program: str) -> None:
+        """Forget a program that has ended and is not in the process list any more."""
+        self._ask("reloadConfig")
+        self._ask("removeProcessGroup", program)
+
+    def reread(self) -> Changes:
+        """Read the process list again, and return the programs that differ from those that run; change none."""
+        found, *_ = cast(list[list[list[str]]], self._ask("reloadConfig") or [[[], [], []]])
+        return Changes(*found)
+
+    def replace(self, changes: Changes) -> None:
+        """End the programs that are gone or changed, and start those that are new or changed."""
+        for program in (*changes.removed, *changes.changed):
+            self._end(program)
+            self._ask("removeProcessGroup", program)
+        for program in (*changes.changed, *changes.added):
+            self._ask("addProcessGroup", program)
+
+    def restart(self, program: str) -> None:
+        """Stop a program, and start it again; return once it is starting."""
+        self._end(program)
+        self._ask("startProcess", program, False)
+
+    def _end(self, program: str) -> None:
+        self._ask("stopProcess", program, False)
+        processes.wait_until(lambda: all(p.pid == 0 for p in self.processes() if p.name == program), END_S)
+
+    def process(self, program: str) -> Process | None:
+        """Return one of its programs; None when it has none of this name, or no supervisord answers."""
+        return next((one for one in self.processes() if one.name == program), None)
+
+    def send_signal(self, program: str, pid: int, number: signal.Signals) -> bool:
+        """Have a signal sent to a program; return False where that was not done.
+
+        Args:
+            program: Its name.
+            pid: Its process; none is sent where the program has another one by now.
+            number: Of the signal. After the end of the process supervisord starts the program again.
+        """
+        found = self.process(program)
+        if found is None or found.pid != pid:
+            return False
+        return self._ask("signalProcess", program, str(int(number))) is True
+
+    def _ask(self, method: str, *arguments: object) -> object:
+        """Make one call on a connection of its own; None when no supervisord answers, or it refuses."""
         if not self._socket.exists():
             return None
         transport = _Transport(self._socket)
         try:
-            return getattr(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)()
+            proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+            return getattr(proxy, method)(*arguments)
         except (OSError, HTTPException, xmlrpc.client.Error):
             return None
         finally:
@@ -224,28 +187,57 @@ def start(settings: Settings, report: Callable[[str], None], venues: Collection[
     home = settings.home
     prepare_home(home, report)
     with _start_lock(home):
-        supervisor = Supervisor(home)
-        note = _note(settings, venues)
-        pid = supervisor.pid()
-        if pid is not None:
-            _require_same(home, note, pid)
+        command = _prepare_start(settings, report, venues)
+        if command is None:
             return False
-        _end_orphans(home, report)
-        for row in settings.port_table():
-            if row.used and (problem := processes.port_problem(row)) is not None:
-                raise ConfigError(problem)
-        config = home / "supervisord.conf"
-        config.write_text(render(SUPERVISORD_CONF.read_text(), settings, Path.cwd(), os.geteuid() == 0))
-        (home / "running").write_text(note)
         result = subprocess.run(
-            [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(config)],
-            env=settings.environment(), capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            command, env=settings.environment(), capture_output=True, text=True, timeout=60, check=False
+        )
         if result.returncode:
             lines = (result.stderr or result.stdout).strip().splitlines() or [f"status {result.returncode}"]
             reason = next((line for line in lines if line.startswith("Error")), lines[-1])  # a hint at the help is last
             raise ConfigError(f"supervisord does not start: {reason}")
     return True
+
+
+def foreground_command(settings: Settings, report: Callable[[str], None], venues: Collection[str] = ()) -> list[str]:
+    """Prepare a start and return the command of a supervisord that stays in the foreground. Arguments as of `start`.
+
+    Raises:
+        ConfigError: as `start`, and when the appliance runs already.
+    """
+    home = settings.home
+    prepare_home(home, report)
+    with _start_lock(home):
+        command = _prepare_start(settings, report, venues)
+    if command is None:
+        raise ConfigError(f"the appliance in {home} is already running; {hint('down')} stops it")
+    return [*command, "--nodaemon"]
+
+
+def _prepare_start(settings: Settings, report: Callable[[str], None], venues: Collection[str]) -> list[str] | None:
+    """End what is left of an earlier start, check the ports, and write the files that supervisord and commands read.
+
+    Returns:
+        The command of supervisord; None when it runs already with these settings.
+    """
+    home = settings.home
+    note = _note(settings, venues)
+    pid = Supervisor(home).pid()
+    if pid is not None:
+        _require_same(home, note, pid)
+        return None
+    _end_orphans(home, report)
+    for row in settings.port_table():
+        if row.used and (problem := processes.port_problem(row)) is not None:
+            raise ConfigError(problem)
+    for slots in process_list.slots_of(settings):
+        if slots.read().python:
+            slots.forget_pythons()
+    config = process_list.write_config(settings)
+    files.write(home / "running", note.encode())
+    started.write(home, {name: started.digest(settings, name) for name in process_list.programs(settings)})
+    return [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(config)]
 
 
 def stop(home: Path, deadline_s: float, report: Callable[[list[str]], None], grace_s: float | None = None) -> list[str]:
@@ -286,6 +278,11 @@ def _note(settings: Settings, venues: Collection[str]) -> str:
         return settings.running_note()
     chosen = (f"[venues.{name}]\nenabled = {str(v.enabled).lower()}\n" for name, v in settings.venues.items())
     return settings.running_note() + "".join(chosen)
+
+
+def write_note(settings: Settings) -> None:
+    """Write the note again for an appliance that goes on with other settings."""
+    files.write(settings.home / "running", _note(settings, ()).encode())
 
 
 def _require_same(home: Path, note: str, pid: int) -> None:

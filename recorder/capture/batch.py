@@ -9,6 +9,8 @@ import msgspec
 from recorder.events import BookAudit, SessionRow
 from recorder.identity import instrument_id
 from recorder.journal.block import Receipt
+from recorder.pgcopy import scalars
+from recorder.position import Position
 from recorder.venues.base import Audit
 
 _SAMPLE_BYTES = 1024
@@ -154,3 +156,28 @@ class Instruments(dict[str, int]):
         number = self[symbol] = instrument_id(self.venue, symbol)
         self.fresh.append((number, self.venue, symbol))
         return number
+
+
+def quarantine_rows(batches: Iterable[Batch], journal_id: str, position: Position, ids: Instruments) -> list[bytes]:
+    """Return the encoded rows of `quarantine` of the frames of a block that is written at a position."""
+    encoded = []
+    offset = 0
+    for batch in batches:
+        for item in batch.quarantined:
+            fields = (
+                scalars.text(journal_id),
+                scalars.int4(position.segment),
+                scalars.int8(position.offset),
+                scalars.int4(offset + item.item),
+                scalars.text("frame"),
+                scalars.text(None),
+                scalars.int8(ids[item.symbol] if item.symbol else None),
+                scalars.int8(batch.session_id),
+                scalars.instant(item.ts_recv_ns),
+                scalars.text(item.reason),
+                scalars.binary(item.sample),
+                scalars.binary(item.payload_sha256),
+            )
+            encoded.append(scalars.tuple_of(*fields))
+        offset += len(batch.lengths)
+    return encoded

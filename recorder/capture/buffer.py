@@ -4,17 +4,19 @@ Each link fills a batch of its own and adds it when a chunk of frames is decoded
 one block. Memory is bounded: above `pending_mb` a link waits a moment, then sheds frames, and a gap declares them.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import chain
 from types import TracebackType
 
 import msgspec
 
-from recorder.capture.batch import Batch, Instruments, Rows
+from recorder.capture.batch import Batch, Instruments, Rows, quarantine_rows
 from recorder.capture.continuity import Continuity
+from recorder.capture.handover.state import RowTails, given_up
 from recorder.clock import Clock
-from recorder.errors import JournalFull
+from recorder.errors import JournalError, JournalFull
 from recorder.events import Book, Gap, GapCause, Quote, SessionRow, Stream, Trade, WitnessRow
 from recorder.journal.block import (
     BlockHeader,
@@ -26,7 +28,7 @@ from recorder.journal.block import (
     note_checkpoints,
 )
 from recorder.journal.writer import Journal
-from recorder.pgcopy import encode, scalars
+from recorder.pgcopy import encode
 from recorder.position import Position
 from recorder.process.log import get_logger
 from recorder.timestamps import NS_PER_DAY
@@ -57,9 +59,17 @@ class WriteBuffer:
         blocks: Blocks written.
         full: Whether the disk is at its reserve.
         set_back_ns: By how much our clock was set back since the process began.
+        owns: Whether this process records. Before it takes over and after its end nothing is accepted and written.
+        tails: Notes the newest rows while a successor waits.
     """
 
-    def __init__(self, journal: Journal, continuity: Continuity, venue: str, pending_bytes: int, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, continuity: Continuity, venue: str, pending_bytes: int, clock: Clock, *,
+        owns: bool = True,
+    ) -> None:  # fmt: skip
+        self.owns = owns
+        self.tails: RowTails | None = None
+        self._unclaimed: set[Stream] = set()  # of the process that we take over from
         self.shed_frames = 0
         self.blocks = 0
         self.full = False
@@ -105,6 +115,9 @@ class WriteBuffer:
         if trades:
             days = {trade.ts_event_ns // NS_PER_DAY for trade in trades}
             batch.trade.add(encode.encode_trades(trades, ids), len(trades), days)
+        if self.tails is not None and self.owns:
+            self.tails.note("quote", quotes)
+            self.tails.note("book", books)
         if quotes:
             batch.quote.add(encode.encode_quotes(quotes, ids, batch.session_id), len(quotes), day)
         if books:
@@ -114,6 +127,8 @@ class WriteBuffer:
 
     def add(self, batch: Batch) -> None:
         """Add a batch whose events `continuity` has accounted for."""
+        if not self.owns:
+            return
         pending = self._pending
         self._size += batch.size
         if pending and pending[-1].session_id == batch.session_id:
@@ -186,6 +201,8 @@ class WriteBuffer:
         """Account for streams in a session from now on, except those that its predecessor still carries."""
         with self._lock:
             for stream in streams:
+                if stream in self._unclaimed:
+                    continue
                 if predecessor_id is None or self._continuity.owner(stream) != predecessor_id:
                     self._continuity.watch(stream, session_id, now_ns)
 
@@ -209,6 +226,12 @@ class WriteBuffer:
         """Declare that streams of a session are being unsubscribed and subscribed again."""
         with self._lock:
             self._continuity.interrupted(streams, since_ns, session_id, books_unasked=books_unasked)
+        self._flush_soon()
+
+    def declare_silent(self, streams: Iterable[Stream], since_ns: int) -> None:
+        """Declare that streams may be missing data since a time: they are silent beyond doubt."""
+        with self._lock:
+            self._continuity.silent(streams, since_ns)
         self._flush_soon()
 
     def declare_unplaced(self, streams: Sequence[Stream], now_ns: int) -> None:
@@ -301,26 +324,75 @@ class WriteBuffer:
             JournalError: the disk failed; the process must end.
         """
         with self._flushing:
-            try:
-                position = self._journal.next_position(self._checkpoint)
-            except JournalFull as error:
-                self._shed(error)
-                return False
-            if self.full:
-                self.full = False
-                _log.warning("journal.resumed", journal=self._journal.name, shed_frames=self.shed_frames)
+            return self._flush() if self.owns else True
+
+    def _flush(self, *, last: bool = False) -> bool:
+        try:
+            position = self._journal.next_position(self._checkpoint)
+        except JournalFull as error:
+            self._shed(error)
+            return False
+        if self.full:
+            self.full = False
+            _log.warning("journal.resumed", journal=self._journal.name, shed_frames=self.shed_frames)
+        with self._lock:
+            self.owns = not last
+            self._filled.clear()
+            self._urgent.clear()
+            batches, self._pending, self._size = self._pending, [], 0
+            batches, self._refused = self._refused + batches, []
+            witnesses, self._witnesses = self._witnesses, []
+            gaps = self._continuity.take_gaps()
+            checkpoints = self._continuity.take_checkpoints()
+            self._room.notify_all()
+        if not (batches or gaps or checkpoints or witnesses):
+            return True
+        return self._write(position, batches, gaps, checkpoints, witnesses)
+
+    # ---- from one process to another --------------------------------------------------------------------------
+
+    def hand_over(self, state: Callable[[list[StreamCheckpoint]], bytes]) -> None:
+        """Stop: write what is pending, and a last block that offers the streams to a successor.
+
+        Args:
+            state: Returns the state of the last block, given the checkpoints of all streams.
+
+        Raises:
+            JournalError: the disk is full or failed; the process must end.
+        """
+        with self._flushing:
+            if not self._flush(last=True):
+                raise JournalError(f"the journal {self._journal.name} does not take what is pending")
+            checkpoints, now_ns = list(self._stored.values()), self._clock.wall_ns()
+            sessions = [
+                msgspec.structs.replace(one, ended_ns=now_ns, end_reason="handed over", revision=one.revision + 1)
+                for one in self._live.values()
+            ]
+            section = self._journal.section("session", len(sessions), encode.encode_sessions(sessions), ())
+            left = [given_up(one) for one in checkpoints]
+            header = BlockHeader(now_ns, [], [], left, sessions, state=state(checkpoints))
+            self._journal.append(header, [section] if sessions else [])
+            self._journal.sync()
+
+    @contextlib.contextmanager
+    def taking_over(self, checkpoints: Sequence[StreamCheckpoint]) -> Iterator[set[Stream]]:
+        """Continue the streams of another process, all in one block.
+
+        Yields:
+            Those that no session of ours has claimed yet.
+        """
+        with self._flushing:
+            self._journal.next_position(self._checkpoint)  # a new segment names what our journal had
             with self._lock:
-                self._filled.clear()
-                self._urgent.clear()
-                batches, self._pending, self._size = self._pending, [], 0
-                batches, self._refused = self._refused + batches, []
-                witnesses, self._witnesses = self._witnesses, []
-                gaps = self._continuity.take_gaps()
-                checkpoints = self._continuity.take_checkpoints()
-                self._room.notify_all()
-            if not (batches or gaps or checkpoints or witnesses):
-                return True
-            return self._write(position, batches, gaps, checkpoints, witnesses)
+                self._unclaimed = self._continuity.take_over(checkpoints, self._clock.wall_ns())
+                self._stored.clear()
+                note_checkpoints(self._stored, checkpoints)
+                self.owns = True
+            limit, self._limit = self._limit, 1 << 62  # all that was kept belongs into this block
+            yield self._unclaimed
+            self._unclaimed = set()
+            self._flush()
+            self._limit = limit
 
     def _write(
         self,
@@ -390,7 +462,7 @@ class WriteBuffer:
             if together.count:
                 days = tuple(sorted(together.days))
                 sections.append(section(table, together.count, b"".join(together.data), days))
-        quarantined = self._quarantine(batches, position)
+        quarantined = quarantine_rows(batches, self._journal.journal_id, position, ids)
         if quarantined:
             sections.append(section("quarantine", len(quarantined), b"".join(quarantined), ()))
         sessions = [session for batch in batches for session in batch.sessions]
@@ -400,29 +472,6 @@ class WriteBuffer:
         if audits:
             sections.append(section("book_audit", len(audits), encode.encode_audits(audits, ids), ()))
         return sections
-
-    def _quarantine(self, batches: Iterable[Batch], position: Position) -> list[bytes]:
-        encoded = []
-        offset = 0
-        for batch in batches:
-            for item in batch.quarantined:
-                fields = (
-                    scalars.text(self._journal.journal_id),
-                    scalars.int4(position.segment),
-                    scalars.int8(position.offset),
-                    scalars.int4(offset + item.item),
-                    scalars.text("frame"),
-                    scalars.text(None),
-                    scalars.int8(self._ids[item.symbol] if item.symbol else None),
-                    scalars.int8(batch.session_id),
-                    scalars.instant(item.ts_recv_ns),
-                    scalars.text(item.reason),
-                    scalars.binary(item.sample),
-                    scalars.binary(item.payload_sha256),
-                )
-                encoded.append(scalars.tuple_of(*fields))
-            offset += len(batch.lengths)
-        return encoded
 
     # ---- a full disk --------------------------------------------------------------------------------------
 

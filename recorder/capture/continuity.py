@@ -12,14 +12,13 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import msgspec
 
+from recorder.capture.evidence.gap_states import NO_HISTORY, state_of
 from recorder.capture.evidence.gap_times import AHEAD_NS, bounded, end_by_venue, resumed, since
 from recorder.capture.evidence.late_rows import LostRange
 from recorder.capture.evidence.missing_ranges import MissingRanges
 from recorder.capture.evidence.restarts import before_restart, shows_restart
 from recorder.events import Book, Channel, Gap, GapCause, Quote, Stream, Trade, Witness
 from recorder.journal.block import StreamCheckpoint
-
-NO_HISTORY = "the venue keeps no history of this channel"
 
 
 class StreamState(msgspec.Struct, gc=False):
@@ -59,10 +58,8 @@ class Continuity:
         self.quotes: dict[str, StreamState] = {}
         self.books: dict[str, StreamState] = {}
         self._by_channel: dict[Channel, dict[str, StreamState]] = {
-            "trade": self.trades,
-            "quote": self.quotes,
-            "book": self.books,
-        }
+            "trade": self.trades, "quote": self.quotes, "book": self.books,
+        }  # fmt: skip
         self._changed: list[Gap] = []  # gap revisions not yet taken
         self.gaps: dict[Channel, int] = {"trade": 0, "quote": 0, "book": 0}  # streams with an open gap
 
@@ -83,22 +80,8 @@ class Continuity:
         stamps = [one.last_ts_event_ns for one in checkpoints if one.last_ts_event_ns is not None]
         newest_ns = min(max(stamps, default=now_ns), now_ns)
         for one in checkpoints:
-            state = StreamState(
-                stream=Stream(one.channel, one.symbol),
-                since_ns=min(one.since_ns, now_ns),
-                session_id=one.session_id,
-                watched=one.watched,
-                last_id=one.last_id,
-                last_ts_event_ns=one.last_ts_event_ns,
-                gap=None if one.gap is None else resumed(one.gap),
-                reset_id=one.reset_id,
-                reset_ts_event_ns=one.reset_ts_event_ns,
-                ahead_ts_event_ns=one.ahead_ts_event_ns,
-                missing=MissingRanges(one.missing or ()),
-            )
-            self._by_channel[one.channel][one.symbol] = state
+            state = self._restored(one, now_ns)
             if state.gap is not None:
-                self.gaps[one.channel] += 1
                 if state.gap.started_ns > now_ns:
                     state.gap = since(state.gap, newest_ns)
                 self._changed.append(state.gap)
@@ -107,6 +90,34 @@ class Continuity:
                 self._open(state, "restart", min(started_ns, now_ns), None)
                 if started_ns > now_ns and state.gap is not None:
                     self._changed[-1] = state.gap = since(state.gap, newest_ns)
+
+    def take_over(self, checkpoints: Iterable[StreamCheckpoint], now_ns: int) -> set[Stream]:
+        """Continue the streams of a process that has just stopped, and return those without a gap.
+
+        Each of those belongs to a session of that process until one of ours claims it.
+        """
+        states = [self._restored(one, now_ns) for one in checkpoints]
+        for state in states:
+            state.missing.give_back()  # our journal does not have them
+        return {state.stream for state in states if state.gap is None and state.watched}
+
+    def _restored(self, one: StreamCheckpoint, now_ns: int) -> StreamState:
+        """Return the state of a stream of an earlier process, which is now ours."""
+        state = self._by_channel[one.channel][one.symbol] = StreamState(
+            Stream(one.channel, one.symbol),
+            min(one.since_ns, now_ns),
+            one.session_id,
+            one.watched,
+            one.last_id,
+            one.last_ts_event_ns,
+            None if one.gap is None else resumed(one.gap),
+            MissingRanges(one.missing or ()),
+            reset_id=one.reset_id,
+            reset_ts_event_ns=one.reset_ts_event_ns,
+            ahead_ts_event_ns=one.ahead_ts_event_ns,
+        )
+        self.gaps[one.channel] += state.gap is not None
+        return state
 
     def clock_set(self, step_ns: int) -> None:
         """Note that our clock was set while we run: gaps that are open began at another time by the new clock.
@@ -250,6 +261,13 @@ class Continuity:
             state = self.state(stream)
             if state is not None and session_id in (None, state.session_id):
                 self._open(state, cause, since_ns, session_id)
+
+    def silent(self, streams: Iterable[Stream], since_ns: int) -> None:
+        """Open a gap for streams that should have brought something since a time; no id would show that later."""
+        for stream in streams:
+            state = self.state(stream)
+            if state is not None and state.watched:
+                self._open(state, "silent", since_ns, state.session_id)
 
     def declare(self, lost: LostRange, cause: GapCause, session_id: int | None) -> None:
         """Declare a range that has both ends, beside whatever gap of the stream is open."""
@@ -474,13 +492,8 @@ class Continuity:
             first_ts_event_ns=end_by_venue(gap, ts_event_ns, now_ns),
             revision=gap.revision + 1,
         )
-        channel = state.stream.channel
-        if healed:
-            ended.state, ended.reason = "healed", "the ids on both sides follow each other: nothing was missed"
-        elif gap.cause == "sequence_reset":
-            ended.state, ended.reason = "unhealable", "the venue restarted its ids"
-        elif channel != "trade":
-            ended.state, ended.reason = "unhealable", NO_HISTORY
-        elif channel in self._contiguous and gap.last_id is not None and first_id is not None:
+        ended.state, ended.reason = state_of(gap, healed=healed)
+        numbered = ended.state == "open" and gap.channel in self._contiguous
+        if numbered and gap.last_id is not None and first_id is not None:
             state.missing.add(gap.last_id, first_id, ended)
         self._changed.append(ended)

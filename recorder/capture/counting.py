@@ -7,13 +7,18 @@ Recording spends most of its time here, so `Ingest.take` has the loop of `Counte
 accounting of gaps; a test holds the two together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from recorder.events import Book, Output, Quote, Trade
+from recorder.process.log import get_logger
 from recorder.timestamps import plausible
 
 OUT_OF_RANGE = "event time out of range"
 _REASON_LENGTH = 500
+_ROWS_LOGGED = 20  # of those that arrived together
+_TEXT_LENGTH = 80
+
+_log = get_logger(__name__)
 
 
 def undecodable(error: Exception) -> str:
@@ -54,3 +59,42 @@ class Counted:
                 elif implausible is None:
                     implausible = output.symbol
         return implausible
+
+
+def log_rows(venue: str, trades: Sequence[Trade], quotes: Sequence[Quote], books: Sequence[Book]) -> None:
+    """Log rows that were recorded together, at DEBUG; of many only the first.
+
+    Args:
+        venue: Whose.
+        trades: The write buffer has them, as it has the others: they are on disk within `journal.flush_ms`.
+        quotes: Best bids and asks.
+        books: Snapshots and deltas.
+    """
+    for trade in trades[:_ROWS_LOGGED]:
+        _log.debug(
+            "trade.recorded",
+            venue=venue,
+            symbol=trade.symbol[:_TEXT_LENGTH],
+            trade_id=(trade.venue_trade_id or str(trade.trade_id))[:_TEXT_LENGTH],
+            price=trade.price,
+            quantity=trade.size,
+            side=trade.aggressor,
+        )
+    for quote in quotes[:_ROWS_LOGGED]:
+        symbol = quote.symbol[:_TEXT_LENGTH]
+        _log.debug("quote.recorded", venue=venue, symbol=symbol, bid_price=quote.bid, ask_price=quote.ask)
+    for book in books[:_ROWS_LOGGED]:
+        bids, asks = ([price for price, size in side if size] for side in (book.bids, book.asks))
+        _log.debug(
+            "book.recorded",
+            venue=venue,
+            symbol=book.symbol[:_TEXT_LENGTH],
+            snapshot=book.snapshot,
+            bids=len(book.bids),
+            asks=len(book.asks),
+            bid_price=max(bids, default=None),
+            ask_price=min(asks, default=None),
+        )
+    left_out = sum(max(0, len(rows) - _ROWS_LOGGED) for rows in (trades, quotes, books))
+    if left_out:
+        _log.debug("rows.recorded", venue=venue, left_out=left_out)

@@ -149,19 +149,19 @@ class Ingest:
             decode = self._decoder.decode if self._overlap is None else partial(self._decode_shared, continuity)
             first_seq = row.frames + 1
             batch = Batch(row.session_id, first_seq, ts_ns)
-            for item, frame in enumerate(frames):
+            for seq, frame in enumerate(frames, first_seq):
                 try:
                     outputs = decode(frame, ts_ns)
                 except DecodeError as error:
                     unsettled.settle()
                     of = self._concerned(frame, error)
-                    self._unreadable(continuity, batch, item, frame, ts_ns, undecodable(error), of)
+                    self._unreadable(continuity, batch, seq - first_seq, frame, ts_ns, undecodable(error), of)
                     continue
                 except Exception as error:
                     unsettled.settle()
                     if isinstance(frame, Oversized):  # tested here, so that the usual frame needs no test
-                        self._oversized(continuity, batch, item, frame, ts_ns)
-                        frames[item] = frame.sample
+                        self._oversized(continuity, batch, seq - first_seq, frame, ts_ns)
+                        frames[seq - first_seq] = frame.sample
                     else:
                         left_out = self._failures.turn(time.monotonic())
                         if left_out is not None:
@@ -169,17 +169,17 @@ class Ingest:
                                 "decoder.failed", venue=row.venue, link=row.link, frame=frame[:200], left_out=left_out
                             )
                         of = self._concerned(frame, error)
-                        self._unreadable(continuity, batch, item, frame, ts_ns, decoder_fault(error), of)
+                        self._unreadable(continuity, batch, seq - first_seq, frame, ts_ns, decoder_fault(error), of)
                     continue
                 # The rule of capture/counting.py, inlined; identity of the class costs less than isinstance.
                 for output in outputs:
                     if type(output) is Quote:
-                        output.frame_seq = first_seq + item
+                        output.frame_seq = seq
                         quotes.append(output)
                         if gaps["quote"]:
                             continuity.quote(output, self._quotes)
                     elif type(output) is Book:
-                        output.frame_seq = first_seq + item
+                        output.frame_seq = seq
                         books.append(output)
                         if gaps["book"]:
                             continuity.book(output, self._books)
@@ -187,7 +187,7 @@ class Ingest:
                         time_ns = output.ts_event_ns
                         if not EARLIEST_NS <= time_ns <= soon_ns:
                             if not plausible(time_ns, ts_ns):
-                                self._implausible(continuity, batch, item, output.symbol, ts_ns, frame)
+                                self._implausible(continuity, batch, seq - first_seq, output.symbol, ts_ns, frame)
                                 continue
                             trades.append(output)
                             if output.symbol in trade_states:

@@ -19,6 +19,7 @@ from typing import Optional
 
 from recorder.backoff import Backoff
 from recorder.capture.buffer import WriteBuffer
+from recorder.capture.handover.standby import Standby
 from recorder.capture.rest_fetcher import RestFetcher
 from recorder.capture.session import Counts, Session
 from recorder.capture.websocket.connect_budget import ConnectBudget
@@ -36,6 +37,8 @@ from recorder.venues.base import Venue
 _RENEW_AT_AGE = 0.85, 0.92  # a session is replaced between these parts of the age at which the venue ends it
 _HANDOVER_LIMIT_S = 15.0  # a book that has not come by then does not delay the handover
 _OVERLAP_S = 2.0  # both sessions go on for a moment: what is on its way to the old one is not lost
+
+_SYMBOLS_LOGGED, _SYMBOL_LENGTH = 20, 80
 
 _log = get_logger(__name__)
 
@@ -80,6 +83,7 @@ class Link:
         ca_file: Path | None = None,
         renew: Callable[["Link"], None],
         predecessor: Optional["Link"] = None,
+        standby: Standby | None = None,
     ) -> None:
         """
         Args:
@@ -96,6 +100,7 @@ class Link:
             ca_file: PEM file of the authorities to trust; None: those of the system.
             renew: Starts a successor; called in our thread, at most once for each session.
             predecessor: The link whose streams this one takes over.
+            standby: Keeps what arrives until the process takes over from another.
         """
         self.number = number
         self._venue = venue
@@ -109,6 +114,7 @@ class Link:
         self._ca_file = ca_file
         self._renew = renew
         self._predecessor = predecessor
+        self._standby = standby
         self._retired = threading.Event()
         self._renewing = False  # a successor was requested
         self._backoff = Backoff(settings.reconnect_delay_s, settings.reconnect_cap_s, rng)
@@ -125,6 +131,8 @@ class Link:
         self._was_live = False  # in the present session
         self._last_error: LinkFailure | None = None
         self._sessions = 0
+        self._errors = 0  # connections that failed or were lost
+        self._up_since_s = 0.0  # monotonic; of the present session
         self._earlier = Counts()  # of the sessions that ended, and of the predecessor
         self._tasks: queue.SimpleQueue[Callable[[Session], None]] = queue.SimpleQueue()
         self._reconnect_reason: str | None = None  # set from any thread; the session ends for it
@@ -220,6 +228,8 @@ class Link:
             sessions=self._sessions,
             failures=self._fruitless,
             heartbeat_failures=self._unanswered,
+            errors=self._errors,
+            uptime_s=None if session is None else max(0.0, now_s - self._up_since_s),
             resyncs=earlier.resyncs + counts.resyncs,
             last_error=self._last_error,
         )
@@ -244,6 +254,7 @@ class Link:
                 self._end("disconnect", str(error)[:200])
                 if stop.is_set():
                     break
+                self._errors += 1
                 self._delay_s = self._retry_after(error)
                 self._move(State.BACKOFF)
                 _log.warning(
@@ -315,12 +326,21 @@ class Link:
         )
         before = None if self._predecessor is None else self._predecessor.session
         session = Session(
-            row, connection, self._venue, self._buffer, self._fetcher, self._settings, self._clock, before
+            row,
+            connection,
+            self._venue,
+            self._buffer,
+            self._fetcher,
+            self._settings,
+            self._clock,
+            before,
+            self._standby,
+            heartbeat_failures=self._unanswered,
         )
         self._session = session
         self._sessions += 1
         max_age_s = self._venue.limits.session_s or float("inf")
-        now_s = self._clock.monotonic_s()
+        now_s = self._up_since_s = self._clock.monotonic_s()
         self._renew_at_s = now_s + max_age_s * self._rng.uniform(*_RENEW_AT_AGE)
         self._settled_at_s = now_s + settings.settled_after_s
         self._renewing, self._overlap_since_s, self._live_since_s = False, None, None
@@ -369,6 +389,7 @@ class Link:
                 self._move(State.LIVE)
                 self._was_live = True
                 _log.info("link.live", venue=self._venue.name, link=self.number, streams=len(session.streams))
+                self._log_subscribed(session)
         elif self._state is State.LIVE:
             self._move(State.SUBSCRIBING)
         now_s = self._clock.monotonic_s()
@@ -381,6 +402,21 @@ class Link:
         elif (session.ending or now_s >= self._renew_at_s) and not self._renewing:
             self._renewing = True
             self._renew(self)
+
+    def _log_subscribed(self, session: Session) -> None:
+        """Log which streams the venue delivers now, one line for each channel."""
+        symbols: dict[str, list[str]] = {}
+        for stream in sorted(session.subscriber.accepted & session.streams, key=str):
+            symbols.setdefault(stream.channel, []).append(stream.symbol)
+        for channel, names in symbols.items():
+            _log.info(
+                "link.subscribed",
+                venue=self._venue.name,
+                link=self.number,
+                channel=channel,
+                count=len(names),
+                symbols=",".join(name[:_SYMBOL_LENGTH] for name in names[:_SYMBOLS_LOGGED]),
+            )
 
     def _take_over(self, session: Session, predecessor: "Link", now_s: float) -> None:
         """Retire the predecessor once everything it carried comes here, or at once when it has ended."""
@@ -403,4 +439,5 @@ class Link:
         figures = predecessor.figures()
         self._count(Counts(figures.frames, figures.events, figures.quarantined, figures.unsubscribed, figures.resyncs))
         self._sessions += figures.sessions
+        self._errors += figures.errors
         self._predecessor = None

@@ -9,15 +9,20 @@ session is written among its frames, as a control record:
     {"tapedeck":"overlap_end"}                                   the predecessor is gone
     {"tapedeck":"handed_over","streams":[["book","BTC-USD"]]}    its successor carries these from here on
 
+    {"tapedeck":"took_over","streams":[["book","BTC-USD"]],"skip":[["book","BTC-USD",1,4]]}
+                                                                 its process takes these over from another process;
+                                                                 rows 1 to 3 of this book, from 0, do not count
+
 An answer of REST about one of its streams, which decides nothing about rows, is a record too:
 
     {"tapedeck":"witness","streams":[["trade","BTC-USD"]],"path":"/...","status":200,"body":"..."}
 
 Trades of both sessions are kept: their key makes them one row in the database. Quotes switch at the first quote of the
-new session, books at its first snapshot.
+new session, books at its first snapshot. Between two processes the change is at one moment for all streams: what the
+new session received before is kept in memory until then, so the record comes first in its journal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -28,7 +33,7 @@ from recorder.events import Book, Channel, Output, Quote, Stream
 CONTROL_PREFIX = b'{"tapedeck":'
 _EARLIER = tuple(CONTROL_PREFIX + b'"%s"' % kind for kind in (b"joins", b"over", b"alone", b"asked", b"dropped"))
 
-Kind = Literal["subscribed", "unsubscribed", "overlap_start", "overlap_end", "handed_over", "witness"]
+Kind = Literal["subscribed", "unsubscribed", "overlap_start", "overlap_end", "handed_over", "witness", "took_over"]
 
 
 class ControlRecord(msgspec.Struct):
@@ -58,7 +63,8 @@ class ControlRecord(msgspec.Struct):
         if frame.startswith(_EARLIER):
             raise ConfigError("a version before 0.1.0 wrote this journal; it can be loaded, but not replayed")
         try:
-            return msgspec.json.decode(frame, type=cls)
+            record = msgspec.json.decode(frame, type=cls)
+            return msgspec.json.decode(frame, type=TookOverRecord) if record.tapedeck == "took_over" else record
         except msgspec.MsgspecError:
             return None
 
@@ -69,11 +75,27 @@ class ControlRecord(msgspec.Struct):
 
 
 class WitnessRecord(ControlRecord, kw_only=True):
-    """An answer of REST about a stream of the session."""
+    """{"tapedeck":"took_over","streams":[["book","BTC-USD"]],"skip":[["book","BTC-USD",3]]}
+                                                                     its process takes these over from another process,
+                                                                     and the first rows of these streams do not count
+
+    An answer of REST about a stream of the session."""
 
     path: str
     status: int
     body: str  # what is no UTF-8 is replaced
+
+
+class TookOverRecord(ControlRecord, kw_only=True):
+    """Streams that a session has from another process."""
+
+    skip: list[tuple[Channel, str, int, int]] = []  # which rows of quotes and books the other process stored
+
+    @classmethod
+    def of(cls, streams: Iterable[Stream], skip: Mapping[Stream, tuple[int, int]]) -> "TookOverRecord":
+        """Return the record of some streams, and which of their rows do not count: from a place up to another."""
+        rows = sorted((stream.channel, stream.symbol, *places) for stream, places in skip.items() if any(places))
+        return cls("took_over", [(stream.channel, stream.symbol) for stream in streams], skip=rows)
 
 
 class Overlap:
@@ -83,6 +105,13 @@ class Overlap:
         self._starting = False  # the predecessor still carries the streams
         self._with_snapshot: set[str] = set()  # symbols of which this session brought a snapshot
         self._handed_over: set[Stream] = set()
+        self._skip: dict[tuple[Channel, str], tuple[int, int]] = {}  # rows to keep, then rows to leave out
+        self._until_snapshot: set[str] = set()  # books whose changes another process stored
+
+    @property
+    def settled(self) -> bool:
+        """Whether every row counts from now on."""
+        return not (self._skip or self._until_snapshot or self._starting or self._handed_over)
 
     def apply(self, record: ControlRecord) -> None:
         """Follow a control record."""
@@ -90,6 +119,10 @@ class Overlap:
             self._handed_over.update(record.named)
         elif record.tapedeck in ("overlap_start", "overlap_end"):
             self._starting = record.tapedeck == "overlap_start"
+        elif isinstance(record, TookOverRecord):
+            places = ((channel, symbol, max(0, first), end) for channel, symbol, first, end in record.skip)
+            self._skip = {(one, symbol): (first, end - first) for one, symbol, first, end in places if end > first}
+            self._until_snapshot = {stream.symbol for stream in record.named if stream.channel == "book"}
 
     def has_snapshot(self, symbol: str) -> bool:
         """Return whether this session brought a snapshot of a symbol's book."""
@@ -105,11 +138,24 @@ class Overlap:
 
     def _counts(self, output: Output) -> bool:
         if isinstance(output, Book):
+            if self._skip and self._skips("book", output.symbol):
+                return False
             if output.snapshot:
                 self._with_snapshot.add(output.symbol)
-            elif self._starting and output.symbol not in self._with_snapshot:
+                self._until_snapshot.discard(output.symbol)
+            elif output.symbol in self._until_snapshot or (self._starting and output.symbol not in self._with_snapshot):
                 return False
             return not self._handed_over or Stream("book", output.symbol) not in self._handed_over
         if isinstance(output, Quote):
+            if self._skip and self._skips("quote", output.symbol):
+                return False
             return not self._handed_over or Stream("quote", output.symbol) not in self._handed_over
         return True
+
+    def _skips(self, channel: Channel, symbol: str) -> bool:
+        keep, leave = self._skip.pop((channel, symbol), (0, 0))
+        if keep:
+            self._skip[channel, symbol] = keep - 1, leave
+        elif leave > 1:
+            self._skip[channel, symbol] = 0, leave - 1
+        return leave > 0 and not keep

@@ -1,12 +1,17 @@
 """The parts of one recorder, wired: its links, its write buffer, its journal, its health."""
 
 import random
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from recorder.capture import takeover
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity
 from recorder.capture.evidence.recorded import RecordedStreams
+from recorder.capture.handover.giving import Giving
+from recorder.capture.handover.standby import Standby
+from recorder.capture.handover.state import checkpoints_of
+from recorder.capture.handover.taking import Taking
 from recorder.capture.link import Link
 from recorder.capture.links import Links
 from recorder.capture.liveness import rates_file
@@ -23,6 +28,7 @@ from recorder.process.health import RecorderFigures, Refusal
 from recorder.process.health import State as HealthState
 from recorder.process.log import dropped, get_logger
 from recorder.process.reporting import Health, Rate
+from recorder.process.slots import Slot, Slots, other, program_of
 from recorder.process.threads import ThreadGroup
 from recorder.rest.client import RestClient
 from recorder.rest.policy import Priority
@@ -55,9 +61,10 @@ class Recorder:
         buffer: WriteBuffer,
         rates: ExpectedRates,
         recorded: RecordedStreams,
+        slot: Slot,
     ) -> None:
         """Wire the parts; `open` makes the journal and what depends on its content."""
-        self.name = shard.recorder(key)
+        self.name = program_of(shard.recorder(key), slot)
         self.settings = settings
         self.threads = ThreadGroup()
         self.journal = journal
@@ -107,11 +114,35 @@ class Recorder:
         self._liveness = LivenessMonitor(venue.name, path, rates, max_no_data_s, buffer, clock, self._witnesses)
         self.followed: Callable[[], frozenset[str]] = frozenset
         self._fetcher = RestFetcher(self.rest.once, clock)
+        slots, old_journal = Slots(settings.home, shard.recorder(key), clock), journal.folder.parent
+        self._giving = Giving(
+            slots,
+            slot,
+            buffer,
+            lambda: [link.session for link in self.links.all if link.session is not None],
+            clock,
+            connection_sequences=venue.connection_sequences,
+        )
+        self._standby = None if buffer.owns else Standby(settings.journal.pending_mb << 20)
+        self._taking: Taking | None = None  # until it has taken over
+        if self._standby is not None:
+            old_journal /= program_of(shard.recorder(key), other(slot))
+            self._taking = Taking(slots, slot, old_journal, self._standby, buffer, lambda: self.links.all, clock)
+        self._to_renew: list[Link] = []  # once it has taken over
         self._frame_rate, self._event_rate = Rate(), Rate()
 
     @classmethod
     def open(
-        cls, settings: Settings, venue: Venue, key: str, shard: Shard, clock: Clock, rng: random.Random
+        cls,
+        settings: Settings,
+        venue: Venue,
+        key: str,
+        shard: Shard,
+        clock: Clock,
+        rng: random.Random,
+        slot: Slot = "a",
+        *,
+        records: bool = True,
     ) -> "Recorder":
         """Open and recover the journal, and declare the gaps since the last process.
 
@@ -122,23 +153,31 @@ class Recorder:
             shard: Which of its symbols.
             clock: Of everything.
             rng: For ids and delays.
+            slot: Of the process.
+            records: Whether it records at once; else it takes over from the process in the other slot, without a gap.
 
         Raises:
             ConfigError: the journal folder cannot be used, or another process holds it.
             JournalError: the disk fails.
         """
-        name = shard.recorder(key)
+        name = program_of(shard.recorder(key), slot)
         journal = Journal.open(settings.journal.dir / name, venue.name, settings.journal, clock)
-        takeover.close_abandoned(settings.journal, key, shard, venue.name, clock)
+        journal.recovered.checkpoints = checkpoints_of(journal.recovered)
         continuity = Continuity(venue.contiguous, lambda: rng.getrandbits(63))
-        checkpoints = takeover.initial_checkpoints(journal, key, shard, clock.wall_ns())
         recorded = RecordedStreams.load(settings.home, name, key, shard.carries)
+        if not records:
+            buffer = WriteBuffer(journal, continuity, venue.name, settings.journal.pending_mb << 20, clock, owns=False)
+            learned = rates_file.path_of(settings.home, program_of(shard.recorder(key), other(slot)))
+            rates = rates_file.load(learned, clock.wall_ns() / 1e9)
+            return cls(settings, venue, key, shard, clock, rng, journal, buffer, rates, recorded, slot)
+        takeover.close_abandoned(settings.journal, key, shard, venue.name, clock)
+        checkpoints = takeover.initial_checkpoints(journal, key, shard, clock.wall_ns())
         checkpoints += recorded.forgotten(checkpoints, shard.carries, f"{name}:{rng.getrandbits(64):x}")
         recorded.note((Stream(one.channel, one.symbol), one.since_ns) for one in checkpoints)
         continuity.restore(checkpoints, journal.recovered.last_frame_ns, clock.wall_ns())
         buffer = WriteBuffer(journal, continuity, venue.name, settings.journal.pending_mb << 20, clock)
         rates = rates_file.load(rates_file.path_of(settings.home, name), clock.wall_ns() / 1e9)
-        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, rates, recorded)
+        recorder = cls(settings, venue, key, shard, clock, rng, journal, buffer, rates, recorded, slot)
         buffer.close_sessions(journal.recovered.sessions)
         buffer.flush()  # the gaps of the time without a process are known now and come first
         return recorder
@@ -149,12 +188,52 @@ class Recorder:
         now_ns = self._clock.wall_ns()
         self._recorded.note((stream, now_ns) for stream in carried)
         self.links.assign(carried)
+        if self._taking is not None:
+            self._taking.assign(carried)
 
     def start(self) -> None:
         """Start the threads that every recorder has; the links start with `assign`."""
         self.threads.listen(on_sighup=self.links.renew_all)
         for number in range(_FETCHERS):
             self.threads.add(f"fetch-{number}", self._fetcher.work)
+        if self._taking is None:
+            self._start_writing()
+            self.threads.add("handover", self._give, may_end=True)
+        else:
+            self.threads.add("handover", self._take, may_end=True)
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether a successor records now."""
+        return self._giving.done
+
+    def _take(self, stop: threading.Event) -> None:
+        """Take over from the other process, then be one that records."""
+        taking = self._taking
+        found = None if taking is None else taking.wait(stop)
+        if taking is None or found is None:
+            return
+        taking.begin(*found, self.journal.recovered.sessions)
+        self._taking = None
+        self._start_writing()
+        if self.links.unplaced:
+            self._unplaced(self.links.unplaced)
+        for link in self._to_renew:
+            self.links.renew(link)
+        self._give(stop)
+
+    def _give(self, stop: threading.Event) -> None:
+        if self._giving.wait(stop):
+            self.threads.end("handed over")
+
+    def _renew(self, link: Link) -> None:
+        """Start a successor of a link; while another process records, that waits."""
+        if self._taking is None:
+            self.links.renew(link)
+        else:
+            self._to_renew.append(link)
+
+    def _start_writing(self) -> None:
         self.threads.add("liveness", self._liveness.part(lambda: self.links.all))
         self.threads.add("witness", self._witnesses.part(lambda: self.links.all))
         journal = self.settings.journal
@@ -192,6 +271,12 @@ class Recorder:
             quarantined=sum(one.quarantined for one in of_links),
             unsubscribed=sum(one.unsubscribed for one in of_links),
             sessions=sum(one.sessions for one in of_links),
+            reconnects=sum(max(0, one.sessions - 1) for one in of_links),
+            errors=sum(one.errors for one in of_links),
+            uptime_s=min((one.uptime_s or 0.0 for one in of_links if one.streams), default=0.0),
+            last_message_s=min(
+                (one.last_frame_age_s for one in of_links if one.last_frame_age_s is not None), default=None
+            ),
             journal_segment=position.segment,
             journal_offset=position.offset,
             blocks=self._buffer.blocks,
@@ -221,6 +306,9 @@ class Recorder:
         return refusals + [Refusal(str(stream), reason) for stream, reason in refused]
 
     def _state(self, links: Sequence[Link], figures: RecorderFigures) -> tuple[HealthState, str]:
+        taking = self._taking
+        if taking is not None:
+            return "starting", f"takes over from the other slot: {taking.detail}"
         if self._buffer.full:
             return "degraded", "the disk is full: frames are dropped, gaps are declared"
         unplaced = self.links.unplaced
@@ -260,8 +348,9 @@ class Recorder:
             self.name,
             self._connects,
             ca_file=self.settings.ca_file,
-            renew=self.links.renew,
+            renew=self._renew,
             predecessor=predecessor,
+            standby=self._standby,
         )
 
     def _unplaced(self, streams: Sequence[Stream]) -> None:
@@ -274,4 +363,5 @@ class Recorder:
                 max_links=self.links.max_links,
                 first=str(streams[0]),
             )
-        self._buffer.declare_unplaced(streams, self._clock.wall_ns())
+        if self._taking is None:
+            self._buffer.declare_unplaced(streams, self._clock.wall_ns())

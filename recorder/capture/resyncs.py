@@ -43,6 +43,10 @@ class Resyncs:
         if request is not None and request.open:
             request.open, request.done_s = False, now_s
 
+    def forget(self, symbol: str) -> None:
+        """Forget a book that is not subscribed any more: nothing will bring it, and that is no fault."""
+        self._requests.pop(symbol, None)
+
     def looping(self, now_s: float) -> list[str]:
         """Return the symbols that were requested LOOP times without being good for COOLDOWN_S in between."""
         return [

@@ -3,6 +3,7 @@
 Only the link's thread uses it. A session lives and dies with its connection.
 """
 
+import logging
 import queue
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
@@ -11,7 +12,10 @@ from typing import NamedTuple, Optional
 import msgspec
 
 from recorder.capture.buffer import WriteBuffer
+from recorder.capture.counting import log_rows
+from recorder.capture.handover.standby import Standby, StandbyIngest
 from recorder.capture.ingest import ControlOutput, Decoded, Ingest
+from recorder.capture.liveness.health_log import HealthLog
 from recorder.capture.overlap import ControlRecord, Kind
 from recorder.capture.requests import Subscriber
 from recorder.capture.rest_fetcher import RestFetcher
@@ -85,6 +89,9 @@ class Session:
         settings: WebsocketSettings,
         clock: Clock,
         predecessor: Optional["Session"],
+        standby: Standby | None = None,
+        *,
+        heartbeat_failures: int,
     ) -> None:
         """
         Args:
@@ -96,6 +103,8 @@ class Session:
             settings: Of all websockets.
             clock: Wall and monotonic.
             predecessor: The session to take over from, without a gap.
+            standby: Keeps what arrives until the process takes over from another.
+            heartbeat_failures: Sessions in a row before this one that an unanswered ping ended; for the log.
         """
         decoder = venue.decoder()
         now_s = clock.monotonic_s()
@@ -109,14 +118,13 @@ class Session:
         self._fetcher = fetcher
         self._settings = settings
         self._clock = clock
-        self._ingest: Ingest = Ingest(
-            row,
-            decoder,
-            buffer,
-            None if predecessor is None else predecessor._ingest,
-            venue.channel_words,
-            connection_sequences=venue.connection_sequences,
-        )
+        self._ingest: Ingest
+        words, counted = venue.channel_words, venue.connection_sequences
+        if standby is not None and predecessor is None:
+            self._ingest = StandbyIngest(row, decoder, buffer, standby, words, connection_sequences=counted)
+        else:
+            before = None if predecessor is None else predecessor._ingest
+            self._ingest = Ingest(row, decoder, buffer, before, words, connection_sequences=counted)
         self._requests = requests_of(venue, decoder)
         # The decoder makes the requests itself: what its frames mean depends on what it asked for.
         self._conversing = isinstance(decoder, Conversation)
@@ -134,6 +142,10 @@ class Session:
         self._next_tick_s = self._next_check_s = now_s
         self._next_report_s = now_s + _REPORT_S
         self._next_ping_s = now_s + self._ping_every_s()
+        self._debug = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
+        self._health_log = HealthLog(
+            venue.name, row.link, by_text=venue.heartbeat.frame is not None, heartbeat_failures=heartbeat_failures
+        )
 
     # ---- what the link asks for ------------------------------------------------------------------------------
 
@@ -235,6 +247,15 @@ class Session:
         )
 
     @property
+    def drained_ns(self) -> int:
+        """When the connection last had nothing more to read."""
+        return self._ingest.drained_ns
+
+    def lacks(self) -> set[Stream]:
+        """Return what a session that keeps its rows back has not received: books, and subscriptions' beginnings."""
+        return self._ingest.lacks() if isinstance(self._ingest, StandbyIngest) else set()
+
+    @property
     def predecessor_caught_up(self) -> bool:
         """Whether the predecessor has received what the venue sent before this session subscribed."""
         return self._ingest.predecessor_caught_up
@@ -244,8 +265,8 @@ class Session:
         self._ingest.inherit(self.subscriber.refused)
 
     def looping(self, now_s: float) -> list[str]:
-        """Return the symbols of books that do not come right."""
-        return self._resyncs.looping(now_s)
+        """Return the symbols of books that do not come right, of those that are subscribed."""
+        return [one for one in self._resyncs.looping(now_s) if Stream("book", one) in self._ingest.streams]
 
     def close(self, reason: str, lost: GapCause | None) -> None:
         """End the connection, and report the end of the session.
@@ -275,6 +296,8 @@ class Session:
     def _act_on(self, decoded: Decoded) -> None:
         if decoded.trades or decoded.quotes or decoded.books:
             self.last_data_s = self._clock.monotonic_s()
+            if self._debug:
+                log_rows(self._venue.name, decoded.trades, decoded.quotes, decoded.books)
             if self.subscriber.waiting:
                 self._data_answers(decoded)
         for output in decoded.control:
@@ -377,8 +400,11 @@ class Session:
         limit_s = min(self._venue.heartbeat.silence_s, self._ping_every_s() + self._settings.heartbeat_timeout_s)
         if silence_s >= limit_s:
             raise Silent(f"nothing at all for {silence_s:.1f} s, pings unanswered", unanswered=True)
+        if self._debug:
+            self._health_log.passed(silence_s, self.last_frame_s, self._connection.pongs, data=self.counts.events > 0)
         if now_s >= self._next_ping_s:
             self._next_ping_s = now_s + self._ping_every_s()
+            self._health_log.pinged(now_s)
             if self._venue.heartbeat.frame is None:
                 self._connection.ping()
             else:
@@ -398,6 +424,9 @@ class Session:
             else:
                 self._resyncs.done(symbol, now_s)
         scheduled = [Stream("book", symbol) for symbol in self._resyncs.due(now_s)]
+        for stream in scheduled:
+            if stream not in self._ingest.streams:  # it was dropped before its book came
+                self._resyncs.forget(stream.symbol)
         streams = [one for one in scheduled if one in self._ingest.streams and not self._ingest.handed_over(one)]
         for stream in streams:
             self._ingest.count_resync(stream.symbol)

@@ -4,7 +4,7 @@ With another number of processes a symbol may belong to another process, whose j
 each process reads where the other journals of the venue left the streams of its shard, and continues from there: the
 range between the last frame there and the first good data here is one gap, with one id, whichever process declares it
 first. The process that had the stream declares the same gap and nothing after it. A journal that no process holds any
-longer is closed by process 0.
+longer is closed by process 0. The journals of both slots of a process count.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ import msgspec
 
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity
+from recorder.capture.handover.state import checkpoints_of
 from recorder.clock import Clock
 from recorder.errors import ConfigError, JournalError
 from recorder.events import Gap, Stream
@@ -23,7 +24,7 @@ from recorder.journal.block import StreamCheckpoint
 from recorder.journal.writer import Journal, Recovered, recover
 from recorder.process.log import get_logger
 from recorder.settings import JournalSettings
-from recorder.shards import Shard, recorder_names
+from recorder.shards import ALL_OF, Shard, slot_names
 
 _log = get_logger(__name__)
 
@@ -112,7 +113,7 @@ def initial_checkpoints(journal: Journal, key: str, shard: Shard, now_ns: int) -
             except (OSError, JournalError) as error:  # recording matters more than the exact begin of a gap
                 _log.error("journal.not_read", journal=folder.name, error=str(error))
             else:
-                others.append(JournalState(other.checkpoints, other.last_frame_ns))
+                others.append(JournalState(checkpoints_of(other), other.last_frame_ns))
     own = JournalState(recovered.checkpoints, recovered.last_frame_ns)
     return list(reassign(own, others, shard.carries, key, now_ns))
 
@@ -130,7 +131,7 @@ def close_abandoned(settings: JournalSettings, key: str, shard: Shard, venue: st
     if shard.number != 0:
         return
     for folder in _journals(settings.dir, key):
-        if folder.name in recorder_names(key, shard.processes):
+        if folder.name in slot_names(key, shard.processes):
             continue
         try:
             journal = Journal.open(folder, venue, settings, clock)
@@ -161,5 +162,6 @@ def _close(journal: Journal, key: str, venue: str, clock: Clock) -> None:
 
 def _journals(folder: Path, key: str) -> list[Path]:
     """Return the folders of all journals of a venue, whatever number of processes wrote them."""
-    single = folder / f"recorder-{key}"
-    return [*([single] if single.is_dir() else []), *sorted(folder.glob(f"recorder-{key}-[0-9][0-9]"))]
+    singles = (folder / name for name in slot_names(key, ALL_OF))
+    several = sorted(path for slot in ("", "-b") for path in folder.glob(f"recorder-{key}-[0-9][0-9]{slot}"))
+    return [*(single for single in singles if single.is_dir()), *several]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from recorder.appliance.supervisor import programs
+from recorder.appliance.process_list import programs
 from recorder.cli.common import Context
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest

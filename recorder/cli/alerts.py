@@ -9,15 +9,15 @@ import msgspec
 import typer
 
 from recorder.cli import alert_actions
+from recorder.cli.columns import duration
 from recorder.cli.common import console
-from recorder.cli.status import duration
 from recorder.process.health import WatchdogFigures, read_all
 from recorder.process.screen import Screen
 from recorder.process.terminal import say_json
 from recorder.settings import Settings
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.book import MOST_ALERTS, read_records
-from recorder.watchdog.delivery.marks import Marks, Silence, read_marks
+from recorder.watchdog.delivery.marks import Ack, Marks, Silence, read_marks
 from recorder.watchdog.delivery.outbox import waiting
 from recorder.watchdog.delivery.state_file import read_state
 
@@ -41,6 +41,7 @@ class AlertList(msgspec.Struct):
     watching: bool  # whether the watchdog reports
     alerts: list[Alert]  # the newest first
     acknowledged: list[int]  # ids of those alerts
+    acks: list[Ack]  # of those alerts, with their times and notes
     silences: tuple[Silence, ...]
     channels: list[ChannelLine]
 
@@ -88,8 +89,9 @@ def listed(
     channels = _channels(settings.home)
     if as_json:
         alerts = [*firing, *over]
-        seen = [alert.alert_id for alert in alerts if marks.acknowledged(alert.alert_id)]
-        say_json(AlertList(watching, alerts, seen, silences, channels), indented=True)
+        ids = {alert.alert_id for alert in alerts}
+        acks = [one for one in marks.acks if one.alert_id in ids]
+        say_json(AlertList(watching, alerts, [one.alert_id for one in acks], acks, silences, channels), indented=True)
     else:
         screen = console()
         _show(firing, over, marks, screen, watching=watching)
@@ -124,14 +126,27 @@ def _show(firing: list[Alert], over: list[Alert], marks: Marks, screen: Screen, 
     for alert in firing:
         lasting = duration(max(0.0, time.time() - alert.fired_at))
         until = marks.silenced_until(alert.rule, alert.subject, time.time())
-        notes = ", acknowledged" if marks.acknowledged(alert.alert_id) else ""
+        notes = _acknowledged(alert, marks)
         notes += f", silent until {_instant(until)}" if until is not None else ""
-        screen.say(f"{alert.severity} {alert.rule} for {lasting}{notes}: {alert.summary}", "  ")
+        screen.say(f"{alert.severity} {alert.rule} for {lasting}{notes}: {_summary(alert)}", "  ")
     for alert in over:
         lasted = duration(max(0.0, (alert.resolved_at or 0.0) - alert.fired_at))
+        notes = _acknowledged(alert, marks)
         screen.say(
-            f"over: {_instant(alert.fired_at)} for {lasted}, {alert.severity} {alert.rule}: {alert.summary}", "  "
+            f"over: {_instant(alert.fired_at)} for {lasted}, {alert.severity} {alert.rule}{notes}: {_summary(alert)}",
+            "  ",
         )
+
+
+def _acknowledged(alert: Alert, marks: Marks) -> str:
+    ack = next((one for one in marks.acks if one.alert_id == alert.alert_id), None)
+    if ack is None:
+        return ""
+    return f", acknowledged at {_instant(ack.at)}{f' ({ack.note})' if ack.note else ''}"
+
+
+def _summary(alert: Alert) -> str:
+    return f"{alert.summary}; {alert.action}" if alert.action else alert.summary
 
 
 def _instant(seconds: float) -> str:

@@ -27,6 +27,7 @@ COMMANDS = {
     "up": Command("appliance", "Start the appliance and wait until it records."),
     "down": Command("appliance", "Stop the appliance."),
     "restart": Command("appliance", "Stop the appliance and start it again."),
+    "handover": Command("handover", "Replace recorders by new processes without a gap."),
     "status": Command("appliance", "Show every program; exit code 0 only when healthy."),
     "alerts": Command("alerts", "Show alerts, test the channels, acknowledge, silence."),
     "doctor": Command("doctor", "Check whether this machine can run the appliance."),
@@ -43,19 +44,23 @@ COMMANDS = {
     "unsubscribe": Command("streams.subscriptions", "Record fewer symbols while the appliance runs."),
     "subscriptions": Command("streams.subscriptions", "List the subscriptions in the database."),
     "poll": Command("polls.poll", "List the jobs of the poller, or run one now."),
+    "gaps": Command("polls.gaps", "List the gaps: open, healed, and why one cannot be."),
+    "heal": Command("polls.heal", "Fill gaps of trades from the history of their venue."),
     "verify": Command("verify", "Prove that nothing is lost or stored twice."),
     "replay": Command("replay", "Decode the journal again and compare with the database."),
     "decode": Command("decode.command", "Decode a file of raw frames."),
     "settings": Command("settings", "Print every setting and where it comes from."),
     "migrate": Command("database", "Bring the database schema up to date."),
     "roles": Command("database", "Print the roles that your own Postgres needs."),
+    "upgrade": Command("deploy.upgrade", "Restart the programs whose code or settings changed."),
+    "selftest": Command("deploy.selftest", "Prove that this installation works on this machine."),
     "simulate": Command("simulate", "Serve the simulated venues, or inject a fault into one."),
 }
 
 _SYNONYMS = {"run": "up", "start": "up", "stop": "down", "exchanges": "venues", "log": "logs"} | {
     name: f"tapedeck-analysis {name}" for name in ("bars", "export", "features", "train")
 }
-_WARNS = frozenset({"up", "doctor", "record", "settings", "migrate"})  # the commands a person begins with
+_WARNS = frozenset({"up", "doctor", "record", "settings", "migrate", "upgrade"})  # the commands a person begins with
 
 
 class _Commands(TyperGroup):

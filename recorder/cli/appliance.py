@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from urllib.parse import unquote, urlsplit
 
 import typer
 
-from recorder.appliance import disk, processes, supervisor
+from recorder.appliance import disk, processes, supervisor, systemd
 from recorder.appliance.embedded_postgres import SUPERUSER, database_url
 from recorder.appliance.hints import hint
 from recorder.appliance.status import START_S, Line, other_database
@@ -47,6 +47,9 @@ def up(
     venues: Annotated[
         str | None, typer.Option("--venues", "--exchanges", help="Record only these venues, separated by commas.")
     ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Become supervisord and stay, for systemd (Type=notify).")
+    ] = False,
 ) -> int:
     """Start the appliance, wait until rows grow, and show it. `make run` and `make live` are this.
 
@@ -58,7 +61,30 @@ def up(
         settings = supervisor.only_venues(settings, chosen)
     if settings.database.url is not None and not force:
         _require_database(settings)
+    if foreground:
+        _stay(settings, chosen, console())
     return _start(settings, chosen, console())
+
+
+def _stay(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> NoReturn:
+    """Replace this process by supervisord. A child waits until rows grow and reports that to the service manager.
+
+    Nothing is stopped where the appliance is not ready in time: what records goes on, and the others are tried again.
+    """
+    command = supervisor.foreground_command(settings, screen.say, chosen)
+    environment = settings.environment()
+    listener = environment.pop(systemd.VARIABLE, "")
+    if os.fork() == 0:
+        code = 1
+        try:
+            problem = _wait_ready(settings, screen)
+            text = "recording" if problem is None else problem[1]
+            screen.say(text)
+            systemd.notify_ready(listener, text)
+            code = 0
+        finally:
+            os._exit(code)
+    os.execve(command[0], command, environment)
 
 
 def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
@@ -109,11 +135,11 @@ def _chosen(settings: Settings, venues: str) -> tuple[str, ...]:
         raise ConfigError(f"--venues names no venue; known are {', '.join(settings.venues)}")
     for name in names:
         if name not in settings.venues:
-            raise ConfigError(f"{settings.file} has no venue {name!r}; {_nearest(name, list(settings.venues))}")
+            raise ConfigError(f"{settings.file} has no venue {name!r}; {nearest(name, list(settings.venues))}")
     return names
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str]) -> str:
     match = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {match[0]}?" if match else f"known are {', '.join(known)}"
 
@@ -251,7 +277,7 @@ def logs(
     if not files:
         raise ConfigError(f"there is no log in {folder}; {hint('up')} starts the appliance")
     if program is not None and program not in files:
-        raise ConfigError(f"there is no log of {program!r} in {folder}; {_nearest(program, list(files))}")
+        raise ConfigError(f"there is no log of {program!r} in {folder}; {nearest(program, list(files))}")
     chosen = [files[program]] if program is not None else list(files.values())
     command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, chosen)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as tail:

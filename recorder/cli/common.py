@@ -1,6 +1,5 @@
 """Helpers of all commands: options given before the command, settings, venues, and the console."""
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from recorder.settings import Settings, VenueSettings
 from recorder.venues import VENUES, venue_class
 from recorder.venues.base import Venue
 
+STDERR = 2
 PLAIN_WIDTH = 140  # columns of a table that goes to a file or a pipe without COLUMNS
 
 
@@ -41,7 +41,7 @@ class Context(NamedTuple):
         """Send the log to standard error, because standard output is for the answer."""
         from recorder.process.log import configure  # with structlog, which most commands do without
 
-        configure(settings.log, program, fd=sys.stderr.fileno())
+        configure(settings.log, program, fd=STDERR)
 
 
 def console(stderr: bool = False) -> Screen:

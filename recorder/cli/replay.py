@@ -1,6 +1,7 @@
 """`tapedeck replay`: decodes journalled frames again, shows what differs, and applies it on request."""
 
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +26,7 @@ from recorder.cli.common import Context, console, make_venue
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.journal.reader import JournalReader, segments
+from recorder.poller.job import Job
 from recorder.poller.jobs import all_jobs
 from recorder.position import Position
 from recorder.process.screen import Screen
@@ -118,13 +120,18 @@ def replay(
 
 
 def _polls(settings: Settings, reader: JournalReader, from_ns: int, until_ns: int | None, *, shown: bool) -> PollReplay:
-    """Take the answers of the poller's journal again."""
-    jobs = {job.name: job for job in all_jobs(settings, SystemClock())}
-    try:
-        with _Bar(reader, shown=shown) as progress:
-            return replay_polls(reader, jobs, from_ns, until_ns, progress)
-    finally:
-        reader.close()
+    """Take the answers of the poller's journal again, with what jobs keep in files in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="tapedeck-replay-") as folder:
+        apart = settings.model_copy(update={"home": Path(folder)})
+
+        def make_jobs() -> dict[str, Job]:
+            return {job.name: job for job in all_jobs(apart, SystemClock())}
+
+        try:
+            with _Bar(reader, shown=shown) as progress:
+                return replay_polls(reader, make_jobs, from_ns, until_ns, progress)
+        finally:
+            reader.close()
 
 
 def poll_lines(report: PollReplay, *, applied: bool) -> Iterator[str]:
@@ -133,8 +140,8 @@ def poll_lines(report: PollReplay, *, applied: bool) -> Iterator[str]:
     yield f"{report.journal}: {report.answers:,} answers of {report.rounds:,} rounds; {report.odd:,} odd rows now"
     for table, count in report.tables.items():
         yield f"  {table}: {count.same:,} same, {count.added:,} added, {count.removed:,} removed"
-    if report.differs:
-        yield "  rows that depend on what a job remembered may differ, because a replay begins without that"
+    for name, one in sorted(report.left_out.items()):
+        yield f"  {name}: {one.rounds:,} rounds are left out: {one.reason}"
     if report.without_answers:
         yield f"  {report.without_answers:,} rounds are left out: not all of their answers are in the journal"
     if report.unknown:

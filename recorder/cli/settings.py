@@ -17,6 +17,7 @@ _ORIGIN_COLUMN = 48
 _WIDTH = 100
 _EXAMPLES: dict[SettingPath, object] = {
     ("ca_file",): "/etc/ssl/own-ca.pem",
+    ("python",): "/opt/tapedeck/bin/python",
     ("budgets_dir",): "var",
     ("database", "url"): "postgresql://user:password@host:5432/name",
     ("database", "host"): "localhost",
@@ -37,6 +38,7 @@ _EXAMPLES: dict[SettingPath, object] = {
     ("venues", "NAME", "url"): "wss://example.org/ws",
     ("venues", "NAME", "rest_url"): "https://example.org",
     ("venues", "NAME", "symbols"): ["BTC-USD", "top:20"],
+    ("venues", "NAME", "shards"): [0],
     ("venues", "NAME", "max_links"): 4,
     ("venues", "NAME", "streams_per_link"): 100,
     ("venues", "NAME", "connects_per_minute"): 10,

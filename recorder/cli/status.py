@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -15,6 +16,8 @@ from recorder.appliance.disk import DiskUse
 from recorder.appliance.observation import observe
 from recorder.appliance.status import Line, Status
 from recorder.appliance.supervisor import Process
+from recorder.cli import activity
+from recorder.cli.columns import Column, duration, size, table_of
 from recorder.cli.common import console
 from recorder.process.health import JobFigures
 from recorder.process.screen import Screen, fold, shown
@@ -29,25 +32,34 @@ def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
+    trades: Annotated[
+        bool, typer.Option("--trades", help="Show messages, errors and trades of the last interval, too.")
+    ] = False,
 ) -> int:
     """Show every program, its data and its lag. Exit code 0 only when all is healthy.
 
-    Example: `tapedeck status --watch`, `tapedeck status --json | jq .problems`
+    `--trades` shows what the watchdog computed of the last interval (watchdog.trades_interval_s): messages, reconnects
+    and errors of each venue, and VWAP, high, low, buy/sell ratio and large trades of each instrument.
+
+    Example: `tapedeck status --watch`, `tapedeck status --trades`, `tapedeck status --json | jq .problems`
     """
     settings: Settings = context.obj.settings()
     screen = console()
     if watch:
-        _watch(settings, screen)
+        _watch(settings, screen, trades=trades)
     current = gather(settings)
     current.disk = disk.measure(settings, time.time()) if current.programs else None
     if as_json:
-        say_json(current, indented=True)
+        found = activity.current(settings.home, time.time()) if trades else None
+        say_json(current if found is None else msgspec.to_builtins(current) | {"activity": found}, indented=True)
     else:
         show(current, screen)
+        if trades:
+            screen.print(activity.view(activity.current(settings.home, time.time()), screen.width, time.time()))
     return 0 if current.healthy else 1
 
 
-def _watch(settings: Settings, screen: Screen) -> None:
+def _watch(settings: Settings, screen: Screen, *, trades: bool) -> None:
     pause = threading.Event()
     use, measured = disk.measure(settings, time.time()), time.monotonic()
     with Live(console=screen, auto_refresh=False) as live:
@@ -56,7 +68,11 @@ def _watch(settings: Settings, screen: Screen) -> None:
                 use, measured = disk.measure(settings, time.time()), time.monotonic()
             current = gather(settings)
             current.disk = use
-            live.update(view(current, screen.width), refresh=True)
+            parts = [view(current, screen.width)]
+            if trades:
+                now = time.time()
+                parts.append(activity.view(activity.current(settings.home, now), screen.width, now))
+            live.update(Group(*parts), refresh=True)
             pause.wait(1.0)
 
 
@@ -88,20 +104,6 @@ def view(current: Status, width: int) -> RenderableType:
     return Group(*parts)
 
 
-class Column(NamedTuple):
-    """One column of the table."""
-
-    title: str
-    cells: list[str]
-    worth: int  # columns of the least worth are left out where the terminal is narrow
-    right: bool = True
-
-    @property
-    def width(self) -> int:
-        """Number of characters of the longest cell."""
-        return max(map(len, [self.title, *self.cells]))
-
-
 def columns(lines: Sequence[Line]) -> list[Column]:
     """Return every column that says something about these programs."""
     wanted = [
@@ -126,29 +128,14 @@ def columns(lines: Sequence[Line]) -> list[Column]:
     return [column for column in wanted if unusual.get(column.title, True)]
 
 
-def fit(wanted: Sequence[Column], width: int) -> tuple[list[Column], int]:
-    """Return the columns that fit into a width, in their order, and the spaces between them (2, or 1 when narrow)."""
-    kept = list(wanted)
-    while True:
-        for spaces in (2, 1):
-            if sum(column.width for column in kept) + spaces * (len(kept) - 1) <= width:
-                return kept, spaces
-        if len(kept) <= 2:
-            return kept, 1
-        kept.remove(min(kept, key=lambda column: column.worth))
-
-
 def table(current: Status, width: int) -> Table:
     """Return the table of the programs for a terminal of this many columns."""
-    kept, spaces = fit(columns(current.programs), width)
-    result = Table(box=None, padding=(0, spaces, 0, 0), pad_edge=False, header_style="bold")
-    for column in kept:
-        result.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
-    for row, line in enumerate(current.programs):
-        colour = "red" if line.problem else "green"
-        styles = {"process": colour, "state": colour, "refused": "red", "silent": "red"}
-        result.add_row(*(shown(column.cells[row], style=styles.get(column.title, "")) for column in kept))
-    return result
+
+    def style(title: str, row: int) -> str:
+        colour = "red" if current.programs[row].problem else "green"
+        return {"process": colour, "state": colour, "refused": "red", "silent": "red"}.get(title, "")
+
+    return table_of(columns(current.programs), width, style)
 
 
 def disk_lines(use: DiskUse, width: int) -> list[str]:
@@ -205,23 +192,3 @@ def _streams(line: Line) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text: 42 s, 3 min, 5.2 h, 12 d."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 100 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} d"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as text: 12 B, 3 KiB, 5 MiB, 3.0 GiB."""
-    for unit in ("B", "KiB", "MiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

@@ -18,9 +18,9 @@ from recorder.printable import printable
 from recorder.process.health import Report as HealthReport
 from recorder.process.health import WriterFigures, read_all
 from recorder.process.screen import fold, grid
+from recorder.process.slots import SLOTS, program_of
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
-from recorder.shards import recorder_names
 from recorder.store.database import READER, connect
 from recorder.verify.check import Report
 from recorder.verify.check import verify as check
@@ -33,6 +33,11 @@ _LEGEND = (
     "declared: messages that were sent and are not stored, inside a gap that says so.",
     "missing: messages that are not stored, and no gap says so.",
     "twice: rows stored more often than sent. wrong: rows with values that were never sent.",
+)
+_LEGEND_SERVED = (
+    "served: what services answered to the poller and must be stored. declared: not stored, in a round that failed or "
+    "in a hole (poll_hole).",
+    "stored: rows compared value by value. unknown: of our own book, which no answer has, or marked as odd.",
 )
 _LOSSES = "lost parts of journals (removed, damaged, or restored from an older copy), all declared in gap:"
 _STALL_NS = 5_000_000_000  # a busy machine may leave messages in its sockets for this long
@@ -55,7 +60,8 @@ def verify(
 
     The journals on disk are compared with what is loaded of them, and what a restore or a removed journal has cost is
     named with its hours. Every slot of the poller's schedules must be accounted for once. With the simulator's truth
-    also: stored + declared gaps = sent, nothing is missing undeclared, no value is wrong. While the appliance runs,
+    also: stored + declared gaps = sent, nothing is missing undeclared, no value is wrong; the same for the snapshots,
+    large trades, labels and bars of what its REST services answered. While the appliance runs,
     everything up to the moment of the call is checked, once the writer has stored it. If something seems to be missing,
     all is checked once more five seconds later.
 
@@ -67,12 +73,17 @@ def verify(
     until_ns = now_ns if _wait_for_writer(loaded, now_ns, wait) else None
     connection = connect(database_url(loaded, READER), application_name="tapedeck", role=READER, statement_timeout_s=0)
     agent = loaded.websocket.user_agent
+    large = loaded.poller.polymarket.whale_usdc, loaded.poller.polymarket.whale_row_usdc
     try:
         with ProgressBar(shown=not as_json) as progress:
-            report = check(connection, _truth_logs(truth), until_ns=until_ns, agent=agent, progress=progress)
+            report = check(
+                connection, _truth_logs(truth), until_ns=until_ns, agent=agent, large=large, progress=progress
+            )
             if not report.ok and until_ns is not None and _wait_for_writer(loaded, now_ns + _STALL_NS, wait):
                 # A message may have been in a socket. If it is not stored now either, it is missing.
-                report = check(connection, _truth_logs(truth), until_ns=until_ns, agent=agent, progress=progress)
+                report = check(
+                    connection, _truth_logs(truth), until_ns=until_ns, agent=agent, large=large, progress=progress
+                )
         compared = compare(connection, loaded.journal.dir, _recorders(loaded))
     finally:
         connection.close()
@@ -88,7 +99,8 @@ def verify(
 
 
 def _recorders(settings: Settings) -> list[str]:
-    names = [name for key, venue in settings.venues.items() for name in recorder_names(key, venue.processes)]
+    recorders = [name for key, venue in settings.venues.items() for name in venue.recorders(key)]
+    names = [program_of(name, slot) for name in recorders for slot in SLOTS]
     return [*names, "poller"]
 
 
@@ -100,7 +112,7 @@ def _truth_logs(truth: Path | None) -> list[Path]:
     """
     if truth is None:
         return []
-    logs = sorted(truth.glob("truth-*.jsonl")) if truth.is_dir() else [truth]
+    logs = sorted([*truth.glob("truth-*.jsonl"), *truth.glob("answers-*.jsonl")]) if truth.is_dir() else [truth]
     if not logs or not logs[0].is_file():
         raise ConfigError(f"there is no truth log in {truth}; a running simulator writes one")
     return logs
@@ -141,6 +153,9 @@ def lines(report: Report, width: int) -> Iterator[str]:
     if report.streams:
         yield ""
         yield from _streams(report, width)
+    if report.served:
+        yield ""
+        yield from _served(report, width)
     yield ""
     if report.losses:
         yield from fold(_LOSSES, width)
@@ -204,6 +219,16 @@ def _streams(report: Report, width: int) -> Iterator[str]:
     withheld = sum(stream.withheld for stream in report.streams)
     if withheld:
         yield from fold(f"{withheld:,} trades more were sent to no connection, and lie inside a gap.", width, "  ")
+
+
+def _served(report: Report, width: int) -> Iterator[str]:
+    rows = []
+    for one in report.served:
+        counts = (one.served, one.declared, one.missing, one.stored, one.wrong, one.unknown)
+        rows.append([printable(f"{one.services} {one.what}"), *(f"{count:,}" for count in counts)])
+    yield from grid(["answers", "served", "declared", "missing", "stored", "wrong", "unknown"], rows, width)
+    for sentence in _LEGEND_SERVED:
+        yield from fold(sentence, width, "  ")
 
 
 class ProgressBar:

@@ -62,6 +62,7 @@ class Loader:
         self._folder = folder
         self._settings = settings
         self._tails: dict[str, Tail] = {}
+        self._levels_s: dict[str, float] = {}  # unix seconds, of journals that are to be found again
         self._refused: set[str] = set()  # journals that another writer has locked
         self._gone: set[str] = set()  # journals that were removed while they were loaded
         self.unreadable: dict[str, float] = {}  # journals that cannot be read, and when to try again
@@ -158,6 +159,7 @@ class Loader:
         """Drop all that is known of the database after a failure."""
         for tail in self._tails.values():
             tail.reader.close()
+        self._levels_s |= {name: tail.level_s for name, tail in self._tails.items()}
         self._tails.clear()
         self._refused.clear()
         self._discovered_s = self._ahead_s = self._named_s = self._identified_s = float("-inf")
@@ -198,6 +200,8 @@ class Loader:
                 continue
             self.unreadable.pop(name, None)
             self._gone.discard(name)
+            # Each retry finds the journals again: the lag is since they were level last, not since the retry.
+            tail.level_s = min(tail.level_s, self._levels_s.pop(name, tail.level_s))
             self._tails[name] = tail
             _log.info("journal.found", journal=name, position=str(tail.stored), place=str(tail.place))
 

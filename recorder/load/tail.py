@@ -77,7 +77,7 @@ class Tail:
         self._changed = True  # whether the database must have the state before it is overdue
         self._encoded_s = float("-inf")
         self._lag_bytes = 0
-        self._level_s = time.time()  # when all of the journal was stored, or loading began
+        self.level_s = time.time()  # when all of the journal was stored, or loading began
         self._found = [(reason, time.monotonic() - age_s) for reason, age_s in known.breaks]
         self.place = reader.locate(self._history.last, self.stored)
         end = reader.end()
@@ -131,9 +131,9 @@ class Tail:
         with contextlib.suppress(OSError):  # the loading part meets and reports the same error
             self._lag_bytes = self._beyond_bytes if self._detached else self.reader.lag_bytes(self.place)
         if not self._lag_bytes:
-            self._level_s = now
+            self.level_s = now
         stored_until = self._stored_ns / 1e9 if self._lag_bytes else now
-        return JournalFigures(self._lag_bytes, stored_until, round(max(0.0, now - max(stored_until, self._level_s)), 1))
+        return JournalFigures(self._lag_bytes, stored_until, round(max(0.0, now - max(stored_until, self.level_s)), 1))
 
     def names(self) -> list[tuple[str, int]]:
         """Return every symbol of the journal that had data or a gap, and when it was first subscribed."""

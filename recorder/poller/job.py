@@ -145,6 +145,9 @@ class Job(msgspec.Struct, frozen=True):
         at_start: Whether a round apart from the schedule is run at each start of the program.
         changes_database: Whether its rounds change the database themselves, so that it has no dry run.
         memory: What its handler knows of earlier answers, where that makes a difference to its rows.
+        repeatable: Whether its rows follow from its answers alone, so that a replay can compare them.
+        at_begin: Called before the answers of a kept round are taken again, at the place in the journal where it began;
+            `run` does the same itself.
         at_stop: Called when the program ends, after the last round.
         retry_s: First pause before a failed round is tried again apart from the schedule; None waits for the next slot.
     """
@@ -156,6 +159,8 @@ class Job(msgspec.Struct, frozen=True):
     summary: str
     at_start: bool = False
     changes_database: bool = False
+    repeatable: bool = True
     retry_s: float | None = None
     memory: Remembering | None = None
+    at_begin: Callable[[], None] | None = None
     at_stop: Callable[[], None] | None = None

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ from recorder.instruments.catalog_store import store_listings
 from recorder.instruments.configured import make_venue
 from recorder.poller.cleanup import Cleanup
 from recorder.poller.discovery import Discovery, Source
+from recorder.poller.healing.configured import healing_job, healing_services
 from recorder.poller.job import Daily, Every, Job
 from recorder.poller.polymarket.jobs import polymarket_clients, polymarket_jobs, polymarket_services
 from recorder.poller.services import ClientService, Service
@@ -39,7 +41,7 @@ class DatabaseUrl:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._until_s = clock.monotonic_s() + _PATIENT_S
+        self._until_s: float | None = None
         self._answered = False
 
     def __call__(self) -> str:
@@ -49,6 +51,8 @@ class DatabaseUrl:
             StoreUnavailable, ConfigError: the database does not take this login.
         """
         pause = threading.Event()
+        if self._until_s is None:
+            self._until_s = self._clock.monotonic_s() + _PATIENT_S
         while True:
             try:
                 url = embedded_postgres.database_url(self._settings, WRITER)
@@ -105,6 +109,7 @@ def services_of(settings: Settings, stop: threading.Event) -> dict[str, Service]
             Priority.SCHEDULED,
         )  # fmt: skip
         services[key] = ClientService(client)
+    services |= healing_services(settings, stop)
     return services | polymarket_services(settings, stop) | yahoo_services(settings, stop)
 
 
@@ -144,6 +149,12 @@ def _cleanup(around: Surroundings) -> list[Job]:
     ]  # fmt: skip
 
 
+def _healing(around: Surroundings) -> list[Job]:
+    # Its rounds are short, so they do not wait for a server that is away.
+    url = partial(embedded_postgres.database_url, around.settings, WRITER)
+    return [healing_job(around.settings, around.clock, url)]
+
+
 def _polymarket(around: Surroundings) -> list[Job]:
     return polymarket_jobs(*around)
 
@@ -152,7 +163,7 @@ def _yahoo(around: Surroundings) -> list[Job]:
     return yahoo_jobs(around.settings, around.clock)
 
 
-_JOBS: tuple[Callable[[Surroundings], list[Job]], ...] = (_discovery, _cleanup, _polymarket, _yahoo)
+_JOBS: tuple[Callable[[Surroundings], list[Job]], ...] = (_discovery, _cleanup, _healing, _polymarket, _yahoo)
 
 
 def _venues(settings: Settings) -> dict[str, Venue]:

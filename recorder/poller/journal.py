@@ -73,6 +73,7 @@ class RunRow(NamedTuple):
     odd_samples: Sequence[str] = ()
     request_ids: Sequence[str] = ()
     traceback: str | None = None
+    failures: Sequence[str] = ()
 
 
 class Rows:

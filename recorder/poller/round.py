@@ -15,6 +15,7 @@ from recorder.printable import one_line
 _SAMPLES = 5
 _SAMPLE_CHARS = 200
 _REQUEST_IDS = 20
+_FAILURES = 20
 
 
 class Collected:
@@ -29,6 +30,7 @@ class Collected:
         self.odd_count = 0
         self.odd_samples: list[str] = []
         self.request_ids: list[str] = []
+        self.failures: list[str] = []
         self._collecting = threading.Lock()
 
     @property
@@ -82,20 +84,24 @@ class LiveRound(Collected):
         try:
             reply = self._services.ask(service, path, body)
         except RestError as error:
-            self._name(error.request_id)
+            self._name(error.request_id, error.attempts, str(error), failed=True)
             with self._collecting:
                 self.opened.attempts += error.attempts
             raise
         received_ns = reply.received_ns or self._clock.wall_ns()
         kept = Kept(service, path, body, reply.status, reply.body, received_ns, reply.request_id)
         self._journal.answer(self.opened, kept, reply.attempts)
-        self._name(reply.request_id)
+        self._name(reply.request_id, reply.attempts, f"{path} answers HTTP {reply.status}", failed=False)
         return kept
 
-    def _name(self, request_id: str) -> None:
+    def _name(self, request_id: str, attempts: int, ended: str, *, failed: bool) -> None:
+        """Remember a request, and how it ended where it failed or was repeated."""
         with self._collecting:
             if request_id and len(self.request_ids) < _REQUEST_IDS:
                 self.request_ids.append(request_id)
+            if attempts > (0 if failed else 1) and len(self.failures) < _FAILURES:
+                text = f"{request_id}: {attempts} attempts, {ended}"
+                self.failures.append(one_line(text)[:_SAMPLE_CHARS])
 
 
 class KeptRound(Collected):

@@ -255,6 +255,7 @@ def row_of(round: Collected, state: str, reason: str, duration_s: float | None, 
         odd_samples=tuple(round.odd_samples),
         request_ids=tuple(round.request_ids),
         traceback=trace,
+        failures=tuple(round.failures),
     )
 
 

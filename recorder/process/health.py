@@ -48,6 +48,8 @@ class LinkFigures(msgspec.Struct, frozen=True):
     sessions: int = 0
     failures: int = 0  # attempts in a row that brought no data
     heartbeat_failures: int = 0  # sessions in a row that ended by an unanswered ping, without data in between
+    errors: int = 0  # connections that failed or were lost
+    uptime_s: float | None = None  # of the open connection; None while there is none
     resyncs: int = 0  # books that were requested again
     last_error: LinkFailure | None = None
 
@@ -78,6 +80,10 @@ class RecorderFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="record
     quarantined: int = 0
     unsubscribed: int = 0  # rows of streams that were never subscribed, not stored
     sessions: int = 0
+    reconnects: int = 0  # connections that were opened after the first one of each link
+    errors: int = 0  # connections that failed or were lost
+    uptime_s: float = 0.0  # of the connection that was opened last; 0 while one of them is down
+    last_message_s: float | None = None  # since the last frame of any connection; None while none is open
     journal_segment: int = 0
     journal_offset: int = 0
     blocks: int = 0
@@ -154,6 +160,7 @@ class PollerFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="poller")
     jobs: dict[str, JobFigures] = {}
     services: dict[str, str] = {}  # the last failure of each service that fails
     circuits: list[str] = []  # services that are asked no more for now, because they failed too often
+    notices: dict[str, dict[str, int]] = {}  # by service: answers by what they announce of its interface
     rounds: int = 0
     answers: int = 0
     answer_bytes: int = 0

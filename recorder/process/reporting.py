@@ -50,14 +50,17 @@ def reporting(file: HealthFile, check: Callable[[], Health], monitoring: Monitor
     """
 
     def body(stop: threading.Event) -> None:
-        summary_s = time.monotonic()
+        began_s = summary_s = time.monotonic()
         while not stop.wait(_HEALTH_EVERY_S):
             health = check()
             file.write(*health)
             now_s = time.monotonic()
             if monitoring.enabled and now_s - summary_s >= monitoring.metrics_interval_s:
                 summary_s = now_s
-                _log.info("metrics", program=file.program, state=health.state, **summary(health.figures))
+                figures = summary(health.figures)
+                _log.info(
+                    "metrics", program=file.program, state=health.state, runtime_s=round(now_s - began_s), **figures
+                )
         file.write("stopping")
 
     return body

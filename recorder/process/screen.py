@@ -3,7 +3,7 @@
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -99,6 +99,35 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iter
     for name, *cells in (head, *rows):
         yield name
         yield f"{_INDENT}{_numbers(cells, widths[1:], ' ')}".rstrip()
+
+
+def listing(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: Container[str] = ()
+) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a table of names and words, each with the number of its row; -1 for the head.
+
+    No cell is cut. Where the rows do not fit, the first cell of each stands on lines of its own, and below it the
+    others with their titles.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells of each row.
+        width: Columns of the terminal.
+        right: Titles of the columns of numbers, which end at the right.
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) <= width:
+        for number, cells in enumerate((head, *rows), -1):
+            sized = zip(cells, widths, head, strict=True)
+            texts = [f"{cell:>{size}}" if title in right else f"{cell:<{size}}" for cell, size, title in sized]
+            yield number, "  ".join(texts).rstrip()
+        return
+    for number, (name, *cells) in enumerate(rows):
+        for line in fold(name, width, _INDENT):
+            yield number, line
+        said = ", ".join(f"{title} {cell}" for title, cell in zip(head[1:], cells, strict=True) if cell)
+        for line in fold(_INDENT + said, width, _INDENT) if said else ():
+            yield number, line
 
 
 def _numbers(cells: Sequence[str], widths: Sequence[int], gap: str) -> str:

@@ -67,6 +67,10 @@ class ThreadGroup:
             self._failed = True
         self._ended.put(name)
 
+    def end(self, reason: str) -> None:
+        """End the process as if a signal had come; any thread may call it."""
+        self._ended.put(reason)
+
     def wait(self, grace_s: float) -> int:
         """Wait for a signal or the end of a part, then stop all against one deadline.
 

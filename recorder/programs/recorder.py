@@ -6,6 +6,7 @@ from functools import partial
 
 from recorder.capture.main import main
 from recorder.process.program import run
+from recorder.process.slots import SLOTS, program_of
 from recorder.shards import Shard
 
 
@@ -16,8 +17,10 @@ def start() -> int:
     parser.add_argument(
         "--shard", type=Shard.parse, default=Shard(), metavar="K/N", help="shard K, from 0, of N processes"
     )
+    parser.add_argument("--slot", choices=SLOTS, default="a", help="which of the two programs of this recorder it is")
     given = parser.parse_args()
-    return run(given.shard.recorder(given.venue), partial(main, venue=given.venue, shard=given.shard))
+    program = program_of(given.shard.recorder(given.venue), given.slot)
+    return run(program, partial(main, venue=given.venue, shard=given.shard, slot=given.slot))
 
 
 if __name__ == "__main__":

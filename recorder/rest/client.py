@@ -155,6 +155,12 @@ class RestClient:
         with _named(request):
             return self._attempt(request).answer
 
+    @property
+    def circuit_open(self) -> bool:
+        """Whether requests are refused, except for one trial now and then, because they failed too often."""
+        with self._lock:
+            return self._breaker.is_open
+
     def close(self) -> None:
         """Close the connections that are kept for the next request."""
         self._session.close()
@@ -183,7 +189,9 @@ class RestClient:
                         return answer
                     reason, asked_s = f"{where} answers HTTP {answer.status}", received.retry_after_s or 0.0
                     if not is_passing(answer.status):
-                        raise RestRefused(f"{reason}{_excerpt(answer.body)}")
+                        refused = RestRefused(f"{reason}{_excerpt(answer.body)}")
+                        refused.status = answer.status
+                        raise refused
                 wait_s = max(backoff.next_s(), asked_s)
                 if request.attempts >= self._attempts or wait_s > WAIT_MAX_S:
                     break

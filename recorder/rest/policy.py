@@ -28,6 +28,11 @@ class Level(NamedTuple):
     not_before_s: float  # end of the pause that the venue requested
 
 
+def cost_of(limits: RestLimits, path: str) -> float:
+    """Return the units of one request: those of the first pattern found in its path, else 1."""
+    return next((units for pattern, units in limits.weights if re.search(pattern, path)), 1.0)
+
+
 class Budget:
     """A token bucket that holds up to `burst` units and refills at `per_s`.
 
@@ -43,7 +48,7 @@ class Budget:
 
     def cost(self, path: str) -> float:
         """Return the units of one request: those of the venue's first pattern found in its path, else 1."""
-        return next((units for pattern, units in self._limits.weights if re.search(pattern, path)), 1.0)
+        return cost_of(self._limits, path)
 
     def take(self, path: str, waited_s: float = 0.0) -> float:
         """Spend the units of a request, if it may be sent now.
@@ -128,6 +133,11 @@ class Breaker:
         if self._failures >= self._failures_to_open:
             self._trial_at_s = self._clock.monotonic_s() + self._open_s
         return self._failures == self._failures_to_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests are refused, except for trials."""
+        return self._failures >= self._failures_to_open
 
     def abandoned(self) -> None:
         """End a request that shows nothing about the host."""

@@ -55,6 +55,11 @@ class Settings(Group):
         description="PEM file of the only certificate authorities to trust, for WebSocket and REST; unset: those of "
         "the system, or of SSL_CERT_FILE",
     )
+    python: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = Field(
+        None,
+        description="Command that starts the programs in place of a Python; unset: the Python of this command. A "
+        "deployment names one that leads to the release in use",
+    )
     budgets_dir: Path = Field(
         Path(),
         description="Folder of the budgets of requests and connects, for all programs; unset: the home. Two homes "

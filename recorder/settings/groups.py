@@ -2,17 +2,19 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from recorder import __version__, portmap
 from recorder.settings.errors import DATABASE_NAME, HTTP_ADDRESS, WEBSOCKET_ADDRESS
 from recorder.settings.filled import split_commas
+from recorder.shards import recorder_names
 
 Words = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 ChannelName = Literal["trade", "quote", "book"]
 Channels = Annotated[tuple[ChannelName, ...], BeforeValidator(split_commas)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(split_commas)]
 OptionalText = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)]
 
@@ -169,6 +171,10 @@ class VenueSettings(Group):
         ("trade", "quote", "book"), description="Channels to record of each symbol: trade, quote, book"
     )
     processes: int = Field(1, ge=1, le=99, description="Recorder processes, each with a part of the symbols")
+    shards: Numbers = Field(
+        (),
+        description="Which of them run on this host, by number from 0, where a venue is spread over hosts; unset: all",
+    )
     max_links: int | None = Field(
         None,
         ge=1,
@@ -194,6 +200,22 @@ class VenueSettings(Group):
     options: dict[str, bool | int | float | str] = Field(
         {}, description="Options that only this venue has, such as book_depth"
     )
+
+    @model_validator(mode="after")
+    def _require_shards(self) -> Self:
+        """Refuse a number that no process has, or one twice."""
+        if len(set(self.shards)) < len(self.shards) or any(number >= self.processes for number in self.shards):
+            raise ValueError(f"shards must be different numbers below processes ({self.processes})")
+        return self
+
+    def recorders(self, venue: str) -> list[str]:
+        """Return the names of the processes that record this venue on this host."""
+        names = recorder_names(venue, self.processes)
+        return [names[number] for number in self.numbers()]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of those processes, from 0."""
+        return sorted(self.shards) if self.shards else list(range(self.processes))
 
 
 class SimulatorSettings(Group):

@@ -1,6 +1,6 @@
 """The groups of settings of the watchdog and its alerts: types, units, defaults and meanings."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -49,6 +49,24 @@ class WatchdogSettings(Group):
     lag_critical_s: float = Field(60, gt=0, description="Postgres this far behind the journals is critical")
     clear_s: float = Field(
         15, ge=0, le=86_400, description="A condition must be gone for this long before its alert is resolved"
+    )
+    restart_stuck: bool = Field(
+        True, description="Restart a program that runs and does nothing of its own any more, through supervisord"
+    )
+    restart_stuck_s: float = Field(
+        90, ge=15, le=86_400, description="So long nothing of a program must have moved before it is restarted"
+    )
+    trades_interval_s: float = Field(
+        60,
+        ge=10,
+        le=3600,
+        description="Length of the intervals of the trade figures; they begin at multiples of it, UTC",
+    )
+    large_trade: float = Field(
+        100_000, gt=0, description="Price times size from which on a trade is large, in its quote currency"
+    )
+    large_trade_in: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="The same for single quote currencies, such as large_trade_in.BTC"
     )
     rules: dict[str, RuleSettings] = Field(
         {}, description="Changes of single rules, by id, such as rules.venue_no_data.for_s; docs/runbook.md lists them"

@@ -10,7 +10,7 @@ from recorder.errors import ConfigError
 from recorder.events import CHANNELS
 from recorder.simulator.actions import Actions
 from recorder.simulator.connection import Connection, Pace
-from recorder.simulator.faults import Rule
+from recorder.simulator.faults import HISTORY_KINDS, HISTORY_LOOP, Rule, SpoiledHistory, history_rule
 from recorder.simulator.malformed import KINDS, malformed_frame, oversized
 from recorder.simulator.server import Server
 from recorder.simulator.venue import FakeVenue
@@ -44,7 +44,7 @@ class Controls(Actions):
         return {"connections": len(chosen)}
 
     def do_half_open(self, connection: int | None = None, next_ones: int = 0) -> dict[str, object]:
-        """Stop reading and writing all open connections, and the next `next_ones` new ones, without closing them."""
+        """Stop reading and writing all open connections, and the next `next_ones` once they opened; close none."""
         chosen = self._chosen(connection)
         for one in chosen:
             one.half_open = True
@@ -164,6 +164,25 @@ class Controls(Actions):
     def do_rest_body(self, body: str, times: int = 1) -> dict[str, object]:
         """Answer the next REST requests with this body, which may be anything, and status 200."""
         self._venue.faults.add(Rule("rest_body", left=int(times), text=body))
+        return {}
+
+    def do_skip_ids(self, symbol: str, count: int = 1) -> dict[str, object]:
+        """Never issue the next ids of a symbol's trades."""
+        if symbol not in self._venue.symbols:
+            raise ConfigError(f"no symbol {symbol!r}; the symbols are: {', '.join(self._venue.symbols)}")
+        self._venue.symbols[symbol].next_id += int(count)
+        return {}
+
+    def do_history(self, kind: str, symbol: str | None = None, first: int = 0, last: int = 0) -> dict[str, object]:
+        """Spoil the trades that REST lists: omit (ids first to last), floor (below first), late (the last newest),
+        side (the other), round (times to ms), loop (one page for every cursor); `heal history` ends it.
+        """
+        if kind == "loop":
+            self._rule(HISTORY_LOOP, None, symbol, None)
+            return {}
+        if kind not in HISTORY_KINDS:
+            raise ConfigError(f"history: kind is one of {', '.join((*HISTORY_KINDS, 'loop'))}, not {kind!r}")
+        self._venue.faults.add(history_rule(symbol, SpoiledHistory(kind, int(first), int(last))))
         return {}
 
     # ---- recovery and status

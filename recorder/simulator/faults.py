@@ -1,10 +1,16 @@
-"""Faults in the data of a simulated venue: rules that match streams and run out."""
+"""Faults in the data of a simulated venue: rules that match streams and run out, and what they spoil."""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from recorder.simulator.market import Trade
+from recorder.simulator.market import Taker, Trade
+
+HISTORY = "history"
+HISTORY_LOOP = "history_loop"
+HISTORY_KINDS = ("omit", "floor", "late", "side", "round")
+_OTHER: dict[Taker, Taker] = {"b": "s", "s": "b"}
+_MS = 1_000_000
 
 
 class Rule(msgspec.Struct):
@@ -97,3 +103,40 @@ class FaultRules:
         if rule is None:
             return right
         return 0 if rule.text == "zero" else right ^ 1
+
+
+class SpoiledHistory(msgspec.Struct, frozen=True):
+    """One fault of a history; the text of its rule is this as JSON."""
+
+    kind: str
+    first: int = 0
+    last: int = 0
+
+    def apply(self, past: list[Trade]) -> list[Trade]:
+        """Return what the venue lists of some trades."""
+        match self.kind:
+            case "omit":
+                return [one for one in past if not self.first <= one.id <= self.last]
+            case "floor":
+                return [one for one in past if one.id >= self.first]
+            case "late":
+                return past[: max(0, len(past) - self.last)]
+            case "side":
+                return [msgspec.structs.replace(one, taker=_OTHER[one.taker]) for one in past]
+        return [msgspec.structs.replace(one, ts_ns=one.ts_ns // _MS * _MS) for one in past]
+
+
+def history_rule(symbol: str | None, spoiled: SpoiledHistory) -> Rule:
+    """Return the rule of a fault, until it is healed."""
+    return Rule(HISTORY, symbol, None, None, msgspec.json.encode(spoiled).decode())
+
+
+def listed_history(history: Sequence[Trade], rules: Sequence[Rule], symbol: str) -> Sequence[Trade]:
+    """Return the trades of a symbol that the venue lists by REST."""
+    spoils = [msgspec.json.decode(one.text, type=SpoiledHistory) for one in rules if one.matches(HISTORY, None, symbol)]
+    if not spoils:
+        return history
+    past = list(history)
+    for spoiled in spoils:
+        past = spoiled.apply(past)
+    return past

@@ -6,7 +6,7 @@ decimal, so that a venue can print them exactly.
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -92,6 +92,7 @@ class SymbolMarket:
         self.next_id = first_trade_id
         self.sequence = rng.randint(10_000, 90_000) * 1000
         self.history: deque[Trade] = deque(maxlen=_HISTORY)
+        self.past: Sequence[Trade] = self.history  # as REST lists it
         self._rng = rng
         self._depth = depth
         self._start = round(spec.price * 10**spec.price_decimals / spec.tick) * spec.tick
@@ -283,6 +284,16 @@ class Market:
         """Make one event of a random symbol, at least a microsecond later than the event before."""
         self._last_ns = max(now_ns // 1000 * 1000, self._last_ns + 1000)
         return self._rng.choice(self._weighted).step(self._last_ns)
+
+
+def minutes(trades: Iterable[Trade], first_s: int, last_s: int) -> list[tuple[int, list[Trade]]]:
+    """Return the trades of each minute that has any, with its begin in seconds; the ends are included."""
+    found: dict[int, list[Trade]] = {}
+    for one in trades:
+        minute = one.ts_ns // 60_000_000_000 * 60
+        if first_s <= minute <= last_s:
+            found.setdefault(minute, []).append(one)
+    return sorted(found.items())
 
 
 def text(value: int, decimals: int) -> str:

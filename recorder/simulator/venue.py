@@ -4,6 +4,7 @@ A venue (venues/kraken/stream.py, ...) subclasses `FakeVenue` and formats the me
 one venue can have are methods `do_NAME` of its class; the controls offer them beside those of control.py.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -12,7 +13,7 @@ import msgspec
 
 from recorder.simulator import wire
 from recorder.simulator.connection import Connection
-from recorder.simulator.faults import FaultRules
+from recorder.simulator.faults import HISTORY_LOOP, FaultRules, listed_history
 from recorder.simulator.market import Market, Spec, Step, SymbolMarket, Trade, text
 from recorder.simulator.wire import Request, Response
 from recorder.truth import (
@@ -70,6 +71,7 @@ class FakeVenue(ABC):
         self.events = 0  # market events so far
         self.sent_messages = 0
         self.control: Callable[[Request], Response | None] | None = None
+        self._looped: dict[str, Response] = {}  # the page that a history repeats, by path
         self._backlog = 0.0  # market events that the rate allows and that were not made yet
         self._last_s: float | None = None
         self._sent_s = 0.0
@@ -214,8 +216,8 @@ class FakeVenue(ABC):
         """Publish past trades again as if live, if that fault is set; called after a new trade subscription."""
         rule = self.faults.use("republish", "trade", symbol)
         if rule is not None and rule.count > 0:
-            past = list(self.symbols[symbol].history)[-rule.count :]
-            self.publish_trades(symbol, [(trade, True) for trade in past], connection)
+            again = list(self.symbols[symbol].history)[-rule.count :]
+            self.publish_trades(symbol, [(trade, True) for trade in again], connection)
 
     def restart_ids(self, symbol: str, first: int, now_ns: int) -> None:
         """Number the trades of a symbol from `first` on again."""
@@ -245,6 +247,8 @@ class FakeVenue(ABC):
         connection.agent = request.headers.get("user-agent", "")
         self.truth.line(Opened(connection.number, now_ns, connection.agent))
         if self.faults.use("half_open") is not None:
+            with contextlib.suppress(OSError):  # the client is gone already
+                connection.flush(0.0)  # the answer to the handshake: the connection opens, and then it is dead
             connection.half_open = True
         self.on_open(connection, now_ns)
 
@@ -261,7 +265,17 @@ class FakeVenue(ABC):
     def http(self, request: Request, now_ns: int) -> Response:
         """Answer a request to the control path, or a REST request."""
         response = self.control(request) if self.control is not None else None
-        return response or self._unavailable("rest") or self._odd_body() or self.get(request, now_ns)
+        return response or self._unavailable("rest") or self._odd_body() or self._get(request, now_ns)
+
+    def _get(self, request: Request, now_ns: int) -> Response:
+        """Answer a REST request, with the faults of its history."""
+        for symbol, one in self.symbols.items():
+            one.past = listed_history(one.history, self.faults.rules, symbol)
+        response = self.get(request, now_ns)
+        if "rades" in request.path and self.faults.use(HISTORY_LOOP) is not None:
+            return self._looped.setdefault(request.path, response)
+        self._looped.pop(request.path, None)
+        return response
 
     def advance(self, now_ns: int, now_s: float) -> float:
         """Make the market events that the rate allows by now."""

@@ -8,7 +8,7 @@ from recorder.pgcopy.stream import int8_field
 from recorder.store.batch import Batch, Broken, Group, Row
 from recorder.store.database import Cursor
 
-_CHANNELS = ("trade", "quote", "book")
+_CHANNELS = {"trade": "trade", "quote": "quote", "book": "book", "past_trade": "trade"}
 _POSTGRES_EPOCH_US = 946_684_800 * 10**6  # 2000-01-01
 _EARLIEST_US = 1_230_768_000 * 10**6  # 2009-01-01
 _DAY_US = 86_400 * 10**6
@@ -34,9 +34,10 @@ def declare(cursor: Cursor, batch: Batch, group: Group, row: Row | Broken, reaso
         reason: Why it is refused.
         others: The other rows of the group.
     """
-    if group.table not in _CHANNELS:
+    channel = _CHANNELS.get(group.table)
+    if channel is None:
         return
-    number = int8_field(row.data, group.columns, "trade_id" if group.table == "trade" else "sequence")
+    number = int8_field(row.data, group.columns, "trade_id" if channel == "trade" else "sequence")
     instruments = {int8_field(row.data, group.columns, "instrument_id")} - {None}
     if isinstance(row, Broken) or not instruments:
         number = None  # of one of its rows only
@@ -48,10 +49,10 @@ def declare(cursor: Cursor, batch: Batch, group: Group, row: Row | Broken, reaso
         values = {
             "gap_id": stable_hash64(place) & (2**63 - 1),
             "instrument": instrument,
-            "channel": group.table,
+            "channel": channel,
             "session": int8_field(row.data, group.columns, "session_id"),
             "reason": f"Postgres refused the row: {reason}".replace("\0", ""),
-            "state": "open" if group.table == "trade" else "unhealable",  # a corrected adapter may make the trade right
+            "state": "open" if channel == "trade" else "unhealable",  # a corrected adapter may make the trade right
             "number": number if number is not None and abs(number) < 2**63 - 1 else None,
             "recv_us": time.time_ns() // 1000 if recv_us is None else recv_us,
             "event_us": _instant(row, group, "ts_event"),

@@ -14,6 +14,7 @@ KEYS = {
     "instrument": ("instrument_id",),
     "poll_schedule": ("job", "since"),
     "poll_run": ("run_id",),
+    "poll_hole": ("job", "from_at", "until_at"),
     "market": ("market_id",),
     "market_rules": ("market_id",),
     "market_history": ("market_id", "field", "known_at"),
@@ -24,14 +25,16 @@ KEYS = {
     "whale_event": ("transaction_hash", "wallet"),
     "equity_bar": ("instrument_id", "interval_s", "start"),
     "corporate_action": ("instrument_id", "kind", "ex_day"),
+    "past_trade": ("instrument_id", "trade_id", "ts_event"),
+    "gap_read": ("gap_id",),
 }
 """Columns that identify a row. A row whose key is stored already is a duplicate, or a revision of it."""
 
 _REVISED = (
     "gap", "session", "market", "market_rules", "market_event", "resolution", "whale_event", "equity_bar",
-    "corporate_action",
+    "corporate_action", "gap_read",
 )  # fmt: skip
-STAGED_ALWAYS = (*_REVISED, "instrument", "market_history")  # a trigger leaves out rows of the last
+STAGED_ALWAYS = (*_REVISED, "instrument", "market_history", "past_trade")  # triggers leave out rows of the last two
 
 _OTHER_NAME = """
 SELECT format('instrument_id %s of %s:%s is taken by %s:%s', s.instrument_id, s.venue, s.symbol, i.venue, i.symbol)

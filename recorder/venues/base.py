@@ -13,6 +13,7 @@ import msgspec
 
 from recorder.errors import ConfigError
 from recorder.events import CHANNELS, Channel, Output, Stream
+from recorder.venues.history import MinuteCandles, TimedHistory, TradeHistory
 from recorder.venues.witness import NOTHING_TO_ASK, WitnessQuestions
 
 
@@ -193,6 +194,8 @@ class Venue(ABC):
     default_book_depth: ClassVar[int] = 0
     fixed_books: ClassVar[str] = "complete books"  # what the venue sends where no depth can be chosen
     witness_questions: ClassVar[WitnessQuestions] = NOTHING_TO_ASK  # to its REST service
+    trade_history: ClassVar[TradeHistory | TimedHistory | None] = None  # None: its gaps are not healed
+    minute_candles: ClassVar[MinuteCandles | None] = None  # None: no id is proved never to have been issued
 
     def __init__(self, url: str | None = None, *, book_depth: int | None = None) -> None:
         """

@@ -32,6 +32,9 @@ from recorder.verify.reconcile import (
     check_rows,
     check_trades,
 )
+from recorder.verify.served.check import check_served
+from recorder.verify.served.logs import choose
+from recorder.verify.served.result import ServedCheck
 
 _TABLES = ("trade", "quote", "book")
 # Nothing removes their rows, and a revision replaces its row. Old rows of poll_run become daily sums.
@@ -109,6 +112,7 @@ class Report(msgspec.Struct):
     problems: list[str]  # one sentence each; empty when ok
     losses: list[Loss] = []  # parts of journals that were never loaded; they are declared
     polls: PollCheck | None = None  # None where the poller never ran
+    served: list[ServedCheck] = []  # only with truth logs of services
     notes: list[str] = []
 
 
@@ -118,17 +122,20 @@ def verify(
     *,
     until_ns: int | None = None,
     agent: str | None = None,
+    large: tuple[float, float] = (1000.0, 100.0),
     progress: Progress = lambda what, rows, total: None,
 ) -> Report:
-    """Check the ledger, and with truth logs every message.
+    """Check the ledger, and with truth logs every message and every answer.
 
-    The truth is read one venue at a time, so memory grows with the logs of the largest venue.
+    The truth is read one venue at a time, so memory grows with the logs of the largest venue. Logs of services are read
+    beside the tables, so memory does not grow with them.
 
     Args:
         connection: Any role that may read. It must not be inside a transaction.
-        truth: Logs of the simulator; those of one venue are taken together.
+        truth: Logs of the simulator; those of one venue or of one group of services are taken together.
         until_ns: Check only messages up to this venue time; later ones may still be in flight.
         agent: Check only what was sent to clients whose User-Agent begins with this; None takes all clients.
+        large: The settings of large trades: least cash of a transaction, and of a fill that is asked for, USDC.
         progress: Called now and then while rows are read.
 
     Raises:
@@ -138,12 +145,14 @@ def verify(
     until_us = until_ns // 1000 if until_ns is not None else _FOREVER_US
     before = connection.isolation_level, connection.autocommit
     streams: list[StreamCheck] = []
+    served: list[ServedCheck] = []
     try:
         connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False)
         try:
             with connection.cursor() as cursor:
                 ledger = _ledger(cursor, progress)
-                runs = find_runs(truth)  # behind the snapshot of the database: it must show all that is stored
+                logs = choose(truth)  # behind the snapshot of the database: it must show all that is stored
+                runs = find_runs(logs.venues)
                 progress("trade ids", 0, 0)
                 doubled = _number(cursor, _DOUBLED)
                 lost = losses(cursor)
@@ -154,13 +163,18 @@ def verify(
                 counter.begin(f"{name} truth log")
                 venues = load_truth(paths, agent, lambda _lines: counter.report())
                 streams += _streams(connection, venues.pop(name), until_us, counter)
+            counter.begin("answers of services")
+            served = check_served(connection, logs.services, until_ns=until_ns, agent=agent, large=large)
         finally:
             connection.rollback()
             connection.set_session(isolation_level=before[0], readonly=False, autocommit=before[1])
     except psycopg2.Error as error:
         raise classify(error) from error
     problems = [*_problems(ledger, doubled, streams), *polls.problems()]
-    return Report(not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, polls.notes())
+    problems += [one.problem() for one in served if not one.ok]
+    return Report(
+        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, polls.notes()
+    )  # fmt: skip
 
 
 class _Counter:
@@ -224,7 +238,8 @@ def _ledger(cursor: Cursor, progress: Progress) -> list[LedgerCheck]:
         progress(f"rows of {table}", 0, 0)
         rows = _number(cursor, _COUNT[table]) if table in _COUNT else None
         # Other programs write into the other tables too, so more rows prove nothing.
-        complete = rows == inserted if table in _TABLES else table not in _KEPT or (rows or 0) >= inserted
+        by_history = counts["past_trade"][1] if table == "trade" and "past_trade" in counts else 0
+        complete = rows == inserted + by_history if table in _TABLES else table not in _KEPT or (rows or 0) >= inserted
         ok = bool(balanced) and complete
         checks.append(LedgerCheck(table, offered, inserted, duplicate, quarantined, rows, ok))
     return checks

@@ -43,6 +43,7 @@ class Published(msgspec.Struct, gc=False):
     stored: int = 0  # how often it is stored
     sequence: int | None = None  # of a book message that a snapshot may already contain
     snapshot: bool = False
+    count: int = 1  # trades of the venue's history that the feed joined into this one, whose id is the last of them
 
 
 class StreamTruth(msgspec.Struct):
@@ -196,7 +197,7 @@ class _Run:
             stream = (line.s, "trade")
             ts_us = line.ts // 1000
             item = Published(ts_us, ts_us, (float(line.p), float(line.q), line.side), line.id)
-            item.may_repeat = line.again
+            item.may_repeat, item.count = line.again, line.count
             # A restarted simulator has a past that no client received, so that its REST API has pages.
             item.undelivered = line.held is not None or line.ts < self._first.t
         self._stream(stream).items.append(item)

@@ -30,7 +30,11 @@ SELECT (SELECT coalesce(sum(rows), 0) FROM poll_run)::bigint + (SELECT coalesce(
        (SELECT count(*) = 0 FROM session WHERE venue = 'poller' AND ended_at IS NULL),
        (SELECT coalesce(sum(l.offered), 0) FROM load_ledger l JOIN journal j USING (journal_id)
          WHERE j.recorder = 'poller' AND l.table_name <> ALL (%s))::bigint"""
-_OF_THE_LEDGER = ["poll_schedule", "poll_run", "session", "gap", "quarantine"]
+_HOLES = """
+SELECT job, (extract(epoch FROM from_at) * 1000000)::bigint * 1000,
+       (extract(epoch FROM until_at) * 1000000)::bigint * 1000, reason
+  FROM poll_hole ORDER BY from_at DESC LIMIT 20"""
+_OF_THE_LEDGER = ["poll_schedule", "poll_run", "session", "quarantine"]
 
 
 def _instant(slot_ns: int) -> str:
@@ -140,6 +144,7 @@ class PollCheck(msgspec.Struct):
     offered: int = 0  # of these, that the writer has read
     answers: int = 0  # of rounds that have ended
     frames: int = 0  # answers in the journal, as the sessions of the poller say
+    holes: list[str] = []  # parts of feeds that were not read; they are declared
     complete: bool = True  # whether these sessions have ended; a running poller counts its answers once a minute
 
     def problems(self) -> list[str]:
@@ -159,8 +164,9 @@ class PollCheck(msgspec.Struct):
         return found
 
     def notes(self) -> list[str]:
-        """Return one sentence for each job whose slots wait for the next start of a stopped poller."""
-        return self._overdue("the poller was stopped, and names them at its next start") if self.complete else []
+        """Return one sentence for each job whose slots wait for the next start of a stopped poller, and each hole."""
+        waiting = self._overdue("the poller was stopped, and names them at its next start") if self.complete else []
+        return [*waiting, *self.holes]
 
     def _overdue(self, why: str) -> list[str]:
         return [
@@ -187,6 +193,11 @@ def check_polls(cursor: Cursor, now_ns: int | None = None) -> PollCheck:
     row = cursor.fetchone()
     assert row is not None
     result = PollCheck(rows=row[0], answers=row[1], frames=row[2], complete=row[3], offered=row[4])
+    cursor.execute(_HOLES)
+    result.holes = [
+        f"poll {job}: nothing was read from {_instant(from_ns)} to {_instant(until_ns)}: {reason}"
+        for job, from_ns, until_ns, reason in cursor.fetchall()
+    ]
     runs: dict[str, list[Accounted]] = {}
     cursor.execute(_RUNS)
     for job, slot_ns, slots in _rows(cursor):

@@ -5,6 +5,7 @@ identity, so they are compared as multisets of (event time, values). Values are 
 the wire against the stored float64. Event times are truncated to microseconds, as they are stored.
 """
 
+import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -203,8 +204,11 @@ def check_trades(
             known.sent += item.sent
             known.possibly_sent += item.possibly_sent
     ids: set[int] = set()
+    joined = _Joined(published.values())
     for row in stored:
         match = published.get((row.id, row.ts_us))
+        if joined.take(row, match):
+            continue
         if match is None:
             if row.ts_us < span.since_us or row.ts_us > span.until_us:
                 continue  # of a run whose truth is not given, or too late
@@ -224,6 +228,7 @@ def check_trades(
         elif match.values != row.values:
             check.wrong += 1
             check.note("stored with other values than sent", (row.id, row.values, match.values))
+    joined.count(check, span.until_us)
     places = [place for place, item in enumerate(published.values()) if item.stored]
     first, last = (places[0], places[-1]) if places else (len(published), -1)
     for place, (key, item) in enumerate(published.items()):
@@ -247,6 +252,40 @@ def check_trades(
             check.missing += 1
             check.note("missing" if item.sent else "never sent, not declared", key)
     return check
+
+
+class _Joined:
+    """Trades that the feed joined, and that the history of the venue, from which a gap was filled, lists one by one."""
+
+    def __init__(self, items: Iterable[Published]) -> None:
+        self._items = {
+            trade_id: item for item in items if item.count > 1 for trade_id in range(item.id - item.count + 1, item.id)
+        }
+        self._rows: dict[int, tuple[Published, list[StoredTrade]]] = {}  # by the id of the joined trade
+
+    def take(self, row: StoredTrade, match: Published | None) -> bool:
+        """Note a row that is a part of a joined trade; return False for any other."""
+        item = self._items.get(row.id) if match is None else match
+        if item is None or item.count == 1 or item.at_us != row.ts_us or item.values == row.values:
+            return False
+        self._rows.setdefault(item.id, (item, []))[1].append(row)
+        return True
+
+    def count(self, check: StreamCheck, until_us: int) -> None:
+        """Count each joined trade whose parts are stored as one."""
+        for item, rows in self._rows.values():
+            price, size, side = item.values
+            complete = sorted(row.id for row in rows) == list(range(item.id - item.count + 1, item.id + 1))
+            equal = all((row.values[0], row.values[2]) == (price, side) for row in rows)
+            sizes = [row.values[1] for row in rows]
+            total = math.fsum(one for one in sizes if isinstance(one, float))
+            if complete and equal and isinstance(size, float) and math.isclose(total, size, rel_tol=1e-12):
+                item.stored += 1
+                check.stored += item.at_us <= until_us
+                check.duplicates += item.stored > 1
+            else:
+                check.wrong += len(rows)
+                check.note("parts of a joined trade are not all of it", (item.id, item.values))
 
 
 def check_absences(

@@ -66,6 +66,7 @@ class Alert(msgspec.Struct, frozen=True):
     fired_at: float
     resolved_at: float | None
     revision: int
+    action: str = ""  # what the watchdog has done about it, for a person
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -154,4 +155,5 @@ def alert_of(change: Change, severity: Severity, earlier: Alert | None) -> Alert
         fired_at=held.fired_at,
         resolved_at=change.at if resolved else None,
         revision=1 if earlier is None else earlier.revision + 1,
+        action="" if earlier is None else earlier.action,
     )

@@ -6,7 +6,7 @@ leaves to the next one: conditions, counters, silences. A restart of the watchdo
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,21 +14,30 @@ import msgspec
 
 from recorder.process import files
 from recorder.process.log import get_logger
+from recorder.watchdog import FOLDER
 from recorder.watchdog.alerts import Alert, Change, Held, Severity, alert_of
 from recorder.watchdog.totals import Total
 
-FOLDER = "watchdog"
 MOST_ALERTS = 1_000  # in the book; older ones are in table alert
 _MOST_HELD = 1_000
 
 _log = get_logger(__name__)
 
 
+class Marked(msgspec.Struct, frozen=True):
+    """What a person has noted about an alert, as table alert has it. Times are unix seconds."""
+
+    acknowledged_at: float | None = None
+    note: str = ""  # of the acknowledgement
+    silenced_until: float | None = None
+
+
 class Record(msgspec.Struct):
-    """An alert, and which of its revisions Postgres has."""
+    """An alert, and what Postgres has of it."""
 
     alert: Alert
-    stored: int = 0
+    stored: int = 0  # its revision
+    marked: Marked = Marked()
 
 
 class Memory(msgspec.Struct):
@@ -81,9 +90,18 @@ class AlertBook:
         if alert is None:
             return
         with self._lock:
-            record = self._records.get(alert.alert_id)
-            self._records[alert.alert_id] = Record(alert, 0 if record is None else record.stored)
+            record = self._records.setdefault(alert.alert_id, Record(alert))
+            record.alert = alert
             self._changed = True
+
+    def note_action(self, alert_id: int, action: str) -> None:
+        """Note what the watchdog does about an alert; `save` writes it."""
+        with self._lock:
+            record = self._records.get(alert_id)
+            if record is not None and record.alert.action != action:
+                revision = record.alert.revision + 1
+                record.alert = msgspec.structs.replace(record.alert, action=action, revision=revision)
+                self._changed = True
 
     def alert(self, change: Change, severity: Severity) -> Alert | None:
         """Return the alert after a change; None for a condition that has not fired."""
@@ -98,11 +116,20 @@ class AlertBook:
         with self._lock:
             return sorted((one.alert for one in self._records.values()), key=lambda one: one.fired_at, reverse=True)
 
-    def unsaved(self) -> list[Alert]:
-        """Return the alerts that Postgres lacks, the oldest first."""
+    def unsaved(self, marked: Callable[[Alert, Marked], Marked]) -> list[Record]:
+        """Return the alerts that Postgres lacks, or of which it has other marks, as it should have them.
+
+        Args:
+            marked: Returns the marks of an alert, given those that Postgres has.
+        """
         with self._lock:
-            lacking = [one.alert for one in self._records.values() if one.stored < one.alert.revision]
-        return sorted(lacking, key=lambda alert: alert.fired_at)[:100]
+            wanted = [(one, marked(one.alert, one.marked)) for one in self._records.values()]
+            lacking = [
+                Record(one.alert, one.alert.revision, marks)
+                for one, marks in wanted
+                if one.stored < one.alert.revision or one.marked != marks
+            ]
+        return sorted(lacking, key=lambda record: record.alert.fired_at)[:100]
 
     @property
     def unsaved_count(self) -> int:
@@ -110,13 +137,13 @@ class AlertBook:
         with self._lock:
             return sum(one.stored < one.alert.revision for one in self._records.values())
 
-    def saved(self, alerts: Sequence[Alert]) -> None:
-        """Note that Postgres has these alerts; the next `save` writes it."""
+    def saved(self, records: Sequence[Record]) -> None:
+        """Note that Postgres has these, as `unsaved` returned them; the next `save` writes it."""
         with self._lock:
-            for alert in alerts:
-                record = self._records.get(alert.alert_id)
+            for saved in records:
+                record = self._records.get(saved.alert.alert_id)
                 if record is not None:
-                    record.stored = max(record.stored, alert.revision)
+                    record.stored, record.marked = max(record.stored, saved.stored), saved.marked
             self._changed = True
 
     def save(self) -> bool:

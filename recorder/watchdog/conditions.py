@@ -29,7 +29,8 @@ class Found(NamedTuple):
 
 def supervisord_gone(evidence: Evidence, _limit: float) -> Iterator[Found]:
     if not evidence.supervised:
-        yield Found("", "; ".join(evidence.status.problems) or "supervisord does not answer")
+        # It is the parent of this program, which therefore cannot tell one that is frozen from one that ended.
+        yield Found("", "supervisord does not answer: it ended, or it is frozen; programs that end are not restarted")
 
 
 def program_down(evidence: Evidence, _limit: float) -> Iterator[Found]:
@@ -79,7 +80,9 @@ def database_hung(evidence: Evidence, limit: float) -> Iterator[Found]:
 def database_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
     lag_s = evidence.lag_s()
     if lag_s is not None and lag_s > limit:
-        yield Found("", f"Postgres is {lag_s:.0f} s behind the journals", lag_s)
+        writer = evidence.lines().get("writer")
+        reported = f"; the writer is {writer.problem}" if writer is not None and writer.problem else ""
+        yield Found("", f"Postgres is {lag_s:.0f} s behind the journals{reported}", lag_s)
 
 
 def database_connections(evidence: Evidence, limit: float) -> Iterator[Found]:
@@ -103,16 +106,16 @@ def partitions_ahead(evidence: Evidence, limit: float) -> Iterator[Found]:
     facts = evidence.database.facts
     if facts is not None and facts.partitions_ahead_days is not None and facts.partitions_ahead_days < limit:
         days = facts.partitions_ahead_days
-        yield Found("", f"partitions exist for {days} days ahead only", days)
+        text = f"partitions exist for {_counted(days, 'day')} ahead only" if days >= 0 else "today has no partition"
+        yield Found("", text, days)
 
 
 def lineage(evidence: Evidence, limit: float) -> Iterator[Found]:
     facts = evidence.database.facts
     for recorder, count in ({} if facts is None else facts.breaks).items():
         if count > limit:
-            yield Found(
-                recorder, f"the journal of {recorder} has {count} breaks or damaged blocks of the last hour", count
-            )
+            breaks = _counted(count, "break or damaged block", "breaks or damaged blocks")
+            yield Found(recorder, f"the journal of {recorder} has {breaks} of the last hour", count)
 
 
 def gap_long(evidence: Evidence, limit: float) -> Iterator[Found]:
@@ -121,7 +124,7 @@ def gap_long(evidence: Evidence, limit: float) -> Iterator[Found]:
         habit_s = 0.0 if facts is None else facts.gap_habits.get(state.venue, 0.0)
         allowed_s = max(limit, _HABIT_FACTOR * habit_s)
         if state.oldest_gap_s > allowed_s:
-            text = f"{state.venue}: a gap has gone on for {state.oldest_gap_s:.0f} s; usual are {allowed_s:.0f} s"
+            text = f"{state.venue}: a gap has gone on for {state.oldest_gap_s:.0f} s, the limit is {allowed_s:.0f} s"
             yield Found(state.venue, text, state.oldest_gap_s)
 
 
@@ -179,22 +182,27 @@ def streams_refused(evidence: Evidence, limit: float) -> Iterator[Found]:
                 if venue_of(program) == state.venue
                 for refusal in figures.refusals
             ]
-            text = (
-                f"{state.venue}: {state.refused} streams are refused or have no room, such as {'; '.join(reasons[:2])}"
-            )
-            yield Found(state.venue, text, state.refused)
+            streams = _counted(state.refused, "stream is", "streams are")
+            such = f", such as {'; '.join(reasons[:2])}" if reasons else ""
+            yield Found(state.venue, f"{state.venue}: {streams} refused or without room{such}", state.refused)
 
 
 def book_resync_loop(evidence: Evidence, limit: float) -> Iterator[Found]:
     for state in evidence.venue_states():
         if state.looping > limit:
-            yield Found(state.venue, f"{state.venue}: {state.looping} books do not come right", state.looping)
+            books = _counted(state.looping, "book does", "books do")
+            yield Found(state.venue, f"{state.venue}: {books} not come right", state.looping)
 
 
 def frames_dropped(evidence: Evidence, limit: float) -> Iterator[Found]:
-    for recorder, frames in evidence.trends.shed.items():
-        if frames > limit:
-            yield Found(recorder, f"{recorder} dropped {frames:,} frames within 5 minutes", frames)
+    """Find dropped frames: one alert for all recorders, since they share the memory and the disk."""
+    dropped = {recorder: frames for recorder, frames in evidence.trends.shed.items() if frames > limit}
+    if dropped:
+        most = sorted(dropped, key=lambda recorder: -dropped[recorder])
+        named = ", ".join(f"{recorder} {dropped[recorder]:,}" for recorder in most[:3])
+        more = f" and {len(most) - 3} more recorders" if len(most) > 3 else ""
+        total = sum(dropped.values())
+        yield Found("", f"{_counted(total, 'frame was', 'frames were')} dropped within 5 minutes: {named}{more}", total)
 
 
 def quarantine_rate(evidence: Evidence, limit: float) -> Iterator[Found]:
@@ -203,6 +211,10 @@ def quarantine_rate(evidence: Evidence, limit: float) -> Iterator[Found]:
         percent = 100 * count / max(frames, count, 1)
         if count >= _LEAST_QUARANTINED and percent > limit:
             yield Found(recorder, f"{recorder}: {percent:.1f} % of the messages are in quarantine ({count:,})", percent)
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _listed(state: VenueState, what: str, names: tuple[str, ...]) -> str:
@@ -216,7 +228,8 @@ def _listed(state: VenueState, what: str, names: tuple[str, ...]) -> str:
 def disk_use(evidence: Evidence, limit: float) -> Iterator[Found]:
     for disk in evidence.disk.systems:
         if disk.percent >= limit:
-            text = f"the disk of {disk.name} is {disk.percent:.0f} % full, {disk.free / 2**30:.1f} GiB are free"
+            free = f"{disk.free / 2**30:.1f} GiB" if disk.free >= 2**30 else f"{disk.free / 2**20:.0f} MiB"
+            text = f"the disk of {disk.name} is {disk.percent:.0f} % full, {free} are free"
             yield Found(disk.name, text, disk.percent)
 
 

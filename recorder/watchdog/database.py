@@ -1,14 +1,14 @@
 """Asks Postgres in a thread of its own, so that a hanging database delays neither a round nor an answer over HTTP.
 
-Every question uses a connection of its own: whether one can be opened is a part of the answer. The alerts that Postgres
-lacks are stored on the same connection.
+Every question uses a connection of its own: whether one can be opened is a part of the answer. Errands, such as
+the storing of alerts that Postgres lacks, use the same connection.
 """
 
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import psycopg2
@@ -18,7 +18,6 @@ from recorder.load.watch import HANGING_S, Attempt
 from recorder.printable import one_line
 from recorder.process.log import get_logger
 from recorder.store.database import WATCHDOG, Cursor, classify, connect
-from recorder.watchdog.alerts import Alert
 from recorder.watchdog.evidence import (
     DatabaseEvidence,
     DatabaseFacts,
@@ -30,7 +29,8 @@ from recorder.watchdog.evidence import (
 )
 
 STATEMENT_S = 3.0
-_SLOW_EVERY_S = 60.0
+_SUMS_EVERY_S = 60.0
+_SIGNS_EVERY_S = 15.0  # an alert that fires at once must not wait for a minute
 _HABIT_EVERY_S = 900.0
 _MOST_ROWS = 500  # of any list: a label has that many values at most
 _ODD = re.compile(r"[\"'{\[(<:=0-9].*", re.DOTALL)
@@ -85,17 +85,22 @@ SELECT pg_database_size(current_database()), (SELECT max(version) FROM schema_mi
 
 _DEFAULT = "SELECT table_name FROM default_partitions_in_use()"
 
-_SLOW = {"sizes": _SIZES, "ahead": _AHEAD, "breaks": _BREAKS, "kinds": _KINDS, "slots": _SLOTS, "ledger": _LEDGER}
-
-_STORE = """
-INSERT INTO alert AS a (alert_id, rule, subject, severity, state, summary, value, started_at, fired_at, resolved_at,
-                        revision)
-VALUES (%s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), to_timestamp(%s), to_timestamp(%s), %s)
-    ON CONFLICT (alert_id) DO UPDATE
-   SET state = excluded.state, resolved_at = excluded.resolved_at, revision = excluded.revision
- WHERE excluded.revision > a.revision"""
+_SUMS = {"sizes": _SIZES, "slots": _SLOTS, "ledger": _LEDGER}
+_SIGNS = {"ahead": _AHEAD, "breaks": _BREAKS, "kinds": _KINDS}
 
 _log = get_logger(__name__)
+
+
+class Errand(Protocol):
+    """Something that the watchdog does at Postgres besides the questions about its state."""
+
+    def run(self, cursor: Cursor) -> None:
+        """Do it; each statement is a transaction of its own, and ends within STATEMENT_S.
+
+        Raises:
+            psycopg2.Error: Postgres counts as down, or as silent, for that reason.
+        """
+        ...
 
 
 class DatabaseProbe:
@@ -104,24 +109,17 @@ class DatabaseProbe:
     Args:
         url: Returns the address; it is unknown before the first start of the embedded server.
         every_s: Time between two questions.
-        unsaved: Returns the alerts that Postgres lacks.
-        saved: Called with those that it has now.
+        errands: What is done after each answer.
     """
 
-    def __init__(
-        self,
-        url: Callable[[], str],
-        every_s: float,
-        unsaved: Callable[[], Sequence[Alert]],
-        saved: Callable[[Sequence[Alert]], None],
-    ) -> None:
+    def __init__(self, url: Callable[[], str], every_s: float, errands: Sequence[Errand]) -> None:
         self._url = url
         self._every_s = every_s
-        self._unsaved = unsaved
-        self._saved = saved
+        self._errands = errands
         self._attempt = Attempt()
         self._failed: tuple[DatabaseState, str] | None = ("unknown", "Postgres has not been asked yet")
         self._facts: DatabaseFacts | None = None
+        self._sums_at_s = self._signs_at_s = float("-inf")
         self._habits: dict[str, float] = {}
         self._habits_at_s = float("-inf")
 
@@ -142,7 +140,7 @@ class DatabaseProbe:
             stop.wait(self._every_s)
 
     def ask(self) -> None:
-        """Ask once, and store the alerts that Postgres lacks."""
+        """Ask once, and do the errands."""
         self._attempt.begin()
         try:
             self._facts = self._answer()
@@ -164,11 +162,9 @@ class DatabaseProbe:
         try:
             with connection.cursor() as cursor:
                 facts = self._facts_of(cursor, began_s)
-                unsaved = self._unsaved()
-                for alert in unsaved:
-                    cursor.execute(_STORE, _values(alert))
-                if unsaved:
-                    self._saved(unsaved)
+                for errand in self._errands:
+                    errand.run(cursor)
+                    self._attempt.alive()
             return facts
         except psycopg2.Error as error:
             raise classify(error) from error
@@ -179,9 +175,13 @@ class DatabaseProbe:
         cursor.execute(_SERVER)
         connections, most, commits, rollbacks, deadlocks, temporary = cursor.fetchall()[0]
         self._attempt.alive()
-        facts = self._facts or DatabaseFacts(slow_at_s=float("-inf"))
-        if began_s - facts.slow_at_s >= _SLOW_EVERY_S:
-            facts = self._slow(cursor, facts, began_s)
+        facts = self._facts or DatabaseFacts()
+        if began_s - self._sums_at_s >= _SUMS_EVERY_S:
+            facts = self._sums(cursor, facts)
+            self._sums_at_s = began_s
+        if began_s - self._signs_at_s >= _SIGNS_EVERY_S:
+            facts = self._signs(cursor, facts)
+            self._signs_at_s = began_s
         gaps = self._rows(cursor, _GAPS)
         positions = self._rows(cursor, _POSITIONS)
         partitions = self._rows(cursor, _DEFAULT)
@@ -205,23 +205,30 @@ class DatabaseProbe:
             positions=facts.positions if positions is None else list(newest.values()),
         )
 
-    def _slow(self, cursor: Cursor, facts: DatabaseFacts, now_s: float) -> DatabaseFacts:
-        """Ask what takes longer: sizes, sums, and the evidence of the last hour."""
+    def _sums(self, cursor: Cursor, facts: DatabaseFacts) -> DatabaseFacts:
+        """Ask what takes longest: sizes, sums, and what is usual."""
+        now_s = time.monotonic()
         if now_s - self._habits_at_s >= _HABIT_EVERY_S:
             self._habits = {venue: float(habit_s) for venue, habit_s in self._rows(cursor, _HABIT) or ()}
             self._habits_at_s = now_s
-        answers = {name: self._rows(cursor, query) for name, query in _SLOW.items()}
-        changes: dict[str, Any] = {"slow_at_s": now_s}
+        answers = {name: self._rows(cursor, query) for name, query in _SUMS.items()}
+        changes: dict[str, Any] = {}
         if sizes := answers["sizes"]:
             changes["bytes"], changes["schema_version"], changes["subscriptions"] = sizes[0]
-        if ahead := answers["ahead"]:
-            changes["partitions_ahead_days"] = ahead[0][0]
-        if (breaks := answers["breaks"]) is not None:
-            changes["breaks"] = {str(recorder): int(count) for recorder, count in breaks}
         if (slots := answers["slots"]) is not None:
             changes["slots"] = [PollSlots(*row) for row in slots]
         if (ledger := answers["ledger"]) is not None:
             changes["loaded"] = [Loaded(*row) for row in ledger]
+        return msgspec.structs.replace(facts, **changes)
+
+    def _signs(self, cursor: Cursor, facts: DatabaseFacts) -> DatabaseFacts:
+        """Ask for the evidence of rules that need more than a glance: partitions, and what the last hour brought."""
+        answers = {name: self._rows(cursor, query) for name, query in _SIGNS.items()}
+        changes: dict[str, Any] = {}
+        if ahead := answers["ahead"]:
+            changes["partitions_ahead_days"] = ahead[0][0]
+        if (breaks := answers["breaks"]) is not None:
+            changes["breaks"] = {str(recorder): int(count) for recorder, count in breaks}
         if (reasons := answers["kinds"]) is not None:
             kinds: dict[tuple[str, str], int] = {}
             for recorder, reason, count in reasons:
@@ -250,10 +257,3 @@ class DatabaseProbe:
 def kind_of(reason: str) -> str:
     """Return the kind of a quarantine reason: its words before the first value of the message itself."""
     return one_line(_ODD.sub("", reason)).strip()[:60] or "other"
-
-
-def _values(alert: Alert) -> tuple[object, ...]:
-    return (
-        alert.alert_id, alert.rule, alert.subject, alert.severity, alert.state, alert.summary, alert.value,
-        alert.started_at, alert.fired_at, alert.resolved_at, alert.revision,
-    )  # fmt: skip

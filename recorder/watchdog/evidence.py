@@ -1,6 +1,6 @@
 """What one round of the watchdog knows, and how old each part of it is. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -10,6 +10,7 @@ from recorder.appliance.status import Line, Status
 from recorder.appliance.supervisor import Process
 from recorder.process.health import PollerFigures, RecorderFigures, Report, WriterFigures
 from recorder.shards import venue_of
+from recorder.watchdog.activity.figures import Activity, InstrumentTrades
 
 DatabaseState = Literal["up", "down", "hung", "unknown"]
 
@@ -58,10 +59,9 @@ class JournalPosition(msgspec.Struct, frozen=True):
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True):
-    """What Postgres answered. `slow_at_s` is the time of those parts that are asked less often."""
+    """What Postgres answered. Sums and lists are older than `at_s`, since they are asked for less often."""
 
     at_s: float = 0.0  # monotonic
-    slow_at_s: float = 0.0  # monotonic
     answer_s: float = 0.0  # from the connect to the last row
     server_version: int = 0
     schema_version: int = 0
@@ -156,6 +156,8 @@ class Evidence(msgspec.Struct, frozen=True):
     disk: DiskEvidence = DiskEvidence()
     clock: ClockEvidence = ClockEvidence()
     trends: Trends = Trends()
+    activity: Activity = Activity(0.0, problem="not known yet")
+    charted: Sequence[InstrumentTrades] = ()  # those of `activity` that have series of their own
 
     def lines(self) -> dict[str, Line]:
         """Return the judgement on each program, by name."""

@@ -12,7 +12,9 @@ from recorder.process.health import WatchdogFigures
 from recorder.process.log import get_logger
 from recorder.process.reporting import Health
 from recorder.settings import Settings
-from recorder.watchdog import book, machine, metrics, rules
+from recorder.watchdog import book, machine, rules
+from recorder.watchdog.activity.keeper import ActivityKeeper, Charted
+from recorder.watchdog.activity.question import TradeQuestion
 from recorder.watchdog.alerts import Held, step
 from recorder.watchdog.book import AlertBook, Delivery, Memory
 from recorder.watchdog.causes import Consequences
@@ -21,8 +23,9 @@ from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.evidence import Evidence
 from recorder.watchdog.history import History
 from recorder.watchdog.machine import Disks
-from recorder.watchdog.samples import Own
-from recorder.watchdog.totals import Totals
+from recorder.watchdog.pages import metrics
+from recorder.watchdog.pages.samples import Own
+from recorder.watchdog.totals import StreamSeconds, Totals
 
 RECENT_S = 60.0
 """An answer of Postgres older than this does not say whether a condition still holds."""
@@ -46,7 +49,13 @@ class Watch:
     """
 
     def __init__(
-        self, settings: Settings, probe: DatabaseProbe, disks: Disks, alerts: AlertBook, deliveries: Sequence[Delivery]
+        self,
+        settings: Settings,
+        probe: DatabaseProbe,
+        disks: Disks,
+        alerts: AlertBook,
+        deliveries: Sequence[Delivery],
+        question: TradeQuestion,
     ) -> None:
         """
         Args:
@@ -55,6 +64,7 @@ class Watch:
             disks: Knows how the disks are.
             alerts: The book of alerts; it hears of every change first.
             deliveries: Who hears of every change, too.
+            question: Knows what traded in the last interval.
 
         Raises:
             ConfigError: the settings change a rule that there is not.
@@ -68,16 +78,21 @@ class Watch:
         self._limits = rules.limits(settings.watchdog)
         self._consequences = Consequences()
         self._venues = tuple(name for name, venue in settings.venues.items() if venue.enabled)
+        self._activity = ActivityKeeper(settings, self._venues, question)
+        self._charted = Charted(self._venues)
         memory = book.read_memory(settings.home, alerts.alerts())
         self._held = memory.held  # also of rules that are off now: their alerts are resolved
         self._history = History(memory.quiet_s, memory.kinds)
         self._totals = Totals(memory.totals)
+        self._stream_seconds = StreamSeconds()
         self._started_at = time.time()
         self._rounds = 0
         self._round_s = 0.0
         self._last_s: float | None = None
         self.requests: Callable[[], dict[str, int]] = dict
         self.traffic: Callable[[], Mapping[str, Traffic]] = dict
+        self.restarts: Callable[[], Mapping[str, int]] = dict
+        self.action: Callable[[str, float, float | None], str] = lambda _program, _since, _until: ""
 
     def part(self, stop: threading.Event) -> None:
         """Look at everything again and again until it is stopped."""
@@ -95,6 +110,7 @@ class Watch:
         found, explained = self._consequences.without(everything, self._limits, evidence.at_s)
         passed_s = 0.0 if self._last_s is None else min(evidence.at_s - self._last_s, self._longest_s)
         self._last_s = evidence.at_s
+        self._stream_seconds.add(evidence, passed_s)
         before = self._held
         self._held, changes = step(
             before,
@@ -106,11 +122,16 @@ class Watch:
             unknown=lambda held: held.key in explained or self._unknown(held.rule, evidence),
             new_id=lambda: secrets.randbits(62) + 1,
         )
+        firing = {held.key for held in self._held if held.firing}
+        self._consequences.remember(everything, self._limits, evidence.at_s, firing)
         for change in changes:
             severity = rules.severity(change.held.rule)
             alert = self._book.alert(change, severity)
             for delivery in self._deliveries:
                 delivery.deliver(change, severity, alert)
+        for one in self._book.alerts():  # also of those that are over: the outcome may be known later
+            if one.rule == "program_stuck" and (action := self.action(one.subject, one.started_at, one.resolved_at)):
+                self._book.note_action(one.alert_id, action)
         self._book.save()
         self._rounds += 1
         text = metrics.render(evidence, self._totals, self._held, self._limits, self._own(), self._started_at)
@@ -125,7 +146,16 @@ class Watch:
         return 3 * self._settings.watchdog.every_s + 5
 
     def _own(self) -> Own:
-        return Own(self._rounds, self._round_s, self._book.unsaved_count, self.requests(), self.traffic())
+        return Own(
+            self._rounds,
+            self._round_s,
+            self._book.unsaved_count,
+            self.requests(),
+            self.traffic(),
+            self._stream_seconds.wanted,
+            self._stream_seconds.recorded,
+            self.restarts(),
+        )
 
     def _gather(self) -> Evidence:
         seen = observe(self._settings)
@@ -133,6 +163,7 @@ class Watch:
         database = self._probe.evidence()
         kinds = None if database.facts is None else database.facts.kinds
         trends = self._history.update(seen, kinds, self._venues, now, now_s)
+        activity = self._activity.update(seen.reports, database, now_s)
         return Evidence(
             at=now,
             at_s=now_s,
@@ -145,6 +176,8 @@ class Watch:
             disk=self._disks.evidence(),
             clock=machine.clock(self._history.step_s),
             trends=trends,
+            activity=activity,
+            charted=self._charted.of(activity),
         )
 
     def _unknown(self, rule: str, evidence: Evidence) -> bool:

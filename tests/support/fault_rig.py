@@ -20,10 +20,12 @@ from typing import Any
 import msgspec
 import psycopg2
 
-from recorder.journal.reader import JournalReader
+from recorder.clock import SystemClock
+from recorder.journal.reader import JournalReader, segments
 from recorder.position import Position
 from recorder.process.health import Report as Health
 from recorder.process.health import read_all
+from recorder.process.slots import HANDED_OVER, Slots, other, program_of
 from recorder.settings.sources import FLAT_NAMES
 from recorder.shards import recorder_names
 from recorder.simulator.build import VENUES
@@ -139,8 +141,13 @@ class Rig:
 
     @property
     def recorders(self) -> list[str]:
-        """Return the names of the recorders."""
-        return [name for venue in self._names for name in recorder_names(venue, self.processes_each)]
+        """Return the names of the programs that record."""
+        names = (name for venue in self._names for name in recorder_names(venue, self.processes_each))
+        return [program_of(name, self.slots(name).read().active) for name in names]
+
+    def slots(self, recorder: str) -> Slots:
+        """Return the slots of a recorder."""
+        return Slots(self.home, recorder, SystemClock())
 
     @property
     def programs(self) -> list[str]:
@@ -158,12 +165,13 @@ class Rig:
 
     def command(self, program: str) -> list[str]:
         """Return the command with which supervisord would start a program."""
+        program, slot = (program[:-2], ["--slot", "b"]) if program.endswith("-b") else (program, [])
         kind, _, rest = program.partition("-")
         venue, _, number = rest.partition("-")
         arguments = [venue] if venue else []
         if number:
             arguments += ["--shard", f"{int(number)}/{self.processes_each}"]
-        return [sys.executable, str(ROOT / "bin" / kind), *arguments]
+        return [sys.executable, str(ROOT / "bin" / kind), *arguments, *slot]
 
     def spawn(self, program: str) -> "subprocess.Popen[bytes]":
         """Start a program that the rig does not stop."""
@@ -204,6 +212,22 @@ class Rig:
         process = self.processes.pop(program)
         process.send_signal(signal.SIGTERM)
         return process.wait(20)
+
+    def begin_handover(self, recorder: str, patience_s: float = 120.0) -> tuple[str, str]:
+        """Start a successor, and return the names of the old program and of the new one."""
+        slots = self.slots(recorder)
+        active = slots.read().active
+        old, new = program_of(recorder, active), program_of(recorder, other(active))
+        assert slots.want(other(active), time.time() + patience_s, None)
+        self.start(new)
+        return old, new
+
+    def hand_over(self, recorder: str) -> None:
+        """Replace the process of a recorder, as the command does."""
+        old, new = self.begin_handover(recorder)
+        ending = self.processes.pop(old)
+        self.wait(f"{new} records", lambda: new in self.recorders, 90.0)
+        assert ending.wait(20) == HANDED_OVER
 
     def _kill_all(self) -> None:
         for process in self.processes.values():
@@ -343,9 +367,11 @@ class Rig:
         positions = {
             row[0]: Position(row[1], row[2]) for row in self.query("SELECT recorder, segment, position FROM journal")
         }
-        for recorder in self.recorders:
-            reader = JournalReader(self.journals / recorder)
-            position = positions.get(recorder)
+        for folder in sorted(path.parent for path in self.journals.glob("recorder-*/journal.id")):
+            if not segments(folder):  # a successor that has not taken over
+                continue
+            reader = JournalReader(folder)
+            position = positions.get(folder.name)
             if position is None or reader.lag_bytes(position) > 0:
                 return False
         return True
@@ -373,7 +399,7 @@ class Rig:
             open_ended = self.gaps("ended_at IS NULL")
             if not open_ended or time.monotonic() > deadline:
                 break  # otherwise a gap began as the market stopped; it must end once the market runs again
-        report = self._verify_until_clean(8.0, time.time_ns())
+        report = self._verify_until_clean(30.0, time.time_ns())
         assert report.ok, self._with_logs("\n".join(report.problems))
         assert not open_ended, self._with_logs(f"gaps that do not end: {open_ended}")
         assert report.streams, self._with_logs("nothing was judged")

@@ -90,7 +90,7 @@ def evidence(
 
 def facts(**changes: Any) -> DatabaseFacts:
     """Return an answer of Postgres without anything unusual, but for these changes."""
-    well = DatabaseFacts(at_s=NOW_S, slow_at_s=NOW_S, connections=5, max_connections=57, partitions_ahead_days=14)
+    well = DatabaseFacts(at_s=NOW_S, connections=5, max_connections=57, partitions_ahead_days=14)
     return msgspec.structs.replace(well, **changes)
 
 

@@ -16,6 +16,7 @@ from recorder.identity import stable_hash64
 from recorder.journal.block import StreamCheckpoint
 from recorder.process import files
 from recorder.process.log import get_logger
+from recorder.shards import ALL_OF, slot_names
 
 MOST_STREAMS = 20_000
 """The longest known are dropped beyond this: a venue may end markets and begin others for years."""
@@ -56,7 +57,9 @@ class RecordedStreams:
         own = folder / f"{recorder}.json"
         since_ns: dict[Stream, int] = {}
         saved: set[Stream] = set()
-        for path in [folder / f"recorder-{key}.json", *sorted(folder.glob(f"recorder-{key}-[0-9][0-9].json"))]:
+        single = [folder / f"{name}.json" for name in slot_names(key, ALL_OF)]
+        several = [path for slot in ("", "-b") for path in folder.glob(f"recorder-{key}-[0-9][0-9]{slot}.json")]
+        for path in [*single, *sorted(several)]:
             for one in _read(path):
                 if path == own or carries(one.symbol):
                     stream = Stream(one.channel, one.symbol)

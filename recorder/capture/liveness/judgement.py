@@ -38,6 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
     link: int
     stream: Stream | None  # None: everything on the link
     silence_s: float
+    since_s: float  # Unix time of the latest sample without the last data: what came after it may be missing
     expected_per_s: float
     evidence: Answer | None = None  # of a witness
 
@@ -46,6 +47,7 @@ class _Silence(msgspec.Struct):
     """One stream, or everything on a link."""
 
     last_s: float  # of the last data, or since when it is watched
+    since_s: float  # of the sample before that one
     stage: Literal["ok", "resubscribed", "reconnected", "alerted"] = "ok"
     acted_s: float = float("-inf")
     alerted_s: float = float("-inf")
@@ -99,23 +101,24 @@ class Liveness:
             now_s: Unix time.
         """
         stalled = not 0.0 <= now_s - self._now_s <= _STALL_S
+        since_s = now_s if stalled else self._now_s
         self._now_s = now_s
         if watched != self._watched:
             self._follow(dict(watched), now_s)
         if stalled:  # the machine slept, or the clock was set
             for one in (*self._streams.values(), *self._links.values()):
-                one.last_s, one.acted_s = now_s, min(one.acted_s, now_s)
+                one.last_s, one.since_s, one.acted_s = now_s, min(one.since_s, now_s), min(one.acted_s, now_s)
         for stream in active:
             silence = self._streams.get(stream)
             if silence is not None:
                 if now_s - silence.last_s > REMEMBERED_S or silence.stage != "ok":
                     self._silence_ended(stream, silence, now_s)
-                silence.last_s = now_s
+                silence.last_s, silence.since_s = now_s, since_s
                 silence.consultation.ended()
                 link = self._links[watched[stream]]
                 if link.stage != "ok" and now_s - link.acted_s > SETTLE_S:
                     self._recover(watched[stream], None, link, now_s)
-                link.last_s = now_s
+                link.last_s, link.since_s = now_s, since_s
                 link.consultation.ended()
         self.rates.sample(active, self._watched, now_s)
 
@@ -182,8 +185,7 @@ class Liveness:
         else:
             return
         silence.acted_s = now_s
-        evidence = silence.consultation.evidence
-        yield Verdict(action, number, stream, now_s - silence.last_s, silence.per_s, evidence)
+        yield _verdict(action, number, stream, silence, now_s, silence.consultation.evidence)
 
     def _judge_link(self, number: int, silence: _Silence, now_s: float) -> Iterator[Verdict]:
         silent_s = now_s - max(silence.last_s, silence.acted_s)
@@ -205,8 +207,7 @@ class Liveness:
         else:
             return
         silence.acted_s = now_s
-        evidence = silence.consultation.evidence
-        yield Verdict(action, number, None, now_s - silence.last_s, silence.per_s, evidence)
+        yield _verdict(action, number, None, silence, now_s, silence.consultation.evidence)
 
     def _consult(
         self,
@@ -222,8 +223,7 @@ class Liveness:
             case "act":
                 return None
             case "ask":
-                silent_s = now_s - silence.last_s
-                return _Asking([Verdict("ask", number, one, silent_s, silence.per_s) for one in asked])
+                return _Asking([_verdict("ask", number, one, silence, now_s) for one in asked])
             case "quiet" if silence.stage == "alerted":
                 self._recover(number, stream, silence, now_s)
         return _Asking([])
@@ -260,7 +260,7 @@ class Liveness:
 
     def _recover(self, number: int, stream: Stream | None, silence: _Silence, now_s: float) -> None:
         if silence.stage == "alerted":
-            self._recovered.append(Verdict("recovered", number, stream, now_s - silence.last_s, silence.per_s))
+            self._recovered.append(_verdict("recovered", number, stream, silence, now_s))
         silence.stage = "ok"
 
     def _follow(self, watched: dict[Stream, int], now_s: float) -> None:
@@ -303,6 +303,12 @@ class Liveness:
         silence.stale_s = _until(now_s)
 
 
+def _verdict(
+    action: Action, number: int, stream: Stream | None, silence: _Silence, now_s: float, evidence: Answer | None = None
+) -> Verdict:
+    return Verdict(action, number, stream, now_s - silence.last_s, silence.since_s, silence.per_s, evidence)
+
+
 def _alert(silence: _Silence, now_s: float) -> bool:
     """Move to the stage "alerted" where a rate is known; return whether to alert, at most once in `COOLDOWN_S`."""
     if silence.stage == "alerted" or not silence.known:
@@ -323,8 +329,8 @@ def _set_aside(watched: dict[Key, _Silence], aside: dict[Key, _Silence], key: Ke
 def _restored(aside: dict[Key, _Silence], key: Key, now_s: float) -> _Silence:
     silence = aside.pop(key, None)
     if silence is None or now_s - silence.acted_s > COOLDOWN_S:
-        return _Silence(now_s)
-    silence.last_s = silence.acted_s = now_s  # the first data is a snapshot
+        return _Silence(now_s, now_s)
+    silence.last_s = silence.since_s = silence.acted_s = now_s  # the first data is a snapshot
     return silence
 
 

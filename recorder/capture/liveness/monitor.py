@@ -1,7 +1,7 @@
 """Checks stream liveness once a second, and resubscribes or reconnects stalled streams."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from recorder.capture.buffer import WriteBuffer
@@ -85,12 +85,15 @@ class LivenessMonitor:
         while not self._witnesses.said.empty():
             self._liveness.answered(*self._witnesses.said.get())
         for verdict in self._liveness.judge(now_s):
-            self._act(verdict, by_number[verdict.link])
+            self._act(verdict, by_number[verdict.link], watched)
         self.silent = tuple(self._liveness.silent())
         self.quiet = tuple(self._liveness.quiet())
 
-    def _act(self, verdict: Verdict, link: Link) -> None:
+    def _act(self, verdict: Verdict, link: Link, watched: Mapping[Stream, int]) -> None:
         stream = verdict.stream
+        if verdict.action in ("resubscribe", "reconnect"):
+            silent = [one for one, number in watched.items() if number == verdict.link] if stream is None else [stream]
+            self._buffer.declare_silent(silent, int(verdict.since_s * 1e9))
         fields = {
             "venue": self._venue,
             "link": verdict.link,

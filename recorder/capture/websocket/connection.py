@@ -11,7 +11,7 @@ from pathlib import Path
 
 import websocket
 
-from recorder.capture.websocket.frames import CLOSE, PING, FrameReader, Oversized
+from recorder.capture.websocket.frames import CLOSE, PING, PONG, FrameReader, Oversized
 from recorder.capture.websocket.handshake import open_socket
 from recorder.clock import Clock
 from recorder.errors import Closed, ConfigError, ConnectFailed
@@ -41,7 +41,11 @@ def _socket_options() -> list[tuple[int, int, int]]:
 
 
 class Connection:
-    """An open connection. Only its own thread may use it."""
+    """An open connection. Only its own thread may use it.
+
+    Attributes:
+        pongs: How many protocol pongs have come.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Connection:
         self._poll.register(self._socket, select.POLLIN)
         self._reader = FrameReader(max_frame_bytes)
         self._ended: Closed | None = None
+        self.pongs = 0
 
     def receive(self, timeout_s: float) -> list[bytes | Oversized] | None:
         """Wait for bytes and return the complete messages in them; answer pings.
@@ -105,6 +110,8 @@ class Connection:
         for opcode, payload in controls:
             if opcode == PING:
                 self._send(partial(self._ws.pong, payload))
+            elif opcode == PONG:
+                self.pongs += 1
             elif opcode == CLOSE:  # the messages before it count; the next call raises
                 self._ended = _closed_by(payload)
         return messages

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
 from recorder.cli.common import console
 from recorder.clock import SystemClock
@@ -14,10 +13,14 @@ from recorder.errors import ConfigError, nearest
 from recorder.poller.polymarket.jobs import MEMORY_FILE, tier_rules
 from recorder.poller.polymarket.memory import judged, load
 from recorder.poller.polymarket.tiers import TIERS, Verdict, scheduled_end_ns
+from recorder.printable import printable
+from recorder.process.screen import listing
+from recorder.process.screen import shown as shown_text
 from recorder.process.terminal import say, say_json
 from recorder.venues.polymarket.polls.market import Market
 
-_QUESTION_WIDTH = 60
+_HEAD = ("question", "tier", "ends (UTC)", "price", "volume 24h", "volume", "category", "id")
+_NUMBERS = ("price", "volume 24h", "volume")
 _SHOWN = 50
 
 
@@ -83,20 +86,18 @@ def markets(
         for one in chosen:
             say_json(one)
         return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("tier", "ends (UTC)"):
-        table.add_column(name)
-    for name in ("price", "volume 24h", "volume"):
-        table.add_column(name, justify="right")
-    for name in ("category", "question", "id"):
-        table.add_column(name)
-    for one in chosen[:top]:
-        table.add_row(
-            one.tier or one.reason, "" if one.scheduled_end is None else f"{one.scheduled_end:%Y-%m-%d %H:%M}",
-            "" if one.price is None else f"{one.price:.3f}", _usdc(one.volume_24h), _usdc(one.volume), one.category,
-            one.question[:_QUESTION_WIDTH], str(one.market_id),
-        )  # fmt: skip
-    console().print(table)
+    rows = [
+        [
+            printable(one.question), one.tier or one.reason or "",
+            "" if one.scheduled_end is None else f"{one.scheduled_end:%Y-%m-%d %H:%M}",
+            "" if one.price is None else f"{one.price:.3f}", _usdc(one.volume_24h), _usdc(one.volume),
+            printable(one.category), str(one.market_id),
+        ]
+        for one in chosen[:top]
+    ]  # fmt: skip
+    screen = console()
+    for number, text in listing(_HEAD, rows, screen.width, _NUMBERS):
+        screen.print(shown_text(text, "bold" if number < 0 else ""), soft_wrap=True)
     say(f"{min(top, len(chosen))} of {len(chosen)} markets", err=True)
     return 0
 

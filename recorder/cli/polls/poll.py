@@ -10,23 +10,24 @@ from typing import Annotated, Any
 import msgspec
 import psycopg2
 import typer
-from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.appliance.processes import wait_until
+from recorder.cli.columns import duration
 from recorder.cli.common import Context, console
-from recorder.cli.status import duration
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, StoreError, nearest
-from recorder.poller.by_hand.once import dry_run, run_once
+from recorder.poller.by_hand.once import dry_run as run_dry
+from recorder.poller.by_hand.once import run_once
 from recorder.poller.by_hand.requests import Requests
 from recorder.poller.job import Daily, Job
 from recorder.poller.jobs import all_jobs, jobs_of, services_of
 from recorder.poller.journal import NAME, RunRow
 from recorder.poller.services import Services
 from recorder.poller.slots import Schedule
+from recorder.printable import one_line, printable
 from recorder.process.health import JobFigures, PollerFigures, read_all
-from recorder.process.screen import shown
+from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, connect
@@ -38,6 +39,7 @@ SELECT DISTINCT ON (job) job, extract(epoch FROM slot)::float8, state, reason, e
  ORDER BY job, slot DESC, started_at DESC"""
 _READ_S = 10.0  # a running poller has read a request by then
 _ROUND_S = 900.0
+_HEAD = ("job", "slots", "next", "last", "ended", "reason")
 
 
 class JobLine(msgspec.Struct):
@@ -74,7 +76,9 @@ def poll(
     job: Annotated[str | None, typer.Argument(help="Name of a job, such as discovery; with --once.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the jobs; without JOB this is the default.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Run one round of JOB now, apart from its schedule.")] = False,
-    dry: Annotated[bool, typer.Option("--dry-run", help="With --once: ask, and show what would be stored.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --once: ask, and show what would be stored.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> int:
     """List the jobs of the poller with their next runs and last outcomes, or run one now.
@@ -101,16 +105,20 @@ def poll(
     options: Context = context.obj
     settings = options.settings()
     if job is None or listed:
-        if once or dry:
+        if once or dry_run:
             raise ConfigError("--once and --dry-run need the name of a job: tapedeck poll discovery --once")
         return _list(settings, as_json=as_json)
     if not once:
         raise ConfigError(f"say what to do with {job}: tapedeck poll {job} --once runs a round of it now")
     chosen = _chosen(settings, job)
     options.log_to_stderr(settings, "poll")
-    if dry:
-        return _dry(settings, chosen, as_json=as_json)
-    run = _by_hand(settings, chosen)
+    if dry_run:
+        return dry(settings, chosen, as_json=as_json)
+    return say_run(by_hand(settings, chosen, jobs_of(settings, SystemClock())), as_json=as_json)
+
+
+def say_run(run: RunRow, *, as_json: bool) -> int:
+    """Print what became of a round, and return the exit code."""
     if as_json:
         say_json(run._asdict(), indented=True)
     else:
@@ -132,8 +140,13 @@ def _chosen(settings: Settings, name: str) -> Job:
 # ---- a round by hand ---------------------------------------------------------------------------------------
 
 
-def _by_hand(settings: Settings, job: Job) -> RunRow:
+def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
     """Let the running poller run a round, or run it here where there is none.
+
+    Args:
+        settings: The settings.
+        job: The job.
+        jobs: All jobs, where it is run here.
 
     Raises:
         ConfigError: the poller does not answer, or does not run it.
@@ -142,7 +155,7 @@ def _by_hand(settings: Settings, job: Job) -> RunRow:
         stop = threading.Event()
         services = Services(services_of(settings, stop))
         try:
-            return run_once(settings, jobs_of(settings, SystemClock()), job.name, services, stop)
+            return run_once(settings, jobs, job.name, services, stop)
         finally:
             stop.set()
             services.close()
@@ -181,13 +194,18 @@ def running(settings: Settings) -> bool:
     return False
 
 
-def _dry(settings: Settings, job: Job, *, as_json: bool) -> int:
+def dry(settings: Settings, job: Job, *, as_json: bool) -> int:
+    """Run a round of a job that keeps nothing, print what it would store, and return the exit code.
+
+    Raises:
+        ConfigError: the job changes the database itself.
+    """
     if job.changes_database:
         raise ConfigError(f"{job.name} changes the database itself, so it has no dry run")
     stop = threading.Event()
     services = Services(services_of(settings, stop))
     try:
-        round, outcome = dry_run(job, services, stop)
+        round, outcome = run_dry(job, services, stop)
     finally:
         stop.set()
         services.close()
@@ -224,16 +242,16 @@ def _list(settings: Settings, *, as_json: bool) -> int:
         say_json(result, indented=True)
         return 0
     now = time.time()
-    table = Table("job", "slots", "next", "last", "ended", "reason", box=None, pad_edge=False, header_style="bold")
+    rows = []
     for line in result.jobs:
         following = line.state if line.state == "off" or line.next is None else _in(line.next - now)
         ended = "" if line.last_end is None else f"{duration(max(0.0, now - line.last_end))} ago"
-        style = "red" if line.problem or line.last_state == "failed" else ""
-        table.add_row(
-            shown(line.job), line.schedule, following, shown(line.last_state or "never", style), ended,
-            shown((line.problem or line.last_reason)[:80]),
-        )  # fmt: skip
-    console().print(table)
+        reason = one_line(line.problem or line.last_reason)
+        rows.append([printable(line.job), line.schedule, following, line.last_state or "never", ended, reason])
+    screen = console()
+    for number, text in listing(_HEAD, rows, screen.width):
+        bad = number >= 0 and (result.jobs[number].problem or result.jobs[number].last_state == "failed")
+        screen.print(shown(text, "bold" if number < 0 else "red" if bad else ""), soft_wrap=True)
     say(result.source, err=True)
     return 0
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import msgspec
 import psycopg2
 import typer
-from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.common import console
 from recorder.errors import ConfigError, StoreError
-from recorder.process.screen import shown
+from recorder.printable import printable
+from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, connect
@@ -22,7 +22,7 @@ SELECT ts_event, side, outcome, cash, shares, question, slug, wallet, transactio
   FROM whale_named
  WHERE ts_event > now() - make_interval(secs => %s) AND cash >= %s
  ORDER BY ts_event DESC, transaction_hash LIMIT %s"""
-_QUESTION_WIDTH = 60
+_HEAD = ("question", "time (UTC)", "USDC", "shares", "side", "outcome", "wallet")
 
 
 class LargeTrade(msgspec.Struct):
@@ -69,19 +69,18 @@ def whales(
         for one in found:
             say_json(one)
         return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("time (UTC)")
-    for name in ("USDC", "shares"):
-        table.add_column(name, justify="right")
-    for name in ("side", "outcome", "question", "wallet"):
-        table.add_column(name)
-    for one in found:
-        table.add_row(
-            f"{one.ts_event:%Y-%m-%d %H:%M:%S}", f"{one.cash:,.0f}", f"{one.shares:,.0f}", one.side or "",
-            shown(one.outcome or ""), shown((one.question or one.slug or "")[:_QUESTION_WIDTH]),
+    rows = [
+        [
+            printable(one.question or one.slug or "a market that is not listed yet"),
+            f"{one.ts_event:%Y-%m-%d %H:%M:%S}",
+            f"{one.cash:,.0f}", f"{one.shares:,.0f}", one.side or "", printable(one.outcome or ""),
             one.wallet or "not known yet",
-        )  # fmt: skip
-    console().print(table)
+        ]
+        for one in found
+    ]  # fmt: skip
+    screen = console()
+    for number, text in listing(_HEAD, rows, screen.width, ("USDC", "shares")):
+        screen.print(shown(text, "bold" if number < 0 else ""), soft_wrap=True)
     say(f"{len(found)} trades from {least_usdc:,.0f} USDC up", err=True)
     return 0
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from recorder.cli.common import Context, console
-from recorder.cli.streams.symbols import STDERR
+from recorder.cli.common import STDERR, Context, console
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
 from recorder.probe.keeping import README

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from recorder.cli.common import complete_venue, console, make_venue, venue_settings
+from recorder.cli.common import STDERR, complete_venue, console, make_venue, venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, RestError
 from recorder.instruments.catalog import Catalog, CatalogFile, fetch_catalog
@@ -24,7 +24,6 @@ from recorder.venues.canonical import called, meant
 FRESH_S = 3600.0
 """A list of this age is good enough to check a symbol, because discovery fetches one every hour."""
 
-STDERR = 2
 _NAMED = 4  # instruments in a message
 _SYMBOL_WIDTH = 20  # a token of Polymarket has 77 digits
 

@@ -29,9 +29,18 @@ _MOST_UNVERSIONED = 200
 _MOST_VERSIONS = 5_000
 
 
-class _StoredEvent(NamedTuple):
+class StoredEvent(NamedTuple):
+    """An event as it was stored last."""
+
     facts: MarketEvent  # without its numbers
     at_ns: int
+
+
+class Known(NamedTuple):
+    """What is remembered of events and versions, for a restart."""
+
+    events: list[StoredEvent]
+    versions: dict[str, Version]  # by condition, where only the CLOB says it
 
 
 class Intake:
@@ -49,8 +58,19 @@ class Intake:
         self.newest: dict[int, None] = {}  # ids of the lists of the newest, in the order of their first sight
         self.unversioned: dict[str, None] = {}  # conditions whose version the CLOB is asked for
         self._versions: dict[str, Version] = {}  # by condition, where only the CLOB says it
-        self._events: dict[int, _StoredEvent] = {}
+        self._events: dict[int, StoredEvent] = {}
         self._lock = threading.Lock()  # a round of a job and a round of another may take answers at once
+
+    def known(self) -> Known:
+        """Return a copy of what is remembered of events and versions."""
+        with self._lock:
+            return Known(list(self._events.values()), dict(self._versions))
+
+    def restore(self, known: Known) -> None:
+        """Take over what an earlier process remembered of events and versions."""
+        with self._lock:
+            self._events.update((event.facts.event_id, event) for event in known.events[:_MOST_EVENTS])
+            self._versions.update(list(known.versions.items())[:_MOST_VERSIONS])
 
     def take(self, round: Round, answer: Kept, *, of_newest: bool = False) -> MarketPage:
         """Decode an answer with markets, and store what is new.
@@ -176,7 +196,7 @@ class Intake:
                 return
         elif len(self._events) >= _MOST_EVENTS:
             self._events.clear()  # each is stored once more
-        self._events[event.event_id] = _StoredEvent(facts, received_ns)
+        self._events[event.event_id] = StoredEvent(facts, received_ns)
         round.store("market_event", [event_row(event, received_ns, received_ns // 1_000)])
 
 

@@ -27,13 +27,14 @@ from recorder.poller.services import ClientService, Service
 from recorder.rest.client import RestClient
 from recorder.rest.policy import Priority
 from recorder.settings import PolymarketSettings, Settings
-from recorder.shards import recorder_names
+from recorder.shards import slot_names
 from recorder.venues.polymarket.polls.services import SERVICES
 from recorder.venues.polymarket.stream import Polymarket
 
 VENUE = "polymarket"
 MEMORY_FILE = "poller/polymarket.msgpack"
 """In the home."""
+WHALES_FILE = "poller/whales.json"
 
 _SWEEP_S, _NUMBERS_S, _MINUTE_S, _NEW_S = 600, 300, 60, 30
 _WHALES_S = 30
@@ -104,11 +105,16 @@ def _snapshots(shared: Shared) -> Iterator[Job]:
     stored = StoredBooks(own.books_from)
     for tier, offset_s in _BOOK_OFFSETS_S.items():
         service = stream.NAME if tier in PRIORITIES else snapshots.SERVICE
-        yield _job(
-            shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), Snapshots(board, tier, stored, service),
+        handler = Snapshots(board, tier, stored, service)
+        job = _job(
+            shared, f"books-{tier.lower()}", Every(PERIODS_S[tier], offset_s), handler,
             f"Ask for the books of the markets in tier {tier}.", changes=False,
         )  # fmt: skip
-    whales = WhaleTrades(board, own.whale_usdc, own.whale_row_usdc, own.whale_shown_usdc)
+        yield msgspec.structs.replace(job, at_begin=handler.begin)
+    whales = WhaleTrades(
+        "polymarket-whales", board, own.whale_usdc, own.whale_row_usdc, own.whale_shown_usdc,
+        shared.settings.home / WHALES_FILE,
+    )  # fmt: skip
     yield _job(
         shared, "whales", Every(_WHALES_S, 21), whales,
         "Ask for the large trades of the complete site.", changes=False,
@@ -160,7 +166,7 @@ def polymarket_services(settings: Settings, stop: threading.Event) -> dict[str, 
     services: dict[str, Service] = {
         name: ClientService(client) for name, client in polymarket_clients(settings, stop).items()
     }
-    folders = [settings.journal.dir / name for name in recorder_names(VENUE, settings.venues[VENUE].processes)]
+    folders = [settings.journal.dir / name for name in slot_names(VENUE, settings.venues[VENUE].processes)]
     services[stream.NAME] = StreamService(
         services[snapshots.SERVICE], folders, Polymarket.name, Polymarket.heartbeat.silence_s,
         settings.journal.flush_ms / 1000, SystemClock(), stop,

@@ -10,7 +10,7 @@ from recorder.clock import Clock
 from recorder.poller.job import Cut, Handler, Kept, Mark, Outcome, Round
 from recorder.poller.polymarket.board import MOST_MARKETS, Board, Seen
 from recorder.poller.polymarket.cases import MOST_CASES, Case
-from recorder.poller.polymarket.intake import MOST_NEWEST, Intake
+from recorder.poller.polymarket.intake import MOST_NEWEST, Intake, Known
 from recorder.poller.polymarket.tiers import TierRules, Verdict
 from recorder.process import files
 from recorder.process.log import get_logger
@@ -31,6 +31,7 @@ class Remembered(msgspec.Struct, frozen=True):
     newest: list[int]
     markets: list[tuple[Market, Seen]]
     cases: list[Case]
+    known: Known = Known([], {})
     mark: Mark | None = None  # answers before this place in the journal are in it, later ones are not
 
 
@@ -85,6 +86,7 @@ class Memory:
             for market, seen in remembered.markets[:MOST_MARKETS]:
                 self._intake.board.put(market, seen)
             self._intake.cases.restore(remembered.cases[:MOST_CASES])
+            self._intake.restore(remembered.known)
             self._intake.board.retier(self._clock.wall_ns())
             self._intake.complete = True
             _log.info("markets.restored", markets=len(remembered.markets), cases=len(remembered.cases))
@@ -160,7 +162,9 @@ class Memory:
 
     def _snapshot(self) -> Remembered:
         intake = self._intake
-        return Remembered(list(intake.newest), list(intake.board.snapshot()), intake.cases.snapshot())
+        return Remembered(
+            list(intake.newest), list(intake.board.snapshot()), intake.cases.snapshot(), intake.known()
+        )  # fmt: skip
 
 
 def load(path: Path) -> Remembered | None:

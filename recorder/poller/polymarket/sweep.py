@@ -11,7 +11,7 @@ from recorder.poller.polymarket.own_book import news
 from recorder.poller.polymarket.own_book import service as stream
 from recorder.poller.polymarket.tiers import Tier
 from recorder.rest import paging
-from recorder.venues.polymarket.paging import page_after
+from recorder.venues.polymarket.paging import is_following, page_after
 from recorder.venues.polymarket.polls.gamma import PAGE, MarketPage
 from recorder.venues.polymarket.polls.market import Market
 
@@ -30,6 +30,7 @@ class Sweep:
     def __init__(self, intake: Intake, clock: Clock) -> None:
         self._intake = intake
         self._clock = clock
+        self._listing = False  # the first page of a list was taken, and those after it
 
     def run(self, round: Round) -> Outcome:
         """Ask for every page, then for the markets that are closed or outside the window.
@@ -55,8 +56,14 @@ class Sweep:
         if answer.service == paths.CLOB:
             self._intake.take_version(answer)
             return
-        page = self._intake.take(round, answer)
         asked = paths.ids_of(answer.path)
+        first = not asked and not is_following(answer.path)
+        if first:  # of the round before, which `run` ended with it
+            self._intake.board.drop(self._intake.board.finished())
+        page = self._intake.take(round, answer)
+        if not asked:
+            self._listing = first or self._listing
+            self._intake.complete = self._intake.complete or (self._listing and page.next_cursor is None)
         if asked and paths.OPEN in answer.path:  # the second look-up, of those that are not closed
             named = set(_named(page))
             self._absent(round, [market_id for market_id in asked if market_id not in named])

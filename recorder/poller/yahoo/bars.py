@@ -5,7 +5,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from recorder.clock import Clock
-from recorder.errors import DecodeError, RestError, RestInvalidResponse, RestRefused, RestUnavailable
+from recorder.errors import (
+    DecodeError,
+    RestCircuitOpen,
+    RestError,
+    RestInvalidResponse,
+    RestRefused,
+    RestUnavailable,
+)
 from recorder.exchanges.calendar import Exchange
 from recorder.poller.job import Kept, Outcome, Round
 from recorder.poller.yahoo.ledger import read_spent, write_spent
@@ -16,11 +23,12 @@ from recorder.process.log import get_logger
 from recorder.venues.yahoo.chart import decode_chart
 from recorder.venues.yahoo.exchanges import exchange_of_code, exchange_of_symbol
 from recorder.venues.yahoo.model import DAY_S, Chart
-from recorder.venues.yahoo.requests import NAME, asked_of, span_path, today_path
+from recorder.venues.yahoo.requests import NAME, asked_of, is_span, span_path, today_path
 
 _HISTORY_S = 366 * 86_400
 """A year of days at each close: so a split is seen in the days before it, too."""
 _NS = 10**9
+_BLOCKED = (403, 999)  # this address is refused, not this request
 
 _log = get_logger(__name__)
 
@@ -47,6 +55,7 @@ class YahooBars:
         self._clock = clock
         self._pause = Pause()
         self._spent = read_spent(state, _utc_day(clock.wall_ns() // _NS))
+        self._pause.restore(self._spent.paused, clock.monotonic_s(), clock.wall_ns() / _NS)
         self._stored: dict[str, dict[int, int]] = {}  # by symbol: hash of each minute of the last answer, by its start
 
     def plan(self, day: date) -> Plan:
@@ -71,6 +80,7 @@ class YahooBars:
         try:
             left = self._request(round, due)
         finally:
+            self._spent.paused = self._pause.kept(self._clock.monotonic_s(), self._clock.wall_ns() / _NS)
             write_spent(self._state, self._spent)
         return Outcome("skipped", "budget") if left == len(due) else Outcome("done", plan.text)
 
@@ -81,7 +91,7 @@ class YahooBars:
             DecodeError: Nothing of it can be used.
         """
         try:
-            self._take(round, answer, everything=True)
+            self._take(round, answer, everything=is_span(answer.path))
         except RestError as error:
             raise DecodeError(str(error)) from error
 
@@ -110,15 +120,19 @@ class YahooBars:
 
         Raises:
             RestRefused: Yahoo has no data for it.
-            RestUnavailable: Yahoo wants to be left alone. A page or a text in place of an answer says so, too.
+            RestUnavailable: Yahoo wants to be left alone. A page or a text in place of an answer says so, too, and so
+                do the statuses 403 and 999.
         """
         self._spent.requests += 1
         try:
             answer = round.get(NAME, _path(one))
             self._pause.passed()
-        except (RestUnavailable, RestInvalidResponse) as error:
-            if getattr(error, "circuit_open", False):
+        except (RestUnavailable, RestRefused, RestInvalidResponse) as error:
+            if isinstance(error, RestCircuitOpen):
                 self._spent.requests -= 1  # nothing was sent
+                raise
+            if isinstance(error, RestRefused) and error.status not in _BLOCKED:
+                self._pause.passed()
                 raise
             wait_s = self._pause.failed(self._clock.monotonic_s())
             _log.warning("yahoo.pause", symbol=one.symbol.name, wait_s=wait_s, reason=str(error))

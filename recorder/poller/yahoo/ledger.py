@@ -1,10 +1,11 @@
-"""What a restart must not forget: the requests of the day, and the sessions whose final bars are stored."""
+"""What a restart must not forget: the requests of the day, the sessions whose final bars are stored, and the pause."""
 
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
+from recorder.poller.yahoo.pause import Paused
 from recorder.process.files import make_home, write
 from recorder.venues.wire import MALFORMED
 
@@ -16,11 +17,13 @@ class Spent(msgspec.Struct):
         day: UTC day of `requests`.
         requests: Sent on that day.
         closed: For each symbol the last session whose final bars were received.
+        paused: How long Yahoo is left alone.
     """
 
     day: date
     requests: int = 0
     closed: dict[str, date] = {}
+    paused: Paused = Paused()
 
     def on(self, day: date) -> None:
         """Begin another day, unless it is the same."""

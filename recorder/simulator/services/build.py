@@ -59,14 +59,15 @@ def build_services(
         clock: Of the services.
     """
     services: list[RestService] = []
+    now_ns = time.time_ns() if clock is None else clock.wall_ns()
     if any(name in OF_POLYMARKET for name in ports):
         world = World(markets, seed)
-        started = ServiceStarted("polymarket", time.time_ns(), seed, markets)
+        started = ServiceStarted("polymarket", now_ns, seed, markets)
         truth = Truth(make_log("polymarket"), started, world.lock)
         site = Site(world, truth, trades_per_s, stream)
         services += [make(site) for name, make in OF_POLYMARKET.items() if name in ports]
     if Yahoo.name in ports:
-        services.append(Yahoo(Truth(make_log("yahoo"), ServiceStarted("yahoo", time.time_ns(), seed)), seed))
+        services.append(Yahoo(Truth(make_log("yahoo"), ServiceStarted("yahoo", now_ns, seed)), seed))
     return {one.name: _served(one, ports[one.name], clock) for one in services}
 
 

@@ -23,6 +23,7 @@ from recorder.truth import Answered, Ended, Line, ServiceStarted, TruthLog
 HTML = b"<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Please stand by</h1></body></html>"
 _CACHED_BYTES = 32 << 20
 _CACHED = 512
+_AGENT_CHARS = 100
 _REFUSED_AGENTS = ("python-urllib",)
 
 
@@ -82,6 +83,8 @@ class RestService(HttpOnly, ABC):
         self.clock: Clock = SystemClock()
         self.faults = RestFaults()
         self.answered = 0
+        self.books: list[tuple[str, int]] = []  # of the answer that is being made, where it is one of many books
+        self._spoilt = False  # whether a fault leaves nothing of the answer that is being made
         self.control: Callable[[Request], Response | None] | None = None
         self._rates = RateLimits(self.limits, limit_window_s)
         self._cache: OrderedDict[str, tuple[float, float, Response]] = OrderedDict()
@@ -102,9 +105,18 @@ class RestService(HttpOnly, ABC):
         response = self.control(request) if self.control is not None else None
         if response is None:
             with self.truth.lock:
-                response = self._answer(request, now_ns)
+                self.books, self._spoilt = [], False
+                try:
+                    response = self._answer(request, now_ns)
+                except TimeoutError:  # the thread of the stream is late: that costs an answer, not the simulator
+                    response = Response(503, b'{"error":"busy"}')
                 self.answered += 1
-                self.truth.line(Answered(now_ns, self.name, _target(request), response.status, len(response.body)))
+                self.truth.line(
+                    Answered(
+                        now_ns, self.name, _target(request), response.status, len(response.body),
+                        request.headers.get("user-agent", "")[:_AGENT_CHARS], self._spoilt, self.books,
+                    )
+                )  # fmt: skip
                 self.truth.commit(now_ns)
         response.keep_alive = request.keeps_alive
         return response
@@ -113,6 +125,7 @@ class RestService(HttpOnly, ABC):
         path = request.path
         away = self.faults.use("away", path)
         if away is not None:
+            self._spoilt = True
             return Response(503, never=away.text == "silent", reset=away.text != "silent")
         if request.headers.get("user-agent", "").lower().startswith(_REFUSED_AGENTS):
             return Response(403, HTML, {"Content-Type": "text/html"})
@@ -132,9 +145,11 @@ class RestService(HttpOnly, ABC):
             return Response(rule.count, b'{"error":"unavailable"}', headers)
         rule = self.faults.use("html", path)
         if rule is not None:
+            self._spoilt = True
             return Response(rule.count, HTML, {"Content-Type": "text/html; charset=utf-8"})
         response = self._cached(request, now_ns)
         if self.faults.use("truncate", path) is not None:
+            self._spoilt = True
             return Response(response.status, response.body[: len(response.body) * 2 // 3], dict(response.headers))
         return response
 

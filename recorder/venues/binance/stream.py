@@ -29,6 +29,8 @@ from recorder.events import (
 from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.binance import listing
 from recorder.venues.binance.book import BinanceBook, Depth, Join, Snapshot
+from recorder.venues.binance.candles import MINUTE_CANDLES
+from recorder.venues.binance.history import TRADE_HISTORY
 from recorder.venues.binance.witness import WITNESS_QUESTIONS
 from recorder.venues.book_sync import BookSync
 from recorder.venues.orderbook import side_tops
@@ -297,7 +299,7 @@ class Binance(Venue):
             (r"/depth\?.*limit=([5-9]\d\d|1000)\b", 50),
             (r"/depth\?", 250),
             (r"/ticker/24hr", 80),
-            (r"/trades\?", 25),
+            (r"/trades\?|/historicalTrades\?", 25),
             (r"/exchangeInfo", 20),
         ),
     )
@@ -308,6 +310,8 @@ class Binance(Venue):
     }  # fmt: skip
     listing_paths = listing.LISTING_PATHS
     witness_questions = WITNESS_QUESTIONS
+    trade_history = TRADE_HISTORY
+    minute_candles = MINUTE_CANDLES
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 1000

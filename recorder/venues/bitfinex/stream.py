@@ -13,6 +13,7 @@ from recorder.events import Accepted, Alive, Book, Channel, Ending, Lost, Output
 from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.bitfinex import listing
 from recorder.venues.bitfinex.feed import EarlyFrame, EarlyFrames, Feed
+from recorder.venues.bitfinex.history import TRADE_HISTORY
 from recorder.venues.bitfinex.messages import (
     HEARTBEAT,
     UPDATE,
@@ -312,6 +313,7 @@ class Bitfinex(Venue):
     assets: ClassVar[dict[str, str]] = listing.ASSETS
     listing_paths = listing.LISTING_PATHS
     witness_questions = WITNESS_QUESTIONS
+    trade_history = TRADE_HISTORY
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 100

@@ -16,6 +16,7 @@ from recorder.identity import stable_hash64
 from recorder.timestamps import Rfc3339
 from recorder.venues.base import Audit, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.figure import listing
+from recorder.venues.figure.history import TRADE_HISTORY
 from recorder.venues.figure.witness import WITNESS_QUESTIONS
 from recorder.venues.wire import MALFORMED, Amount, event_time, with_nulls
 from recorder.venues.witness import SeenBook, best_first
@@ -217,6 +218,7 @@ class Figure(Venue):
     channel_words = CHANNEL_OF_WIRE
     listing_paths = listing.LISTING_PATHS
     witness_questions = WITNESS_QUESTIONS
+    trade_history = TRADE_HISTORY
 
     def decoder(self) -> FigureDecoder:
         return FigureDecoder()

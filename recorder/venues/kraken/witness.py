@@ -21,8 +21,13 @@ _decode = lenient(_Trades)
 
 def trades_path(symbol: str, _now_ns: int) -> str:
     """Return the path of the newest trades of a symbol; without `since` they are the newest 1,000."""
+    return f"/0/public/Trades?pair={pair_of(symbol)}"
+
+
+def pair_of(symbol: str) -> str:
+    """Return the name of a symbol in REST requests, such as XBTUSD, quoted for a path."""
     pair = "".join(_REST_ASSETS.get(asset, asset) for asset in symbol.split("/"))
-    return f"/0/public/Trades?pair={quote(pair, safe='')}"
+    return quote(pair, safe="")
 
 
 def trades(body: bytes) -> list[SeenTrade]:

@@ -29,6 +29,11 @@ def span_path(symbol: str, interval: str, first_s: int, until_s: int) -> str:
     return f"{_CHART}{quote(symbol, safe='')}?interval={interval}&period1={first_s}&period2={until_s}&{_rest()}"
 
 
+def is_span(path: str) -> bool:
+    """Return whether a path asks for the bars of a span, not for those of the present session."""
+    return "&period1=" in path
+
+
 def asked_of(path: str) -> Asked:
     """Return what a path asked for.
 

@@ -14,9 +14,12 @@ from pathlib import Path
 import msgspec
 
 from recorder.errors import ConfigError
+from recorder.printable import printable
 from recorder.process import files
 from recorder.process.log import Sparingly, get_logger
-from recorder.watchdog.book import FOLDER
+from recorder.watchdog import FOLDER
+from recorder.watchdog.alerts import Alert
+from recorder.watchdog.book import Marked
 
 SILENCE_MAX_S = 30 * 86_400.0
 """The longest silence: it ends by itself."""
@@ -66,6 +69,26 @@ class Marks(msgspec.Struct, frozen=True):
     def silenced_until(self, rule: str, subject: str, now: float) -> float | None:
         """Return the end of the longest silence that covers an alert, unix seconds; None without one."""
         return max((one.until for one in self.silences if one.active(now) and one.covers(rule, subject)), default=None)
+
+
+def marked(marks: Marks, alert: Alert, before: Marked, now: float) -> Marked:
+    """Return what table alert says of an alert besides the alert itself.
+
+    Args:
+        marks: Of now. They forget what is long over, the table does not.
+        alert: The alert.
+        before: What the table says already.
+        now: Unix seconds.
+    """
+    acknowledged_at, note, until = before.acknowledged_at, before.note, before.silenced_until
+    ack = next((one for one in marks.acks if one.alert_id == alert.alert_id), None)
+    if ack is not None:
+        acknowledged_at, note = ack.at, printable(ack.note)
+    if alert.state == "firing":
+        kept = until if until is not None and until <= now else None  # a later end was called off
+        active = marks.silenced_until(alert.rule, alert.subject, now)
+        until = kept if active is None else active
+    return Marked(acknowledged_at, note, until)
 
 
 class MarksFile:

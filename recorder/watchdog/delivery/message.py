@@ -7,6 +7,7 @@ import msgspec
 
 from recorder.printable import printable
 from recorder.watchdog.alerts import Alert
+from recorder.watchdog.first_steps import first_step
 
 Kind = Literal["firing", "reminder", "summary", "resolved", "test"]
 
@@ -63,10 +64,14 @@ def details(message: Message, source: str, *, repeated: bool = False) -> list[st
     """
     alert = message.alert
     lines = [printable(alert.summary)[:_WORDS_MAX]]
+    if alert.action:
+        lines.append(printable(alert.action)[:_WORDS_MAX])
     since = f"since {utc(alert.started_at)}"
     if alert.resolved_at is not None:
         since += f", over at {utc(alert.resolved_at)} after {duration(alert.resolved_at - alert.started_at)}"
     lines.append(since)
+    if alert.state == "firing" and (step := first_step(alert.rule, alert.subject)):
+        lines.append(f"first: {step}")
     if message.left_out:
         lines.append(f"{message.left_out} earlier messages about it were left out")
     if message.lost:

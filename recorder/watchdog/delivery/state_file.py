@@ -6,7 +6,7 @@ import msgspec
 
 from recorder.process import files
 from recorder.process.log import get_logger
-from recorder.watchdog.book import FOLDER
+from recorder.watchdog import FOLDER
 from recorder.watchdog.delivery.outbox import State
 
 _SIZE_MAX = 16 << 20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.machine.ports import free_port
 
-from recorder.appliance import jupyter, processes, supervisor
+from recorder.appliance import jupyter, process_list, processes, supervisor
 from recorder.appliance.processes import wait_until
 from recorder.appliance.supervisor import Supervisor
 from recorder.settings import Settings
@@ -37,7 +37,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     found = Settings.load(config)
-    assert supervisor.programs(found) == ["writer", "jupyter"]
+    assert process_list.programs(found) == ["writer", "jupyter"]
     supervisor.start(found, print)
     yield found
     assert supervisor.stop(found.home, 60.0, lambda left: None) == []

@@ -18,7 +18,9 @@ IDLE = {"checksum", "rest", "reset_ids"}  # rules that a venue without checksums
 # A complete message of a product that is not subscribed, with an impossible time: it is recorded without that time.
 READABLE = {"coinbase": {"year_one"}, "kraken": set[str]()}
 # Those of test_venue_faults.py, test_witness.py and others.
-ELSEWHERE = {"half_open", "refuse_handshake", "resolve", "rest_body", "new_market", "silence"}
+ELSEWHERE = {
+    "half_open", "history", "refuse_handshake", "resolve", "rest_body", "new_market", "silence", "skip_ids",
+}  # fmt: skip
 NO_MISDEED = {"heal", "status", "rate", "every"}
 
 

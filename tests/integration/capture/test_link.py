@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 from support.link_rig import BOOKS, TRADES, Peer, Server, linked, mute_server, until
 from support.write_buffers import Read, delta, integer, snapshot, trade
 from websockets.datastructures import Headers
@@ -47,6 +48,33 @@ def test_a_link_subscribes_lives_and_closes_in_the_order_of_its_table(tmp_path: 
     assert {gap["cause"] for gap in (*read.gaps("trade"), *read.gaps("book"))} == {b"restart"}
 
 
+def test_the_log_has_the_events_that_people_look_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def behaviour(peer: Peer) -> None:
+        for _ in range(3):
+            peer.answer(peer.next())
+        peer.send(snapshot())
+        peer.send(trade(1))
+        peer.serve()
+
+    caplog.set_level("DEBUG", logger="recorder.capture.session")
+    with (
+        Server(behaviour).running() as url,
+        structlog.testing.capture_logs() as found,
+        linked(tmp_path / "j", url, TRADES, BOOKS, health_check_interval_s=0.1, heartbeat_interval_s=0.2) as running,
+    ):
+        until(lambda: {"pong.received", "health.passed", "link.subscribed"} <= {one["event"] for one in found})
+        until(lambda: running.link.figures().events == 2)
+        assert (running.link.figures().uptime_s or 0.0) > 0
+        assert running.link.figures().errors == 0
+    lines = {(one["event"], one["log_level"]): one for one in found}
+    assert lines["trade.recorded", "debug"]["trade_id"] == "1"
+    assert lines["book.recorded", "debug"]["snapshot"]
+    assert lines["health.passed", "debug"]["heartbeat_failures"] == 0
+    subscribed = [one for one in found if one["event"] == "link.subscribed"]
+    assert {(one["channel"], one["symbols"]) for one in subscribed} == {("trade", "A-USD"), ("book", "A-USD")}
+    assert {("link.up", "info"), ("link.live", "info"), ("link.subscribed", "info")} <= lines.keys()
+
+
 def test_every_state_can_end() -> None:
     reachable = {State.IDLE}
     while more := {after for state in reachable for after in MOVES[state]} - reachable:
@@ -67,6 +95,7 @@ def test_a_server_that_accepts_and_drops_does_not_reset_the_backoff(tmp_path: Pa
         until(lambda: running.link.attempts >= 5)
         assert running.link.figures().sessions >= 5
         assert running.link.figures().failures >= 5
+        assert running.link.figures().errors >= 5
         assert running.link.figures().heartbeat_failures == 0
         assert "close frame 1000" in last_error(running.link)
 

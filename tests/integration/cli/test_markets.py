@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.machine.terminal import in_terminal
 from support.poller.polymarket_rounds import intake
 from support.venues.polymarket import HOUR_NS, gamma_row, iso, market
 
@@ -50,6 +51,34 @@ def test_markets_are_listed_by_tier_and_filtered(home: Path) -> None:
     assert "Will [b]1[/b] happen?" in table.stdout
     assert "\x1b" not in table.stdout
     assert "3 of 3 markets" in table.stderr
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_whole_questions_are_shown_in_lines_that_fit(columns: int, home: Path) -> None:
+    markets, question = intake(), "Will " + " and ".join(f"candidate number {one}" for one in range(9)) + " win?"
+    row = {"id": "7", "question": question, "endDate": iso(SystemClock().wall_ns() + HOUR_NS)}
+    markets.board.put(market(SystemClock().wall_ns(), **(gamma_row() | row)))
+    Memory(markets, home / MEMORY_FILE, SystemClock()).save()
+    command = [sys.executable, "-m", "recorder", "markets"]
+    code, lines, _ = in_terminal(command, columns, {"TAPEDECK_HOME": str(home)})
+    assert code == 0
+    assert question in " ".join(line.strip() for line in lines)
+    assert all(len(line) <= columns for line in lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_whole_names_of_jobs_are_shown_in_lines_that_fit(columns: int, home: Path) -> None:
+    config = home / "one.toml"
+    config.write_text('[venues.polymarket]\nsymbols = ["1"]\n')
+    environment = {
+        "TAPEDECK_HOME": str(home), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": "postgresql://127.0.0.1:1/none",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "recorder", "poll", "--list"]
+    code, lines, _ = in_terminal(command, columns, environment)
+    assert code == 0
+    for name in ("polymarket-books-t0", "polymarket-resolutions", "polymarket-unlabelled"):
+        assert any(line == name or line.startswith(f"{name} ") for line in lines), lines
+    assert all(len(line) <= columns for line in lines if not line.startswith(("the poller", "outcomes")))
 
 
 def test_an_unknown_tier_and_a_home_without_markets_are_explained(home: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from support.database_server import DatabaseServer
-from support.poller.appliance import PollingAppliance
+from support.poller.appliance import PollingAppliance, service_settings
 
 from recorder.appliance.processes import wait_until
 from recorder.simulator.services.running import running_services
@@ -35,7 +35,7 @@ def test_minutes_without_postgres_and_without_gamma_and_a_kill_lose_no_answer(
     home.mkdir()
     with (
         running_services(["gamma", "clob", "data"], folder=tmp_path, markets=300) as services,
-        PollingAppliance(home, url, services) as one,
+        PollingAppliance(home, url, service_settings(services)) as one,
     ):
         assert wait_until(one.listed, 120.0), one.logs()
         database_server.stop()

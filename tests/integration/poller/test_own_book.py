@@ -99,6 +99,41 @@ def test_snapshots_are_of_our_own_books_and_these_are_the_books_of_the_venue(sit
     assert again.rows["market_snapshot"] == round.rows["market_snapshot"]
 
 
+@pytest.mark.parametrize(
+    "fault", [{"do": "rest", "status": 503}, {"do": "away", "how": "silent"}], ids=["503", "silent"]
+)
+def test_a_check_that_fails_leaves_snapshots_of_our_own_books_in_time(
+    fault: dict[str, Any], site: StreamedSite, board: Board
+) -> None:
+    arguments = dict(fault)
+    do = str(arguments.pop("do"))
+    with site.stream() as service:
+        round = Asking({"stream": service}, **site.services.urls)
+        streamed = set(streamed_tokens(site, board))
+        until(lambda: {checks(service, [one])[one] for one in streamed} == {("agrees", "")}, site)
+        handler = Snapshots(only(board, streamed), "T0", StoredBooks("none"), "stream")
+        site.services.do("clob", do, times=None, path="/books", **arguments)
+        try:
+            began_s = time.monotonic()
+            outcome = handler.run(round)
+            assert time.monotonic() - began_s < 12.0
+        finally:
+            site.services.do("clob", "heal")
+    assert (outcome.state, outcome.counts) == ("done", {"unchecked": len(streamed)})
+    assert {(row["source"], row["book_check"]) for row in rows_of(round)} == {("stream", "unchecked")}
+    assert {row["check_reason"] for row in rows_of(round)} == {"unavailable"}
+
+
+def only(board: Board, tokens: set[str]) -> Board:
+    """Return a board with the markets of some tokens."""
+    some = Board(TierRules())
+    for market, _ in board.all():
+        if market.tokens and market.token in tokens:
+            some.put(market)
+    some.retier(time.time_ns())
+    return some
+
+
 def streamed_tokens(site: StreamedSite, board: Board) -> list[str]:
     """Return the first tokens of the markets that only the stream has: their changes come as price_change."""
     assert isinstance(site.venue.venue, Polymarket)

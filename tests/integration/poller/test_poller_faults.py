@@ -206,7 +206,7 @@ class Doubling(Counting):
 def replayed(home: Path, job: Job) -> PollReplay:
     reader = JournalReader(home / "journal" / "tapedeck" / "poller")
     try:
-        return replay_polls(reader, {job.name: job}, 0, None, lambda _at: None)
+        return replay_polls(reader, lambda: {job.name: job}, 0, None, lambda _at: None)
     finally:
         reader.close()
 

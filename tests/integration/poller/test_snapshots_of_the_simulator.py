@@ -183,7 +183,7 @@ def test_answers_that_are_incomplete_odd_or_broken_cost_what_they_lack(
 def test_every_whale_of_the_feed_is_stored_once_with_the_sum_of_its_fills(
     services: RunningServices, clock: ManualClock, database: str, tmp_path: Path
 ) -> None:
-    handler = WhaleTrades(Board(TierRules()), WHALE_USDC, ROW_USDC, SHOWN_USDC)
+    handler = WhaleTrades("whales", Board(TierRules()), WHALE_USDC, ROW_USDC, SHOWN_USDC)
     round = Asking(**services.urls)
     for number in range(12):
         round.slot_ns, before = clock.wall_ns(), len(round.kept)
@@ -191,7 +191,7 @@ def test_every_whale_of_the_feed_is_stored_once_with_the_sum_of_its_fills(
         assert len(round.kept) - before <= 3, number
         clock.advance(30)
     round.slot_ns = clock.wall_ns()
-    WhaleTrades(Board(TierRules()), WHALE_USDC, ROW_USDC, SHOWN_USDC).run(round)  # after a restart
+    WhaleTrades("whales", Board(TierRules()), WHALE_USDC, ROW_USDC, SHOWN_USDC).run(round)  # after a restart
     assert round.odds == []
     services.site.truth.commit(clock.wall_ns())
     load(database, {"whale_event": round.rows["whale_event"]})

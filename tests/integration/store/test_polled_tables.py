@@ -73,7 +73,7 @@ def test_every_kind_of_value_and_its_absence_arrives_in_postgres(
 
 @pytest.mark.parametrize("value", [2**63, 1.5, "5", b"5", [1]])
 def test_a_value_that_a_column_cannot_hold_is_refused_by_its_name(value: object) -> None:
-    row = (1, "job", NS, value, "done", "", None, None, 0, 0, 0, 0, 0, (), (), None)
+    row = (1, "job", NS, value, "done", "", None, None, 0, 0, 0, 0, 0, (), (), None, None)
     with pytest.raises(RowError, match=r"poll_run\.slots cannot hold"):
         encode_row("poll_run", row)
 

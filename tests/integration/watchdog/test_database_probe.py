@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import psycopg2
 from support.database_server import DatabaseServer
@@ -9,19 +10,26 @@ from support.database_server import DatabaseServer
 from recorder.appliance.processes import wait_until
 from recorder.load.watch import HANGING_S
 from recorder.store.migrate import migrate
-from recorder.watchdog.alerts import Alert
-from recorder.watchdog.database import STATEMENT_S, DatabaseProbe, kind_of
+from recorder.watchdog.acting.book import RestartBook
+from recorder.watchdog.acting.policy import Stuck
+from recorder.watchdog.acting.table import RestartTable
+from recorder.watchdog.alerts import Change, Held
+from recorder.watchdog.book import AlertBook
+from recorder.watchdog.database import STATEMENT_S, DatabaseProbe, Errand, kind_of
+from recorder.watchdog.delivery.alert_table import AlertTable
+from recorder.watchdog.delivery.marks import Ack, Marks, Silence
 from recorder.watchdog.evidence import DatabaseFacts
 
-ALERT = Alert(5, "venue_no_data", "kraken", "page", "firing", "no data", 601.0, 1.0, 2.0, None, 1)
+HELD = Held("venue_no_data", "kraken", "no data", 601.0, 1.0, alert_id=5, fired_at=2.0)
+FIRED, OVER = Change("firing", HELD, 2.0), Change("resolved", HELD, 9.0)
 
 
-def probe_of(url: str, alerts: list[Alert] | None = None) -> DatabaseProbe:
-    return DatabaseProbe(lambda: url, 0.2, lambda: alerts or [], lambda saved: None)
+def probe_of(url: str, *errands: Errand) -> DatabaseProbe:
+    return DatabaseProbe(lambda: url, 0.2, errands)
 
 
-def asked(url: str, alerts: list[Alert] | None = None) -> DatabaseFacts:
-    probe = probe_of(url, alerts)
+def asked(url: str, *errands: Errand) -> DatabaseFacts:
+    probe = probe_of(url, *errands)
     probe.ask()
     evidence = probe.evidence()
     assert evidence.state == "up", evidence
@@ -52,7 +60,7 @@ def test_what_is_unusual_in_a_database_is_found(database: str) -> None:
             "        ('j', 1, 3, 1, 'block', now(), 'a checksum')"
         )
     connection.close()
-    facts = asked(database, [ALERT])
+    facts = asked(database)
     assert facts.default_partitions == ["trade"]
     assert facts.gaps == {"kraken": 1}
     assert facts.breaks == {"recorder-kraken": 2}, "a break, and a damaged block"
@@ -61,15 +69,72 @@ def test_what_is_unusual_in_a_database_is_found(database: str) -> None:
     assert [(one.recorder, one.segment, one.position) for one in facts.positions] == [("recorder-kraken", 2, 99)]
 
 
-def test_an_alert_is_stored_once_and_its_later_revision_wins(database: str) -> None:
-    over = Alert(5, "venue_no_data", "kraken", "page", "resolved", "no data", 601.0, 1.0, 2.0, 9.0, 2)
-    for alert in (ALERT, over, ALERT):
-        asked(database, [alert])
-    connection = psycopg2.connect(database)
+def rows(url: str, query: str) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(url)
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT state, revision, extract(epoch FROM resolved_at)::int FROM alert")
-        assert cursor.fetchall() == [("resolved", 2, 9)]
+        cursor.execute(query)
+        found = cursor.fetchall()
     connection.close()
+    return found
+
+
+def test_an_alert_is_stored_once_and_its_later_revision_wins(database: str, tmp_path: Path) -> None:
+    book = AlertBook(tmp_path)
+    table = AlertTable(book, Marks)
+    book.deliver(FIRED, "page", book.alert(FIRED, "page"))
+    book.save()
+    older = AlertBook(tmp_path)  # it has not been stored yet
+    asked(database, table)
+    book.deliver(OVER, "page", book.alert(OVER, "page"))
+    asked(database, table, AlertTable(older, Marks), table)
+    assert rows(database, "SELECT state, revision, extract(epoch FROM resolved_at)::int FROM alert") == [
+        ("resolved", 2, 9)
+    ]
+    assert book.unsaved_count == 0
+
+
+def test_what_a_person_notes_and_what_was_done_is_in_the_table(database: str, tmp_path: Path) -> None:
+    query = (
+        "SELECT action, acknowledged_note, extract(epoch FROM acknowledged_at)::bigint,"
+        " extract(epoch FROM silenced_until)::bigint FROM alert"
+    )
+    now = time.time()
+    until = int(now) + 3600
+    marks = Marks()
+    book = AlertBook(tmp_path)
+    table = AlertTable(book, lambda: marks)
+    book.deliver(FIRED, "page", book.alert(FIRED, "page"))
+    asked(database, table)
+    assert rows(database, query) == [(None, None, None, None)]
+    marks = Marks((Ack(5, 3.0, "seen\0"),), (Silence("venue_no_data", None, now, until),))
+    book.note_action(5, "restarted at noon")
+    asked(database, table)
+    assert rows(database, query) == [("restarted at noon", "seen\\x00", 3, until)]
+    marks = Marks(silences=(Silence("venue_no_data", None, now - 90, until - 60, "shorter"),))
+    asked(database, table)
+    assert rows(database, query) == [("restarted at noon", "seen\\x00", 3, until - 60)], "an ack stays"
+    marks = Marks()
+    asked(database, table)
+    assert rows(database, query) == [("restarted at noon", "seen\\x00", 3, None)], "the silence was called off"
+    marks = Marks(silences=(Silence("venue_no_data", "kraken", now, until),))
+    book.deliver(OVER, "page", book.alert(OVER, "page"))
+    asked(database, table)
+    assert rows(database, query) == [("restarted at noon", "seen\\x00", 3, None)], "it came after the end"
+    assert book.unsaved_count == 0
+
+
+def test_restarts_are_in_their_table(database: str, tmp_path: Path) -> None:
+    book = RestartBook(tmp_path)
+    table = RestartTable(book)
+    restart = book.begin(Stuck("recorder-kraken", 7, 95.0), 1_000.0)
+    assert restart is not None
+    query = "SELECT program, pid, still_s, outcome, killed, reason, ended_at IS NULL, revision FROM program_restart"
+    asked(database, table)
+    assert rows(database, query) == [("recorder-kraken", 7, 95.0, "running", False, None, True, 1)]
+    book.end(restart, "failed", 1_040.0, killed=True, reason="no answer")
+    asked(database, table)
+    assert rows(database, query) == [("recorder-kraken", 7, 95.0, "failed", True, "no answer", False, 2)]
+    assert book.unsaved() == []
 
 
 def test_a_lock_on_a_table_is_no_hanging_server(database: str) -> None:

@@ -2,23 +2,20 @@
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.alerts.lone_watchdog import LoneWatchdog
 from support.machine.message_sinks import Reply, WebhookSink, wait_until, webhook_sink
 from support.machine.ports import free_port, free_port_base
 
 from recorder.cli import main
 from recorder.watchdog.delivery.state_file import path_of, read_state
 
-ROOT = Path(__file__).parents[3]
 RULE = "supervisord_gone"
 COOLDOWN_S = 10.0
 
@@ -36,44 +33,17 @@ ping_every_s = 1
 """
 
 
-class Appliance:
-    """A home in which only the watchdog runs."""
+class Appliance(LoneWatchdog):
+    """A home in which only the watchdog runs, with one rule that always holds."""
 
     def __init__(self, folder: Path) -> None:
-        self.home = folder / "home"
-        self._file = folder / "own.toml"
+        super().__init__(folder)
         self._base = free_port_base()
-        self._process: subprocess.Popen[bytes] | None = None
         self.configure()
 
     def configure(self, *, enabled: bool = True, cooldown_s: float = COOLDOWN_S) -> None:
         """Write the settings, with or without the one rule."""
-        text = SETTINGS.format(base=self._base, enabled=str(enabled).lower(), cooldown_s=cooldown_s)
-        self._file.write_text(text)
-
-    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of its programs."""
-        own = {"TAPEDECK_HOME": str(self.home), "TAPEDECK_CONFIG": str(self._file), **more}
-        kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        return {**kept, **own}
-
-    def start(self, **more: str) -> None:
-        """Start the watchdog."""
-        self._process = subprocess.Popen(
-            [sys.executable, ROOT / "bin" / "watchdog"], env=self.environment(more), cwd=self._file.parent
-        )
-
-    def end(self, number: signal.Signals) -> int:
-        """Send the watchdog a signal and return its exit status."""
-        process, self._process = self._process, None
-        assert process is not None
-        process.send_signal(number)
-        return process.wait(20)
-
-    def close(self) -> None:
-        """End the watchdog, however it is."""
-        if self._process is not None:
-            self.end(signal.SIGKILL)
+        self.write(SETTINGS.format(base=self._base, enabled=str(enabled).lower(), cooldown_s=cooldown_s))
 
 
 class Done(NamedTuple):
@@ -208,7 +178,9 @@ def test_the_commands_work_without_postgres_and_without_the_watchdog(
     after = json.loads(run("list", "--json").stdout)
     assert after["acknowledged"] == [alert["alert_id"]]
     assert [one["rule"] for one in after["silences"]] == [RULE]
-    assert ", acknowledged, silent until " in " ".join(run().stdout.split())
+    said = " ".join(run().stdout.split())
+    assert ", acknowledged at " in said
+    assert " (seen), silent until " in said
     assert run("silence", RULE, "--end").returncode == 0
     assert json.loads(run("list", "--json").stdout)["silences"] == []
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,13 +83,13 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Watched]:
     home = tmp_path / "home"
     for name in ("DATABASE_URL", "TAPEDECK_CONFIG", "DEBUG", "LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TAPEDECK_HOME", str(home))
     monkeypatch.setenv("TAPEDECK__PORT_BASE", str(free_port_base()))
-    for name, value in FASTER.items():
+    for name, value in (FASTER | getattr(request, "param", {})).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(ROOT)
     for venue in Settings.load().venues.keys() - {"coinbase", "kraken"}:
@@ -98,7 +99,8 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         yield Watched(home)
     finally:
         for process in processes.find(home):
-            os.kill(process.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # a backend of Postgres has ended meanwhile
+                os.kill(process.pid, signal.SIGCONT)
         assert supervisor.stop(home, 60.0, lambda left: None) == []
 
 
@@ -157,7 +159,8 @@ def test_the_watchdog_sees_what_breaks_and_what_comes_back(watched: Watched) -> 
 def test_what_metrics_count_is_what_postgres_has(watched: Watched) -> None:
     assert wait_until(lambda: watched.rows("SELECT count(*) FROM trade")[0][0] > 200, 60.0)
     control = [str(Path(sys.executable).parent / "supervisorctl"), "-c", str(watched.home / "supervisord.conf")]
-    subprocess.run([*control, "stop", "recorders:*", "poller"], check=True, capture_output=True)
+    stopped = ["recorder-coinbase", "recorder-kraken", "poller"]
+    subprocess.run([*control, "stop", *stopped], check=True, capture_output=True)
 
     def equal() -> bool:
         counters = watched.counters()
@@ -199,3 +202,119 @@ def test_the_watchdog_is_small(watched: Watched) -> None:
     print(f"{used_s:.2f} s for {rounds() - first:.0f} rounds, {resident / 1024:.0f} MiB")
     assert used_s < 0.02 * 60
     assert resident * 1024 < 80_000_000
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("watched", [{"TAPEDECK__WATCHDOG__RESTART_STUCK_S": "15"}], indirect=True)
+def test_a_stopped_recorder_is_restarted_once_and_all_places_say_so(watched: Watched) -> None:
+    recorder = "recorder-kraken"
+    assert wait_until(lambda: watched.get("/health").status == 200, 60.0)
+    others = {one.name: one.pid for one in Supervisor(watched.home).processes() if one.name != recorder}
+    # Nothing is restarted in the first two times 15 s of a program, so the others go on for that long.
+    stopped = watched.pid(recorder)
+    began_s = time.monotonic()
+    os.kill(stopped, signal.SIGSTOP)
+    assert wait_until(lambda: watched.pid(recorder) not in (0, stopped), 120.0)
+    print(f"a new process {time.monotonic() - began_s:.1f} s after SIGSTOP")
+    assert time.monotonic() - began_s >= 15
+
+    stored = "SELECT program, pid, outcome, killed FROM program_restart"
+    assert wait_until(lambda: watched.rows(stored) == [(recorder, stopped, "restarted", True)], 60.0)
+    (took_s,) = watched.rows("SELECT extract(epoch FROM ended_at - started_at)::float8 FROM program_restart")[0]
+    print(f"the restart took {took_s:.1f} s")
+    assert 15 <= took_s < 40, "SIGTERM does not end a stopped process, SIGKILL does"
+    assert wait_until(lambda: ("program_stuck", recorder) in watched.alerts("resolved"), 60.0)
+    # A busy machine may have had such an alert before.
+    action = "SELECT coalesce(action, '') FROM alert WHERE subject = 'recorder-kraken' ORDER BY fired_at DESC LIMIT 1"
+    assert wait_until(lambda: watched.rows(action)[0][0].startswith("restarted at "), 60.0), watched.rows(action)
+    counts = "tapedeck_watchdog_restarts_total"
+    assert wait_until(lambda: watched.counters().get((counts, (("program", recorder),))) == 1.0, 20.0)
+    assert watched.counters()[counts, (("program", "writer"),)] == 0.0
+    assert {one.name: one.pid for one in Supervisor(watched.home).processes() if one.name != recorder} == others
+    log = (watched.home / "log" / "watchdog.log").read_text()
+    assert [log.count(f" program.{event} ") for event in ("restart", "restarted", "failed")] == [1, 1, 0]
+    gaps = "SELECT count(*) > 0 FROM gap WHERE cause = 'restart'"
+    assert wait_until(lambda: watched.rows(gaps) == [(True,)], 60.0)
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("watched", [{"TAPEDECK__WATCHDOG__RESTART_STUCK_S": "15"}], indirect=True)
+def test_what_only_waits_for_postgres_is_not_restarted(watched: Watched) -> None:
+    assert wait_until(lambda: watched.get("/health").status == 200, 60.0)
+    pids = {one.name: one.pid for one in Supervisor(watched.home).processes()}
+    hanging = [process.pid for process in processes.find(watched.home) if process.program == "postgres"]
+
+    def rounds() -> float:
+        return watched.counters()[("tapedeck_watchdog_rounds_total", ())]
+
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    first = rounds()
+    assert wait_until(lambda: rounds() - first > 2 * 70, 180.0, pause_s=2.0), "70 s with two rounds a second"
+    for pid in hanging:
+        os.kill(pid, signal.SIGCONT)
+    assert {one.name: one.pid for one in Supervisor(watched.home).processes()} == pids
+    assert wait_until(lambda: watched.rows("SELECT count(*) FROM program_restart") == [(0,)], 60.0)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("watched", [{"TAPEDECK__WATCHDOG__TRADES_INTERVAL_S": "10"}], indirect=True)
+def test_the_figures_of_an_interval_are_what_postgres_has(watched: Watched) -> None:
+    def metrics() -> dict[str, float]:
+        return {
+            " ".join((sample.name, *sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(watched.get("/metrics").body.decode())
+            for sample in family.samples
+        }
+
+    def complete() -> bool:
+        shown = metrics()
+        return all(
+            shown.get(f"tapedeck_interval_trades {venue}", 0) > 0 and f"tapedeck_interval_message_rate {venue}" in shown
+            for venue in ("coinbase", "kraken")
+        )
+
+    assert wait_until(complete, 90.0)
+    shown = metrics()
+    until = shown["tapedeck_interval_end_timestamp_seconds"]
+    query = """
+        SELECT venue, symbol, count(*), sum(price * size) / sum(size), max(price), min(price),
+               sum(size) FILTER (WHERE side = 'buy') / sum(size) FILTER (WHERE side = 'sell'),
+               count(*) FILTER (WHERE price * size >= 100000)
+          FROM trade_named
+         WHERE ts_event >= to_timestamp({since}) AND ts_event < to_timestamp({until}) GROUP BY 1, 2"""
+    stored = watched.rows(query.format(since=until - 10, until=until))
+    assert sum(row[2] for row in stored) == sum(
+        value for name, value in shown.items() if name.startswith("tapedeck_interval_trades ")
+    )
+    for venue, symbol, trades, vwap, high, low, ratio, large in stored:
+        labels = f"{symbol} {venue}"
+        for name, value in {"trades": trades, "high": high, "low": low, "large_trades": large}.items():
+            assert shown[f"tapedeck_instrument_{name} {labels}"] == value
+        assert shown[f"tapedeck_instrument_vwap {labels}"] == pytest.approx(vwap, rel=1e-9)
+        if ratio is not None:
+            assert shown[f"tapedeck_instrument_buy_sell_ratio {labels}"] == pytest.approx(ratio, rel=1e-9)
+
+    command = [sys.executable, "-m", "recorder", "status", "--trades"]
+    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, cwd=ROOT).stdout)
+    assert answer["activity"]["problem"] == ""
+    assert {one["venue"] for one in answer["activity"]["trades"]["venues"]} == {"coinbase", "kraken"}
+    for width in (60, 80):
+        environ = {**os.environ, "COLUMNS": str(width)}
+        text = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environ, text=True).stdout
+        print(text)
+        assert all(len(line) <= width for line in text.splitlines())
+        assert "VWAP" in text
+    log = (watched.home / "log" / "watchdog.log").read_text()
+    assert " trades.instrument venue=kraken " in log
+    assert " activity venue=kraken " in log
+
+    hanging = [process.pid for process in processes.find(watched.home) if process.program == "postgres"]
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    assert wait_until(lambda: metrics()["tapedeck_interval_trades_known"] == 0, 60.0)
+    assert "tapedeck_interval_trades kraken" not in metrics()
+    text = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True).stdout
+    assert "trades: unknown: Postgres is hung" in text
+    for pid in hanging:
+        os.kill(pid, signal.SIGCONT)

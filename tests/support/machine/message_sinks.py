@@ -82,6 +82,7 @@ class WebhookSink:
 
     def __init__(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
+        self.arrived_s: list[float] = []  # monotonic, of each request
         self.replies: list[Reply] = []  # the next ones; then 200
         self.changed = threading.Condition()
         self.closing = threading.Event()
@@ -129,6 +130,7 @@ class _HttpHandler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with sink.changed:
             reply = sink.replies.pop(0) if sink.replies else Reply()
+            sink.arrived_s.append(time.monotonic())
             sink.requests.append((self.path, dict(self.headers), body))
             sink.changed.notify_all()
         sink.closing.wait(reply.wait_s)

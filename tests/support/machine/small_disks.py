@@ -18,5 +18,7 @@ def mounted(arguments: list[str], target: Path) -> Iterator[Path]:
     done = subprocess.run(["mount", *arguments, str(target)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"no mount here: {done.stderr.strip()}")
-    yield target
-    subprocess.run(["umount", "-l", str(target)], check=True)
+    try:
+        yield target
+    finally:
+        subprocess.run(["umount", "-l", str(target)], check=True)

@@ -11,7 +11,8 @@ from recorder.appliance import disk
 from recorder.appliance.disk import Bounded, DiskUse, Sample
 from recorder.appliance.status import Status, judge
 from recorder.appliance.supervisor import Process
-from recorder.cli.status import disk_lines, duration, gather, size, table, view, witness_lines
+from recorder.cli.columns import duration, size
+from recorder.cli.status import disk_lines, gather, table, view, witness_lines
 from recorder.process.health import (
     UNREADABLE,
     Figures,

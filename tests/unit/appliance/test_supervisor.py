@@ -3,12 +3,13 @@
 import configparser
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from supervisor.options import ServerOptions
 
-from recorder.appliance import supervisor
+from recorder.appliance import process_list, supervisor
 from recorder.errors import ConfigError
 from recorder.resources import SUPERVISORD_CONF
 from recorder.settings import Settings
@@ -28,7 +29,7 @@ def load(home: Path, profile: str = "demo", **environ: str) -> Settings:
 
 def rendered(settings: Settings, *, root_user: bool = False) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser()
-    parser.read_string(supervisor.render(TEMPLATE, settings, Path("/my place/100%"), root_user))
+    parser.read_string(process_list.render(TEMPLATE, settings, Path("/my place/100%"), root_user))
     return parser
 
 
@@ -46,22 +47,22 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
     settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", **without(*VENUES[1:]))
-    assert supervisor.programs(settings) == ["recorder-coinbase", "writer", "poller", "watchdog"]
+    assert process_list.programs(settings) == ["recorder-coinbase", "writer", "poller", "watchdog"]
     assert "program:postgres" not in rendered(settings)
 
 
 def test_the_poller_runs_only_where_it_is_enabled_and_there_is_a_venue(tmp_path: Path) -> None:
     off = load(tmp_path, TAPEDECK__POLLER__ENABLED="false")
-    assert "poller" not in supervisor.programs(off)
-    assert "poller" not in supervisor.programs(load(tmp_path, **without(*VENUES)))
+    assert "poller" not in process_list.programs(off)
+    assert "poller" not in process_list.programs(load(tmp_path, **without(*VENUES)))
 
 
-def test_recorders_are_one_group_that_starts_before_the_writer(tmp_path: Path) -> None:
+def test_recorders_start_before_the_writer(tmp_path: Path) -> None:
     config = rendered(load(tmp_path))
-    assert config["group:recorders"]["programs"] == ",".join(f"recorder-{venue}" for venue in VENUES)
-    assert int(config["group:recorders"]["priority"]) < int(config["program:writer"]["priority"])
-    settings = load(tmp_path, **without(*VENUES))
-    assert "group:recorders" not in rendered(settings)
+    recorders = [name for name in config.sections() if name.startswith("program:recorder-")]
+    assert recorders == [f"program:recorder-{venue}" for venue in VENUES]
+    assert all(int(config[name]["priority"]) < int(config["program:writer"]["priority"]) for name in recorders)
+    assert not any(name.startswith("group:") for name in config.sections())
 
 
 def test_supervisord_reads_several_processes_of_a_venue_as_we_name_them(tmp_path: Path) -> None:
@@ -69,28 +70,44 @@ def test_supervisord_reads_several_processes_of_a_venue_as_we_name_them(tmp_path
     settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__PROCESSES="3", **without(*VENUES[2:]))
     (tmp_path / "log").mkdir()
     config = tmp_path / "supervisord.conf"
-    config.write_text(supervisor.render(TEMPLATE, settings, tmp_path, False))
+    config.write_text(process_list.render(TEMPLATE, settings, tmp_path, False))
     options = ServerOptions()
     options.environ_expansions = {"ENV_TAPEDECK_HOME": str(tmp_path)}
     options.configfile = str(config)
     options.process_config(do_usage=False)
-    groups = {group.name: group for group in options.process_group_configs}
-    recorders = {process.name: process for process in groups["recorders"].process_configs}
-    names = ["recorder-coinbase", "recorder-kraken-00", "recorder-kraken-01", "recorder-kraken-02"]
-    assert list(recorders) == names
-    assert [name for name in supervisor.programs(settings) if name.startswith("recorder")] == names
-    assert [process.stdout_logfile for process in recorders.values()] == [
-        f"{tmp_path}/log/{name}.log" for name in names
-    ]
+    programs = [process for group in options.process_group_configs for process in group.process_configs]
+    recorders = {process.name: process for process in programs if process.name.startswith("recorder")}
+    expected = ["recorder-coinbase", "recorder-kraken-00", "recorder-kraken-01", "recorder-kraken-02"]
+    assert [name for name in process_list.programs(settings) if name.startswith("recorder")] == expected
+    assert set(recorders) == set(expected)
+    assert {process.stdout_logfile for process in recorders.values()} == {
+        f"{tmp_path}/log/{name}.log" for name in expected
+    }
     assert recorders["recorder-kraken-02"].command.endswith("-m recorder.programs.recorder kraken --shard 2/3")
     assert recorders["recorder-coinbase"].command.endswith("-m recorder.programs.recorder coinbase")
+
+
+def test_the_slot_that_records_is_listed_and_one_that_may_take_over(tmp_path: Path) -> None:
+    settings = load(tmp_path, TAPEDECK__VENUES__KRAKEN__PROCESSES="2", **without(*VENUES[2:]))
+    slots = process_list.slots_of(settings)[2]
+    assert slots.want("b", time.time() + 60, None)
+    assert process_list.programs(settings)[2:5] == ["recorder-coinbase", "recorder-kraken-00", "recorder-kraken-01"]
+    config = rendered(settings)
+    assert "program:recorder-kraken-01" in config
+    assert config["program:recorder-kraken-01-b"]["command"].endswith("kraken --shard 1/2 --slot b")
+    slots.activate("b")
+    assert process_list.programs(settings)[4] == "recorder-kraken-01-b"
+    assert "program:recorder-kraken-01" not in rendered(settings)
 
 
 def test_every_program_is_always_restarted_and_its_children_end_with_it(tmp_path: Path) -> None:
     config = rendered(load(tmp_path))
     for section in config.sections():
         if section.startswith("program:"):
-            assert config[section]["autorestart"] == "true"
+            if section.startswith("program:recorder-"):  # except after it was replaced
+                assert (config[section]["autorestart"], config[section]["exitcodes"]) == ("unexpected", "3")
+            else:
+                assert config[section]["autorestart"] == "true"
             assert int(config[section]["startretries"]) >= 1_000_000
             assert config[section]["killasgroup"] == "true"
             assert "stdout_logfile_maxbytes" in config[section]
@@ -107,12 +124,12 @@ def test_supervisord_reads_the_paths_of_a_home_with_percent_signs(tmp_path: Path
     home = tmp_path / name
     (home / "log").mkdir(parents=True)
     config = home / "supervisord.conf"
-    config.write_text(supervisor.render(TEMPLATE, load(home, TAPEDECK__VENUES__KRAKEN__PROCESSES="2"), home, False))
+    config.write_text(process_list.render(TEMPLATE, load(home, TAPEDECK__VENUES__KRAKEN__PROCESSES="2"), home, False))
     options = ServerOptions()
     options.configfile = str(config)
     options.process_config(do_usage=False)
     programs = [process for group in options.process_group_configs for process in group.process_configs]
-    assert len(programs) == 13  # kraken has two
+    assert len(programs) == 5 + 8  # kraken has two recorders
     assert [process.stdout_logfile for process in programs] == [f"{home}/log/{one.name}.log" for one in programs]
     assert {process.directory for process in programs} == {str(home)}
     assert options.logfile == f"{home}/log/supervisord.log"
@@ -123,7 +140,7 @@ def test_supervisord_reads_the_paths_of_a_home_with_percent_signs(tmp_path: Path
 @pytest.mark.parametrize("name", ["tape #1", "a ;b", "end ", "two\nlines"])
 def test_a_path_that_supervisord_would_cut_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"^supervisord cannot use the path .*set TAPEDECK_HOME"):
-        supervisor.render(TEMPLATE, load(tmp_path / name), tmp_path, False)
+        process_list.render(TEMPLATE, load(tmp_path / name), tmp_path, False)
 
 
 def test_a_start_closes_a_home_that_an_earlier_version_left_open(tmp_path: Path) -> None:
@@ -185,3 +202,19 @@ def test_stopping_an_appliance_that_does_not_run_is_no_error(tmp_path: Path) -> 
     assert supervisor.stop(tmp_path, 1.0, lambda left: None) == []
     assert supervisor.Supervisor(tmp_path).pid() is None
     assert supervisor.Supervisor(tmp_path).processes() == []
+
+
+def test_a_venue_that_is_spread_over_hosts_runs_only_its_shards_here(tmp_path: Path) -> None:
+    several = {"TAPEDECK__VENUES__KRAKEN__PROCESSES": "4", "TAPEDECK__VENUES__KRAKEN__SHARDS": "3,1"}
+    settings = load(tmp_path, **without(*(venue for venue in VENUES if venue != "kraken")), **several)
+    assert process_list.programs(settings)[2:4] == ["recorder-kraken-01", "recorder-kraken-03"]
+    config = rendered(settings)
+    assert {"program:recorder-kraken-00", "program:recorder-kraken-02"}.isdisjoint(config.sections())
+    assert config["program:recorder-kraken-03"]["command"].endswith("kraken --shard 3/4")
+    with pytest.raises(ConfigError, match="shards must be different numbers below processes"):
+        load(tmp_path, TAPEDECK__VENUES__KRAKEN__SHARDS="1")
+
+
+def test_the_programs_are_started_by_the_python_of_the_settings(tmp_path: Path) -> None:
+    config = rendered(load(tmp_path, TAPEDECK__PYTHON="/opt/tapedeck/bin/python"))
+    assert config["program:writer"]["command"] == "/opt/tapedeck/bin/python -P -m recorder.programs.writer"

@@ -81,6 +81,8 @@ def test_a_dead_stream_among_live_ones_is_resubscribed_then_reconnected_then_ale
     assert actions(verdicts, A) == ["resubscribe", "reconnect", "alert"]
     assert actions(verdicts, B) == actions(verdicts, None) == []
     assert verdicts[0].silence_s < MIN_SILENCE_S + 3
+    resubscribed_s = next(at_s for at_s, verdict in world.verdicts if verdict is verdicts[0])
+    assert verdicts[0].since_s == resubscribed_s - verdicts[0].silence_s - 1  # the sample before that of the last data
     assert verdicts[0].expected_per_s == pytest.approx(-math.log(1 - BUSY), rel=0.2)
     assert world.liveness.silent() == [A]
     world.dead = set()

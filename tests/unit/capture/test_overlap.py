@@ -2,7 +2,7 @@
 
 import pytest
 
-from recorder.capture.overlap import CONTROL_PREFIX, ControlRecord, Overlap
+from recorder.capture.overlap import CONTROL_PREFIX, ControlRecord, Overlap, TookOverRecord
 from recorder.events import Book, Output, Quote, Stream, Trade
 
 SNAPSHOT = Book("A", None, 1, True, None, [], [])
@@ -48,3 +48,22 @@ def test_what_was_asked_for_changes_nothing_here() -> None:
     overlap = Overlap()
     overlap.apply(ControlRecord.about("subscribed", [Stream("book", "A")]))
     assert overlap.keep([CHANGE, QUOTE]) == [CHANGE, QUOTE]
+
+
+def test_what_another_process_stored_is_left_out_and_a_book_begins_with_its_snapshot() -> None:
+    record = TookOverRecord.of([Stream("book", "A"), Stream("quote", "A")], {Stream("quote", "A"): (1, 3)})
+    assert ControlRecord.decode(record.encode()) == record
+    overlap = Overlap()
+    overlap.apply(record)
+    assert not overlap.settled
+    outputs: list[Output] = [CHANGE, QUOTE, TRADE, QUOTE, OTHER, QUOTE, SNAPSHOT, CHANGE, QUOTE]
+    assert overlap.keep(outputs) == [QUOTE, TRADE, OTHER, SNAPSHOT, CHANGE, QUOTE]
+    assert overlap.settled
+
+
+def test_a_book_begins_with_the_snapshot_behind_what_another_process_stored() -> None:
+    overlap = Overlap()
+    overlap.apply(TookOverRecord.of([Stream("book", "A")], {Stream("book", "A"): (0, 2), Stream("quote", "A"): (0, 0)}))
+    outputs: list[Output] = [SNAPSHOT, CHANGE, SNAPSHOT, CHANGE, QUOTE]
+    assert overlap.keep(outputs) == [SNAPSHOT, CHANGE, QUOTE]
+    assert overlap.settled

@@ -82,3 +82,14 @@ def test_a_book_that_never_comes_right_is_reported_until_it_was_good_for_a_while
         resyncs.done("A", at_s)
     assert resyncs.looping(at_s) == ["A"]
     assert resyncs.looping(at_s + COOLDOWN_S + 1) == []
+
+
+def test_a_book_that_was_unsubscribed_before_it_came_is_not_counted_on() -> None:
+    resyncs = Resyncs()
+    resyncs.request("A", 0.0)
+    assert [resyncs.due(at_s) for at_s in (0.0, 2.0, 6.0, 14.0, 30.0)] == [["A"]] * 5
+    assert resyncs.looping(31.0) == ["A"]
+    resyncs.forget("A")
+    assert resyncs.looping(31.0) == []
+    resyncs.request("A", 40.0)
+    assert resyncs.due(40.0) == ["A"], "subscribed again, it begins with short waits"

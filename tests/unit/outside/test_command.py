@@ -21,10 +21,10 @@ CONF = """[supervisord]
 [program:writer]
 command = {python} -P -m recorder.programs.writer
 directory = {folder}
-[program:recorder-kraken]
-command = {python} -P -m recorder.programs.recorder kraken --shard %(process_num)d/2
-process_name = %(program_name)s-%(process_num)02d
-numprocs = 2
+[program:recorder-kraken-00]
+command = {python} -P -m recorder.programs.recorder kraken --shard 0/2
+[program:recorder-kraken-01]
+command = {python} -P -m recorder.programs.recorder kraken --shard 1/2
 [program:watchdog]
 command = {python} -P -m recorder.programs.watchdog
 """
@@ -217,7 +217,7 @@ def test_wrong_usage_is_not_taken_for_a_state(home: Path) -> None:
 
 
 def test_a_damaged_list_of_programs_is_named(home: Path) -> None:
-    for text in ("[program:a]\nnumprocs = many\n", "[program:b]\nprocess_name = %(nothing)s\n", "no section\n"):
+    for text in ("[program:a]\ncommand =\n", "[program:b]\ncommand = 'half\n", "no section\n"):
         (home / "supervisord.conf").write_text(text)
         done = run(home)
         assert done.returncode == 2

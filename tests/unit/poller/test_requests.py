@@ -46,7 +46,7 @@ def test_a_request_is_run_once_and_its_outcome_read_once(tmp_path: Path) -> None
     reply = requests.reply(token)
     assert reply is not None
     assert reply.run is not None
-    assert reply.run._replace(odd_samples=("x",), request_ids=()) == RUN
+    assert reply.run._replace(odd_samples=("x",), request_ids=(), failures=()) == RUN
     assert requests.reply(token) is None
     assert not requests.withdraw(token)
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.table import Table
 
-from recorder.process.screen import Screen, fold, grid, open_screen, shown
+from recorder.process.screen import Screen, fold, grid, listing, open_screen, shown
 
 HOSTILE = "[/x][link=http://evil.test]\x1b]0;owned\x07\u202e\u009b\n[red]"
 ESCAPED = r"[/x][link=http://evil.test]\x1b]0;owned\x07\u202e\x9b\n[red]"
@@ -55,3 +55,30 @@ def test_a_grid_puts_names_above_numbers_where_the_rows_do_not_fit() -> None:
     head, row = ["stream", "sent", "lost"], ["kraken BTC/USD trade", "12,345", "0"]
     assert list(grid(head, [row], 40))[1] == "kraken BTC/USD trade  12,345     0"
     assert list(grid(head, [row], 20)) == ["stream", "    sent lost", "kraken BTC/USD trade", "  12,345    0"]
+
+
+HEAD = ("job", "next", "reason")
+ROWS = [("polymarket-books-t0", "in 12 min", ""), ("whales", "now", "service answers HTTP 503 for a page of trades")]
+
+
+def test_a_listing_is_a_table_where_it_fits() -> None:
+    lines = list(listing(HEAD, ROWS, 120, ("next",)))
+    assert [number for number, _ in lines] == [-1, 0, 1]
+    assert lines[1][1] == "polymarket-books-t0  in 12 min"
+    assert lines[2][1] == "whales                     now  service answers HTTP 503 for a page of trades"
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_listing_cuts_no_name_where_it_does_not_fit(width: int) -> None:
+    lines = list(listing(HEAD, ROWS, width))
+    assert [line for number, line in lines if number == 0] == ["polymarket-books-t0", "  next in 12 min"]
+    said = [line for number, line in lines if number == 1]
+    assert said[0] == "whales"
+    assert (
+        " ".join(line.strip() for line in said[1:]) == "next now, reason service answers HTTP 503 for a page of trades"
+    )
+    assert all(len(line) <= width for _, line in lines)
+
+
+def test_a_listing_without_rows_is_its_head() -> None:
+    assert list(listing(HEAD, [], 80)) == [(-1, "job  next  reason")]

@@ -137,7 +137,7 @@ def test_a_delta_of_the_year_one_is_kept_without_its_time() -> None:
 
 
 def test_a_change_that_is_neither_buy_nor_sell_is_refused() -> None:
-    with pytest.raises(DecodeError, match="neither"):
+    with pytest.raises(DecodeError, match="changes"):
         decode_all(Coinbase(), [SNAPSHOT, delta(("bid", "9", "1"))])
 
 

@@ -11,8 +11,8 @@ from support.watchdog import NOW, VENUES, evidence, recorder, report
 from recorder.appliance.observation import Observation
 from recorder.appliance.supervisor import Process
 from recorder.process.health import JobFigures, PollerFigures, Report
-from recorder.watchdog.alerts import Change, Held
-from recorder.watchdog.book import AlertBook, Memory, read_memory, read_records, write_memory
+from recorder.watchdog.alerts import Alert, Change, Held
+from recorder.watchdog.book import AlertBook, Marked, Memory, read_memory, read_records, write_memory
 from recorder.watchdog.evidence import MessageKind
 from recorder.watchdog.history import KIND_NEW_S, History
 from recorder.watchdog.totals import Total, Totals
@@ -36,6 +36,11 @@ def test_a_total_never_falls_and_counts_everything_that_was_seen(steps: list[tup
     assert shown == counted
 
 
+def as_stored(_alert: Alert, before: Marked) -> Marked:
+    """Return that nothing was noted since."""
+    return before
+
+
 def test_the_book_keeps_alerts_until_postgres_has_them(tmp_path: Path) -> None:
     book = AlertBook(tmp_path)
     held = Held("venue_no_data", "north", "no data", 601.0, NOW, alert_id=5, fired_at=NOW)
@@ -43,15 +48,28 @@ def test_the_book_keeps_alerts_until_postgres_has_them(tmp_path: Path) -> None:
     book.deliver(fired, "page", book.alert(fired, "page"))
     assert book.save()
     again = AlertBook(tmp_path)
-    assert [(one.alert_id, one.state) for one in again.unsaved()] == [(5, "firing")]
-    again.saved(again.unsaved())
+    assert [(one.alert.alert_id, one.alert.state) for one in again.unsaved(as_stored)] == [(5, "firing")]
+    again.saved(again.unsaved(as_stored))
     over = Change("resolved", held, NOW + 60)
     again.deliver(over, "page", again.alert(over, "page"))
-    assert [(one.state, one.revision) for one in again.unsaved()] == [("resolved", 2)]
-    again.saved(again.unsaved())
+    assert [(one.alert.state, one.alert.revision) for one in again.unsaved(as_stored)] == [("resolved", 2)]
+    again.saved(again.unsaved(as_stored))
     again.save()
-    assert AlertBook(tmp_path).unsaved() == []
+    assert AlertBook(tmp_path).unsaved(as_stored) == []
     assert [one.state for one in AlertBook(tmp_path).alerts()] == ["resolved"]
+
+
+def test_an_action_is_a_revision_of_its_alert_and_lasts_until_its_end(tmp_path: Path) -> None:
+    book = AlertBook(tmp_path)
+    held = Held("program_stuck", NORTH, "it is stuck", 95.0, NOW, alert_id=5, fired_at=NOW)
+    fired, over = Change("firing", held, NOW), Change("resolved", held, NOW + 60)
+    book.deliver(fired, "page", book.alert(fired, "page"))
+    for action in ("being restarted", "restarted", "restarted"):
+        book.note_action(5, action)
+    book.note_action(6, "of no alert")
+    book.deliver(over, "page", book.alert(over, "page"))
+    (alert,) = book.alerts()
+    assert (alert.action, alert.revision, alert.summary) == ("restarted", 4, "it is stuck")
 
 
 def test_a_kill_between_the_two_files_makes_no_second_alert(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from recorder.appliance.supervisor import Process
 from recorder.errors import ConfigError
 from recorder.process.health import JobFigures, JournalFigures, PollerFigures, WriterFigures
 from recorder.settings import WatchdogSettings
-from recorder.watchdog import metrics, verdicts
+from recorder.watchdog import verdicts
+from recorder.watchdog.activity.figures import Activity, InstrumentTrades, TradeFigures, VenueTrades, VenueTraffic
 from recorder.watchdog.alerts import Held
 from recorder.watchdog.delivery.outbox import Traffic
 from recorder.watchdog.evidence import (
@@ -31,9 +32,10 @@ from recorder.watchdog.evidence import (
     PollSlots,
     Trends,
 )
+from recorder.watchdog.pages import metrics
+from recorder.watchdog.pages.samples import Own
+from recorder.watchdog.pages.server import MOST_AT_ONCE, REQUEST_BYTES, REQUEST_S, Pages, Server
 from recorder.watchdog.round import Snapshot
-from recorder.watchdog.samples import Own
-from recorder.watchdog.server import MOST_AT_ONCE, REQUEST_BYTES, REQUEST_S, Pages, Server
 from recorder.watchdog.totals import Totals
 
 SETTINGS = WatchdogSettings()
@@ -96,6 +98,45 @@ def test_values_from_outside_cannot_break_the_page_or_make_it_large() -> None:
     text = page(evidence(reports={"poller": report("poller", PollerFigures(jobs=many))}))
     rounds = [name for name in values(text) if name.startswith("tapedeck_poll_job_rounds_total")]
     assert len(rounds) == metrics.MOST_SERIES
+
+
+def traded(*symbols: str) -> Evidence:
+    instruments = [InstrumentTrades("north", one, 3, 1.5, 2.0, 1.0, 4.0, 3.0, 1.0, 1, NOW - 5) for one in symbols]
+    trades = TradeFigures(NOW - 60, NOW, [VenueTrades("north", 3 * len(symbols), len(symbols), 9)], instruments)
+    activity = Activity(60.0, [VenueTraffic("north", 12.5, 1, 2, 0.5)], trades)
+    return evidence(activity=activity, charted=instruments)
+
+
+def test_the_last_interval_is_shown_and_what_is_unknown_is_absent() -> None:
+    shown = values(page(traded("A/USD")))
+    assert shown["tapedeck_interval_trades north"] == 3
+    assert shown["tapedeck_interval_trades south"] == 0, "it is known that nothing traded"
+    assert shown["tapedeck_interval_message_rate north"] == 12.5
+    assert shown["tapedeck_instrument_vwap A/USD north"] == 1.5
+    assert shown["tapedeck_instrument_buy_sell_ratio A/USD north"] == 3.0
+    assert shown["tapedeck_interval_trades_known"] == 1
+    unknown = values(page(full()))
+    assert unknown["tapedeck_interval_trades_known"] == 0
+    assert not any(name.startswith(("tapedeck_interval_trades n", "tapedeck_instrument_")) for name in unknown)
+
+
+def test_symbols_of_venues_cannot_break_the_page() -> None:
+    long = "x" * 200
+    shown = values(page(traded('A"\n\x1b', long + "1", long + "2")))
+    assert shown['tapedeck_instrument_trades A"\\n\\x1b north'] == 3
+    assert len([name for name in shown if name.startswith("tapedeck_instrument_trades x")]) == 1
+
+
+def test_restarts_by_the_watchdog_are_counted_over_its_own_restarts() -> None:
+    totals = Totals()
+
+    def shown(count: int, since: float) -> float:
+        own = Own(3, 0.01, 0, {}, {}, restarts={NORTH: count})
+        return values(metrics.render(full(), totals, [], LIMITS, own, since))[
+            "tapedeck_watchdog_restarts_total recorder-north"
+        ]
+
+    assert [shown(2, NOW), shown(0, NOW + 9), shown(1, NOW + 9)] == [2, 2, 3]
 
 
 def test_counters_continue_over_a_restart_of_a_recorder() -> None:

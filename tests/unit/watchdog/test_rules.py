@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from support.documents import ROOT
-from support.watchdog import LIMITS, NOW, NOW_S, VENUES, evidence, facts, keys, recorder, report
+from support.watchdog import LIMITS, NOW, NOW_S, VENUES, evidence, facts, found, keys, recorder, report
 
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.supervisor import Process
@@ -95,7 +95,7 @@ CASES: list[tuple[Evidence, set[tuple[str, str]]]] = [
     (north(oldest_gap_s=1_900.0), {("gap_long", "north")}),
     (evidence(reports={NORTH: report(NORTH, recorder(oldest_gap_s=1_900.0))},
               database=DatabaseEvidence("up", "", 0.0, facts(gap_habits={"north": 700.0}))), set()),
-    (evidence(trends=trends(shed={NORTH: 1})), {("frames_dropped", NORTH)}),
+    (evidence(trends=trends(shed={NORTH: 1, "recorder-south": 2})), {("frames_dropped", "")}),
     (evidence(trends=trends(frames={NORTH: 900}, quarantined={NORTH: 10})), {("quarantine_rate", NORTH)}),
     (evidence(trends=trends(frames={NORTH: 90}, quarantined={NORTH: 9})), set()),
     (evidence(trends=trends(new_kinds=[MessageKind(NORTH, "unknown message", 3)])), {("new_message_kind", NORTH)}),
@@ -131,7 +131,20 @@ def test_an_outage_of_a_venue_is_one_alert() -> None:
         reports={NORTH: report(NORTH, ill, state="degraded")},
         trends=trends(no_data_s={"north": 900.0, "south": 0.0}),
     )
-    assert keys(given) == {("venue_connections", "north")}
+    assert keys(given) == {("venue_heartbeats", "north")}
+
+
+def test_a_connection_that_opens_and_never_answers_is_one_alert_whatever_is_counted_first() -> None:
+    for failures in (5, 6, 60):
+        assert keys(north(failures=failures, heartbeat_failures=5)) == {("venue_heartbeats", "north")}
+
+
+def test_slots_that_a_backlog_or_a_set_clock_cost_are_no_second_alert() -> None:
+    late = PollerFigures(jobs={"a": JobFigures(overdue=600)})
+    given = evidence(reports={"poller": report("poller", late)}, trends=trends(poll_missed=60))
+    assert keys(given) == {("poll_backlog", "poller")}
+    given = evidence(clock=ClockEvidence(None, None, 90.0), trends=trends(poll_missed=60))
+    assert keys(given) == {("clock_step", "")}
 
 
 def test_without_postgres_its_consequences_stay_silent() -> None:
@@ -147,6 +160,28 @@ def test_without_postgres_its_consequences_stay_silent() -> None:
         database=DatabaseEvidence("down", "refused", 0.0, None),
     )
     assert keys(gone) == {("program_down", "postgres")}
+
+
+def test_a_full_disk_explains_the_writer_that_stops_loading_and_what_is_late_then() -> None:
+    figures = WriterFigures(database="up", journals={NORTH: JournalFigures(9, NOW - 300, 300.0)})
+    given = evidence(
+        reports={"writer": report("writer", figures, state="degraded")},
+        disk=DiskEvidence([FileSystem("home", 100, 1, 97)], NOW_S),
+    )
+    assert keys(given) == {("disk_full", "home")}
+    of_journals = evidence(
+        reports={"writer": report("writer", figures), NORTH: report(NORTH, state="degraded")},
+        disk=DiskEvidence([FileSystem("journal", 100, 1, 97)], NOW_S),
+    )
+    assert keys(of_journals) == {("disk_full", "journal"), ("database_lagging", "")}
+    both = [FileSystem("home", 100, 1, 97), FileSystem("journal", 100, 8, 92)]
+    assert keys(evidence(disk=DiskEvidence(both, NOW_S))) == {("disk_full", "home"), ("disk_filling", "journal")}
+
+
+def test_a_lag_is_reported_with_what_the_writer_says() -> None:
+    figures = WriterFigures(database="up", journals={NORTH: JournalFigures(9, NOW - 300, 300.0)})
+    (finding,) = found(evidence(reports={"writer": report("writer", figures, state="degraded")}))
+    assert finding.text == "Postgres is 300 s behind the journals; the writer is degraded"
 
 
 def test_a_damaged_journal_is_one_alert_though_the_writer_reports_it_too() -> None:
@@ -170,7 +205,10 @@ def test_a_consequence_that_outlasts_its_cause_by_a_moment_stays_silent() -> Non
     both = evidence(reports={NORTH: report(NORTH, recorder(failures=9), age_s=40)})
 
     def left(given: Evidence, now_s: float) -> set[tuple[str, str]]:
-        return {one.key for one in consequences.without(rules.findings(given, LIMITS), LIMITS, now_s)[0]}
+        everything = rules.findings(given, LIMITS)
+        left = {one.key for one in consequences.without(everything, LIMITS, now_s)[0]}
+        consequences.remember(everything, LIMITS, now_s, {("program_stuck", NORTH)})
+        return left
 
     assert left(both, 0.0) == {("program_stuck", NORTH)}
     assert left(failing, 60.0) == set()
@@ -178,6 +216,22 @@ def test_a_consequence_that_outlasts_its_cause_by_a_moment_stays_silent() -> Non
     assert left(both, 200.0) == {("program_stuck", NORTH)}
     assert left(evidence(), 205.0) == set()
     assert left(failing, 210.0) == {("venue_connections", "north")}, "it was gone, so this is another failure"
+
+
+def test_a_cause_that_never_fires_keeps_nothing_silent_after_its_end() -> None:
+    consequences = Consequences()
+    late = WriterFigures(database="up", journals={NORTH: JournalFigures(9, NOW - 300, 300.0)})
+    reports = {"writer": report("writer", late)}
+    hung = evidence(reports=reports, database=DatabaseEvidence("hung", "no answer", 6.0, facts()))
+
+    def left(given: Evidence, now_s: float) -> set[tuple[str, str]]:
+        everything = rules.findings(given, LIMITS)
+        left = {one.key for one in consequences.without(everything, LIMITS, now_s)[0]}
+        consequences.remember(everything, LIMITS, now_s, set())
+        return left
+
+    assert left(hung, 0.0) == {("database_hung", "")}
+    assert left(evidence(reports=reports), 5.0) == {("database_lagging", "")}
 
 
 def test_the_simulator_explains_venues_and_polls() -> None:

@@ -3,15 +3,20 @@
 It is one answer, so that the journal has both or neither, and a replay makes the same rows of it.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-from recorder.errors import DecodeError
+from recorder.errors import DecodeError, RestCircuitOpen, RestError, RestRefused, RestUnavailable
 from recorder.venues.polymarket.polls.books import LEVELS_MAX, Book
 from recorder.venues.wire import MALFORMED
 
-Check = Literal["agrees", "differs", "uncompared"]
+Check = Literal["agrees", "differs", "uncompared", "unchecked"]
+Unchecked = Literal["breaker", "unavailable", "refused", "invalid"]
+"""Why no answer of the venue checked our own book."""
+
+PATHS: dict[Unchecked, str] = {reason: f"/own-books/{reason}" for reason in get_args(Unchecked)}
+"""By which the service `stream` is asked for our own books alone."""
 
 
 class Own(msgspec.Struct, gc=False, omit_defaults=True):
@@ -19,8 +24,8 @@ class Own(msgspec.Struct, gc=False, omit_defaults=True):
 
     token: str
     check: Check
-    reason: str = ""  # why it was not compared
-    looked_ns: int = 0  # when our book was looked at
+    reason: str = ""  # why it was not compared or not checked
+    looked_ns: int = 0  # when our book was looked at; 0 where there is no certain one
     stamp_ns: int = 0  # the venue's time of it
     same: bool = True  # whether our book is the venue's now; else it has gone on
     bids: list[tuple[float, float]] = []  # best first; where it has gone on
@@ -32,7 +37,7 @@ class Compared(msgspec.Struct):
 
     received_ns: int  # when the venue's books were received
     own: list[Own]
-    books: msgspec.Raw  # the answer of the CLOB
+    books: msgspec.Raw  # the answer of the CLOB; an empty array where it gave none
 
 
 encode = msgspec.json.Encoder().encode
@@ -54,6 +59,20 @@ def decode(body: bytes) -> Compared | None:
     if any(max(len(own.bids), len(own.asks)) > LEVELS_MAX for own in answer.own):
         raise DecodeError("an own book with too many levels")
     return answer
+
+
+def reason_of(error: RestError | DecodeError) -> Unchecked:
+    """Return why a failed request checked nothing, in one word."""
+    if isinstance(error, RestCircuitOpen):
+        return "breaker"
+    if isinstance(error, RestUnavailable):
+        return "unavailable"
+    return "refused" if isinstance(error, RestRefused) else "invalid"
+
+
+def unchecked(own: Own, condition_id: str) -> Book:
+    """Return our own book where no answer checked it. What no message of the stream says is not known."""
+    return Book(own.token, condition_id, own.stamp_ns, None, own.bids, own.asks, None, None, None, None)
 
 
 def taken(own: Own, theirs: Book) -> Book:

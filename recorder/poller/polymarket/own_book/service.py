@@ -6,12 +6,13 @@ same rows follow from it.
 
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from recorder.clock import Clock
-from recorder.errors import DecodeError, JournalError, RestRefused
+from recorder.errors import DecodeError, JournalError, RestRefused, RestUnavailable
 from recorder.poller.polymarket.own_book import answer as wire
 from recorder.poller.polymarket.own_book import news
 from recorder.poller.polymarket.own_book.answer import Own
@@ -31,6 +32,10 @@ READ_EVERY_S = 0.1
 SETTLE_S = 2.0
 """How long a change may be on its way in the stream after an answer of REST has it."""
 
+CHECK_S = 5.0
+"""How long an answer of `/books` is waited for where we have books of our own. One of 250 takes half a second."""
+
+_CHECKS = 4  # requests that may be on their way at once; those that are not waited for any more count, too
 _CAUGHT_UP_S = 1.0
 _AGAIN_S = 5.0  # after a journal that cannot be read
 _LEAVE_S = 5.0
@@ -74,23 +79,28 @@ class StreamService:
         self._behind: set[str] = set()  # tokens whose last answer was newer than our book
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._checks = ThreadPoolExecutor(_CHECKS, "poll-check")
+        self._asking = 0  # requests of `_checks` that have not ended
 
     # ---- requests -------------------------------------------------------------------------------------------
 
     def ask(self, path: str, body: bytes) -> Reply:
-        """Return the books of some tokens with our own, or the markets that were announced.
+        """Return the books of some tokens with our own, our own alone, or the markets that were announced.
 
         Raises:
-            RestError: The CLOB has no answer that can be used.
+            RestError: The CLOB has no answer that can be used, or the path is not known.
         """
         self._follow()
         if path == books.PATH:
             return self._books(body)
+        for reason, alone in wire.PATHS.items():
+            if path == alone:
+                return self._alone(body, reason)
         for kind in KINDS:
             if path == news.PATHS[kind]:
                 with self._changed:
                     found = self._news.take(kind)
-                return Reply(200, news.encode(found), received_ns=self._clock.wall_ns())
+                return Reply(200, news.encode(found), attempts=0, received_ns=self._clock.wall_ns())
         raise RestRefused(f"the stream has no answer to {path}")
 
     def close(self) -> None:
@@ -101,6 +111,7 @@ class StreamService:
             thread = self._thread
         if thread is not None:
             thread.join(_LEAVE_S)
+        self._checks.shutdown(wait=False, cancel_futures=True)
 
     def _books(self, request: bytes) -> Reply:
         tokens = books.requested(request)
@@ -108,7 +119,7 @@ class StreamService:
         with self._changed:
             for tail in self._tails:
                 tail.books.want(tokens, asked_ns)
-        reply = self._clob.ask(books.PATH, request)
+        reply = self._answer(tokens, request)
         received_ns = reply.received_ns or self._clock.wall_ns()
         if reply.status // 100 != 2:
             return reply
@@ -119,6 +130,53 @@ class StreamService:
         own = self._compared(tokens, theirs, asked_ns, received_ns)
         body = wire.encode(wire.Compared(received_ns, own, msgspec.Raw(reply.body)))
         return reply._replace(body=body, received_ns=self._clock.wall_ns())
+
+    def _answer(self, tokens: Sequence[str], request: bytes) -> Reply:
+        """Return the answer of the CLOB. Where we have a book of our own, a late answer is not waited for.
+
+        Raises:
+            RestError: The CLOB has no answer that can be used, or none in time.
+        """
+        with self._changed:
+            now_ns = self._clock.wall_ns()
+            certain = any(isinstance(self._of(token).get(token, now_ns), OwnBook) for token in tokens)
+            if certain and self._asking >= _CHECKS:
+                raise RestUnavailable(f"{_CHECKS} requests of books have not been answered yet")
+            self._asking += certain
+        if not certain:
+            return self._clob.ask(books.PATH, request)
+        asked = self._checks.submit(self._clob.ask, books.PATH, request)
+        asked.add_done_callback(self._asked)
+        try:
+            return asked.result(CHECK_S)
+        except TimeoutError:
+            error = RestUnavailable(f"{books.PATH} gave no answer within {CHECK_S:.0f} s")
+            error.attempts = 1  # at least; those after it are in the log
+            raise error from None
+
+    def _asked(self, _: "Future[Reply]") -> None:
+        with self._changed:
+            self._asking -= 1
+
+    def _alone(self, request: bytes, reason: wire.Unchecked) -> Reply:
+        """Return our own books as they are now, where the CLOB gave no answer that could check them."""
+        tokens = books.requested(request)
+        now_ns = self._clock.wall_ns()
+        self._wait_read(now_ns)
+        with self._changed:
+            own = [self._unchecked(token, reason, now_ns) for token in tokens]
+        body = wire.encode(wire.Compared(now_ns, own, msgspec.Raw(b"[]")))
+        return Reply(200, body, attempts=0, received_ns=self._clock.wall_ns())
+
+    def _unchecked(self, token: str, reason: wire.Unchecked, asked_ns: int) -> Own:
+        if self._read_ns < asked_ns:
+            return Own(token, "uncompared", "journal")
+        now_ns = self._clock.wall_ns()
+        book = self._of(token).get(token, now_ns)
+        if not isinstance(book, OwnBook):
+            return Own(token, "uncompared", book)
+        bids, asks = sorted(book.sides[0].items(), reverse=True), sorted(book.sides[1].items())
+        return Own(token, "unchecked", reason, now_ns, book.stamp_ns, same=False, bids=bids, asks=asks)
 
     def _compared(
         self, tokens: Sequence[str], theirs: Mapping[str, Book], asked_ns: int, received_ns: int

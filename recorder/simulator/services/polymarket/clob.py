@@ -50,7 +50,7 @@ class Clob(RestService):
                 return error(400, "Invalid payload")
             case "GET", ["book"]:
                 found = self.site.books([request.query.get("token_id", "")], now_ns)
-                return Response(200, found[0]) if found else error(404, _NO_BOOK)
+                return Response(200, found[0].body) if found else error(404, _NO_BOOK)
             case "GET", ["clob-markets", condition]:
                 named = self.site.by_condition(condition, now_s, short=False)
                 return error(404, "market not found") if named is None else answer(self._short(named, now_s))
@@ -89,9 +89,11 @@ class Clob(RestService):
         rule = self.faults.use("incomplete", request.path)
         if rule is not None:
             found = found[: int(len(found) * (1 - rule.amount))]
+        bodies = [one.body for one in found]
         if self.faults.use("odd", request.path) is not None and found:
-            found[0] = _odd_book(found[0])
-        return Response(200, b"[" + b",".join(found) + b"]")
+            bodies[0] = _odd_book(bodies[0])
+        self.books = [(one.token, one.ts_ms) for one in found]
+        return Response(200, b"[" + b",".join(bodies) + b"]")
 
     def _last_trades(self, request: Request, now_ns: int) -> Response:
         tokens = self._tokens(request)

@@ -1,5 +1,7 @@
 """What the three services of Polymarket share: the world, the feed of trades, the markets of the stream, the truth."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from recorder.simulator.services.polymarket.feed import Feed, Row
@@ -11,6 +13,14 @@ from recorder.simulator.services.service import Truth
 from recorder.truth import MarketLife, ServedBook, ServedTrade
 
 Shown = Market | StreamedMarket
+
+
+class Served(NamedTuple):
+    """A book as it is served."""
+
+    token: str
+    ts_ms: int
+    body: bytes
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -61,10 +71,10 @@ class Site:
             return Named(named[0], named[1].version)
         return next((Named(one, "v1") for one in self.streamed() if one.condition_id == text), None)
 
-    def books(self, tokens: list[str], now_ns: int) -> list[bytes]:
+    def books(self, tokens: list[str], now_ns: int) -> list[Served]:
         """Return the books of those tokens that have one, and log each once."""
         of_stream = self._stream.books(tokens, now_ns) if self._stream is not None else {}
-        found: list[bytes] = []
+        found: list[Served] = []
         for token in tokens:
             served = of_stream.get(token) or self.world.served(token, now_ns)
             if served is None:
@@ -72,7 +82,7 @@ class Site:
             ts_ms = served[0] // 1_000_000
             if self.truth.once("book", (token, ts_ms)):
                 self.truth.line(ServedBook(token, ts_ms, msgspec.Raw(served[1])))
-            found.append(served[1])
+            found.append(Served(token, ts_ms, served[1]))
         return found
 
     def trades(self, now_s: int) -> None:

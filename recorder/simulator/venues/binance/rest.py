@@ -5,7 +5,7 @@ from itertools import islice
 
 import msgspec
 
-from recorder.simulator.market import SymbolMarket, Trade, text
+from recorder.simulator.market import SymbolMarket, Trade, minutes, text
 from recorder.simulator.wire import Request, Response
 
 _WEIGHT_PER_MINUTE = 6000
@@ -81,7 +81,7 @@ def answer(symbols: Mapping[str, SymbolMarket], request: Request, now_ns: int) -
             return _json([_day(symbol, one, now_ns) for symbol, one in symbols.items()])
         case "/api/v3/ticker/24hr" | "/api/v3/depth" | "/api/v3/trades" | "/api/v3/historicalTrades" as path:
             market = _named(symbols, query)
-        case "/api/v3/aggTrades" as path:
+        case "/api/v3/aggTrades" | "/api/v3/klines" as path:
             market = _named(symbols, query)
         case _:
             return Response(404, b"<html><body>404 Not Found</body></html>", {"Content-Type": "text/html"})
@@ -90,6 +90,8 @@ def answer(symbols: Mapping[str, SymbolMarket], request: Request, now_ns: int) -
     try:
         if path == "/api/v3/ticker/24hr":
             return _json(_day(query["symbol"], market, now_ns))
+        if path == "/api/v3/klines":
+            return _candles(market, query)
         return _aggregates(market, query) if path == "/api/v3/aggTrades" else _trades(market, path, query)
     except ValueError:
         return _error(-1100, "Illegal characters found in a parameter.")
@@ -174,7 +176,7 @@ def _day(symbol: str, market: SymbolMarket, now_ns: int) -> dict[str, object]:
 
 def _page(market: SymbolMarket, query: dict[str, str], first: int | None) -> list[Trade]:
     limit = min(_PAGE, int(query.get("limit", "500")))
-    past = market.history
+    past = market.past
     if first is None:
         return list(islice(past, max(0, len(past) - limit), None))
     return list(islice((trade for trade in past if trade.id >= first), limit))
@@ -195,13 +197,26 @@ def _trades(market: SymbolMarket, path: str, query: dict[str, str]) -> Response:
     )  # fmt: skip
 
 
+def _candles(market: SymbolMarket, query: dict[str, str]) -> Response:
+    """Answer with candles of minutes, oldest first."""
+    first, last = int(query.get("startTime", "0")) // 1000, int(query.get("endTime", str(2**40))) // 1000
+    p, q = market.spec.price_decimals, market.spec.size_decimals
+    rows: list[list[object]] = []
+    for minute, trades in minutes(market.history, first, last):
+        prices = [one.price for one in trades]
+        shown = [eight(price, p) for price in (prices[0], max(prices), min(prices), prices[-1])]
+        volume = eight(sum(one.size for one in trades), q)
+        rows.append([minute * 1000, *shown, volume, minute * 1000 + 59_999, "0", len(trades), "0", "0", "0"])
+    return _json(rows)
+
+
 def _aggregates(market: SymbolMarket, query: dict[str, str]) -> Response:
     """Answer with aggregates. Each print is one: the market prints one taker's fills at one price once."""
     p, q = market.spec.price_decimals, market.spec.size_decimals
     if "startTime" in query or "endTime" in query:
         since, until = int(query.get("startTime", "0")), int(query.get("endTime", str(2**63)))
         limit = min(_PAGE, int(query.get("limit", "500")))
-        page = list(islice((one for one in market.history if since <= one.ts_ns // 1_000_000 <= until), limit))
+        page = list(islice((one for one in market.past if since <= one.ts_ns // 1_000_000 <= until), limit))
     else:
         page = _page(market, query, int(query["fromId"]) - _AGGREGATES if "fromId" in query else None)
     return _json(

@@ -70,7 +70,7 @@ def _trades(market: SymbolMarket, query: dict[str, str]) -> Response:
         return _error("time_interval: invalid")
     if not 0 < limit <= LARGEST_PAGE:
         return _error("limit: invalid")
-    found = [trade for trade in market.history if start <= trade.ts_ns // 1_000_000 <= end]
+    found = [trade for trade in market.past if start <= trade.ts_ns // 1_000_000 <= end]
     page = found[:limit] if oldest_first else found[: -limit - 1 : -1]
     return Response(200, f"[{','.join(trade_row(market.spec, trade) for trade in page)}]".encode())
 

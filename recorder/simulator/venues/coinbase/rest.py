@@ -1,15 +1,18 @@
 """The public REST of Coinbase Exchange that a recorder uses: products, their figures, trades by cursor."""
 
+import calendar
+import time
 from collections.abc import Mapping
 
 import msgspec
 
-from recorder.simulator.market import Spec, SymbolMarket, Trade, text
+from recorder.simulator.market import Spec, SymbolMarket, Trade, minutes, text
 from recorder.simulator.rfc3339 import rfc3339
 from recorder.simulator.wire import Request, Response
 
 MAKER = {"b": "sell", "s": "buy"}  # the resting side of a taker
 _PAGE = 1000
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def answer(symbols: Mapping[str, SymbolMarket], request: Request) -> Response:
@@ -24,6 +27,8 @@ def answer(symbols: Mapping[str, SymbolMarket], request: Request) -> Response:
             return Response(200, msgspec.json.encode(_product(symbol, symbols[symbol].spec)))
         case ["products", symbol, "trades"] if symbol in symbols:
             return _trades(symbols[symbol], request.query)
+        case ["products", symbol, "candles"] if symbol in symbols:
+            return _candles(symbols[symbol], request.query)
         case ["products", symbol, "book"] if symbol in symbols and request.query.get("level") == "2":
             return _book(symbols[symbol])
     return Response(404, b'{"message":"NotFound"}')
@@ -58,6 +63,22 @@ def _book(market: SymbolMarket) -> Response:
     return Response(200, msgspec.json.encode(sides | more))
 
 
+def _candles(market: SymbolMarket, query: dict[str, str]) -> Response:
+    """Answer with candles of minutes, newest first: time, low, high, open, close, volume."""
+    try:
+        first, last = (calendar.timegm(time.strptime(query[name], _TIME)) for name in ("start", "end"))
+    except (KeyError, ValueError):
+        return Response(400, b'{"message":"granularity, start and end are needed"}')
+    p, q = market.spec.price_decimals, market.spec.size_decimals
+    rows = []
+    for minute, trades in minutes(market.history, first, last):
+        prices = [one.price for one in trades]
+        shown = (min(prices), max(prices), prices[0], prices[-1])
+        volume = text(sum(one.size for one in trades), q)
+        rows.append(f"[{minute},{','.join(text(price, p) for price in shown)},{volume}]")
+    return Response(200, f"[{','.join(reversed(rows))}]".encode())
+
+
 def _trades(market: SymbolMarket, query: dict[str, str]) -> Response:
     """Answer with trades, newest first: older than `after`, newer than `before`."""
     try:
@@ -67,7 +88,7 @@ def _trades(market: SymbolMarket, query: dict[str, str]) -> Response:
     except ValueError:
         return Response(400, b'{"message":"invalid pagination"}')
     page: list[Trade] = []
-    for trade in reversed(market.history):
+    for trade in reversed(market.past):
         if len(page) == limit or (before is not None and trade.id <= before):
             break
         if after is None or trade.id < after:

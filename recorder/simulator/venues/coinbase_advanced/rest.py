@@ -97,7 +97,7 @@ def _ticker(name: str, market: SymbolMarket, query: dict[str, str]) -> Response:
     start, end = int(query.get("start", "0")), int(query.get("end", str(1 << 40)))
     spec = market.spec
     p, q = spec.price_decimals, spec.size_decimals
-    chosen = [trade for trade in reversed(market.history) if start <= trade.ts_ns // 10**9 <= end][:limit]
+    chosen = [trade for trade in reversed(market.past) if start <= trade.ts_ns // 10**9 <= end][:limit]
     rows = [
         {
             "trade_id": str(trade.id), "product_id": name, "price": short_text(trade.price, p),

@@ -131,7 +131,7 @@ def _trades(symbol: str, market: SymbolMarket, query: dict[str, str]) -> Respons
         return _error(400, f"size must be between 1 and {_LARGEST_HISTORY}")
     found = [
         trade
-        for trade in market.history
+        for trade in market.past
         if (start_ns or 0) <= stamp_ns(trade.ts_ns) and (end_ns is None or stamp_ns(trade.ts_ns) <= end_ns)
     ]
     page = found[:size] if start_ns is not None else found[-size:]

@@ -77,7 +77,7 @@ def _trades(market: Market, query: dict[str, str]) -> Response:
         return _error("EGeneral:Invalid arguments")
     if 0 < since < 10**12:
         since *= 10**9  # the venue accepts seconds too
-    past = list(found.history)
+    past = list(found.past)
     page = [trade for trade in past if trade.ts_ns > since][:count] if since else past[-count:]
     rows = ",".join(_row(found.spec, trade) for trade in page)
     last = page[-1].ts_ns if page else since

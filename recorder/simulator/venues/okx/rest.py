@@ -122,7 +122,7 @@ def _trades(symbol: str, market: SymbolMarket, query: dict[str, str], limit: int
     after = int(query["after"]) if "after" in query else None
     before = int(query["before"]) if "before" in query else None
     given = 0
-    for trade in reversed(market.history):
+    for trade in reversed(market.past):
         ts_ms = trade.ts_ns // 1_000_000
         for number, size in reversed(fills(trade.id, trade.size)):
             place = ts_ms if by_time else number

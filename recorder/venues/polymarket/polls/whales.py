@@ -6,7 +6,7 @@ counts as often as the walk that has most of it, so that the sum neither misses 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, final
+from typing import Literal, NamedTuple, final
 
 import msgspec
 
@@ -21,6 +21,13 @@ OVERLAP_S = 60
 _Key = tuple[str, str, str, str, float, float]
 _Rows = dict[_Key, tuple[Fill, int]]
 """Fills of one transaction and wallet with their number. The outcome is no part of the key: the feed names it later."""
+
+
+class Hole(NamedTuple):
+    """A part of the feed between rows that were read, of which nothing was read."""
+
+    from_ns: int
+    until_ns: int
 
 
 @final
@@ -46,10 +53,12 @@ class Whales:
 
     Args:
         least_usdc: Cash from which a transaction is a whale's.
+        read_ns: Up to here an earlier process has read the feed, by the times of the rows; 0: it has read nothing.
     """
 
-    def __init__(self, least_usdc: float) -> None:
+    def __init__(self, least_usdc: float, read_ns: int = 0) -> None:
         self._least_usdc = least_usdc
+        self._before_ns = read_ns
         self._known: dict[tuple[str, str], _Rows] = {}  # by transaction and wallet, of walks before this one
         self._walk: dict[tuple[str, str], _Rows] = {}
         self._walk_id: int | None = None
@@ -83,16 +92,31 @@ class Whales:
         found = (self._whale(key) for key in touched)
         return [whale for whale in found if whale is not None]
 
-    def give_up(self) -> None:
-        """End this walk where it is, because what lies behind it is too much to be read."""
+    @property
+    def read_ns(self) -> int:
+        """Up to here the feed is read, by the times of the rows; 0 before the end of the first walk."""
+        newest = max((fill.ts_event_ns for fill in _fills(self._walk.values())), default=0)
+        return max(self._before_ns, newest) if self._complete else self._before_ns
+
+    def give_up(self) -> Hole | None:
+        """End this walk where it is, because what lies behind it is too much to be read, and return what that is.
+
+        Returns:
+            None where nothing was read before, or where this walk has nothing.
+        """
         self._complete = True
+        oldest = min((fill.ts_event_ns for fill in _fills(self._walk.values())), default=0)
+        return Hole(self._before_ns, oldest) if 0 < self._before_ns < oldest else None
 
     def _is_known_behind(self, fills: Sequence[Fill]) -> bool:
         if self._settled:
             return any(fill.key in self._settled for fill in fills)
-        # The first walk ends where later ones would have forgotten the rows.
+        # The first walk ends where later ones would have forgotten the rows, or where an earlier process has read.
         newest = max((fill.ts_event_ns for fill in _fills(self._walk.values())), default=0)
-        return any(fill.ts_event_ns < newest - REMEMBERED_S * 10**9 for fill in fills)
+        until_ns = newest - REMEMBERED_S * 10**9
+        if self._before_ns:
+            until_ns = min(until_ns, self._before_ns - OVERLAP_S * 10**9)
+        return any(fill.ts_event_ns < until_ns for fill in fills)
 
     def _whale(self, key: tuple[str, str]) -> Whale | None:
         rows = _union(self._walk[key], self._known.get(key, {}))
@@ -115,6 +139,7 @@ class Whales:
                 del self._known[key]
                 self._reported.pop(key, None)
         if self._complete:  # behind the rows of a walk that broke off, others are not known
+            self._before_ns = max(self._before_ns, newest)
             settled_ns = newest - OVERLAP_S * 10**9
             self._settled = {f.key for f in _fills(self._known.values()) if f.ts_event_ns <= settled_ns}
         self._complete = False

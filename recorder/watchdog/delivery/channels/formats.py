@@ -75,6 +75,7 @@ def custom(message: Message, source: str, *, repeated: bool) -> dict[str, Any]:
         "state": alert.state,
         "summary": alert.summary,
         "value": alert.value,
+        "action": alert.action,
         "text": plain(message, source, repeated=repeated),
         "times": message.times,
         "left_out": message.left_out,

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from support.poller.snapshots import NOW_NS, ScriptedRound, board, books_of, market, tokens_of, wire_book
 
-from recorder.errors import DecodeError, RestRefused, RestUnavailable
+from recorder.errors import DecodeError, RestCircuitOpen, RestInvalidResponse, RestRefused, RestUnavailable
 from recorder.pgcopy.polled import POLLED, encode_rows
 from recorder.poller.polymarket.board import Board
 from recorder.poller.polymarket.own_book import answer as answers
 from recorder.poller.polymarket.own_book.answer import Compared, Own
 from recorder.poller.polymarket.snapshots import BookTier, Snapshots, StoredBooks
 from recorder.poller.polymarket.tiers import Tier
+from recorder.venues.polymarket.polls import books
 
 LOOKED_NS = NOW_NS + 8 * 10**8
 COLUMNS = [column for column, _ in POLLED["market_snapshot"]]
@@ -263,3 +264,60 @@ def test_an_answer_taken_again_gives_the_same_rows() -> None:
     again = ScriptedRound(all_books)
     Snapshots(markets, "T4", StoredBooks("T2"), "stream").take(again, round.kept[0])
     assert again.rows == round.rows
+
+
+def own_books(failure: Exception, **certain: bool) -> Callable[[str, str, bytes], tuple[int, bytes] | Exception]:
+    """Return a stream whose CLOB fails, and that has certain books of its own of all tokens but those named False."""
+
+    def answer(_service: str, path: str, body: bytes) -> tuple[int, bytes] | Exception:
+        if path == books.PATH:
+            return failure
+        own = [
+            Own(token, "unchecked", path.rpartition("/")[2], LOOKED_NS, NOW_NS + 10**8, False, [(0.44, 7.0)], [])
+            if certain.get(f"t{token}", True)
+            else Own(token, "uncompared", "gap")
+            for token in tokens_of(body)
+        ]
+        return 200, answers.encode(Compared(LOOKED_NS, own, msgspec.Raw(b"[]")))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (RestUnavailable("/books answers HTTP 503"), "unavailable"),
+        (RestCircuitOpen("failed too often"), "breaker"),
+        (RestRefused("/books answers HTTP 400"), "refused"),
+        (RestInvalidResponse("not JSON"), "invalid"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_failed_check_leaves_the_snapshots_of_our_own_books(failure: Exception, reason: str) -> None:
+    round = ScriptedRound(own_books(failure))
+    outcome = Snapshots(board(market(1), market(2)), "T4", StoredBooks("T2"), "stream").run(round)
+    assert (outcome.state, outcome.counts) == ("done", {"unchecked": 2})
+    assert outcome.detail == f"unchecked 2 ({reason} 2); no check: {failure}"
+    for row in named(round).values():
+        assert (row["source"], row["book_check"], row["check_reason"]) == ("stream", "unchecked", reason)
+        assert (row["ts_recv"], row["ts_event"], row["hash"]) == (LOOKED_NS, NOW_NS + 10**8, None)
+        assert (row["bid"], row["bid_size"], row["ask"], row["last_trade_price"]) == (0.44, 7.0, None, None)
+        assert row["tick_size"] == 0.01  # of the listing
+    again = ScriptedRound(all_books)
+    for kept in round.kept:
+        Snapshots(board(market(1), market(2)), "T4", StoredBooks("T2"), "stream").take(again, kept)
+    assert again.rows == round.rows
+
+
+def test_a_failed_check_fails_the_slot_where_a_market_has_no_book_of_our_own() -> None:
+    round = ScriptedRound(own_books(RestUnavailable("503"), t200=False))
+    with pytest.raises(RestUnavailable, match=r"1 of 1 requests .* and 1 own books are stored unchecked"):
+        Snapshots(board(market(1), market(2)), "T4", StoredBooks("T2"), "stream").run(round)
+    assert list(named(round)) == [1]
+
+
+def test_the_chunks_behind_two_failed_ones_are_of_our_own_books_without_a_request() -> None:
+    round = ScriptedRound(own_books(RestUnavailable("503")))
+    outcome = Snapshots(board(*map(market, range(1, 1002))), "T4", StoredBooks("none"), "stream").run(round)
+    assert outcome.counts == {"unchecked": 1001}
+    assert sorted(named(round)) == list(range(1, 1002))

@@ -1,6 +1,7 @@
 """The walk of the site-wide trades: back to known rows, across pages, and never for ever."""
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,7 +46,7 @@ class Feed:
 
 
 def handler() -> WhaleTrades:
-    return WhaleTrades(board(market(1)), 1000, 100, 10_000)
+    return WhaleTrades("whales", board(market(1)), 1000, 100, 10_000)
 
 
 def stored(round: ScriptedRound) -> list[dict[str, Any]]:
@@ -110,7 +111,7 @@ def test_a_cursor_that_comes_again_ends_the_round() -> None:
 
 def test_a_trade_of_a_market_in_memory_is_noted_there() -> None:
     markets = board(market(1), market(2))
-    WhaleTrades(markets, 1000, 100, 10_000).run(ScriptedRound(Feed([row(1, 150, age_s=-1)])))
+    WhaleTrades("whales", markets, 1000, 100, 10_000).run(ScriptedRound(Feed([row(1, 150, age_s=-1)])))
     seen = [markets.seen(number) for number in (1, 2)]
     assert [entry.traded_ns for entry in seen if entry] == [NOW_NS + 10**9, NOW_NS]
 
@@ -133,3 +134,63 @@ def test_what_a_person_is_to_see_is_counted_apart() -> None:
     outcome = handler().run(ScriptedRound(Feed([row(1, 1500), row(2, 10_000), row(3, 9_999.5)])))
     assert outcome.detail == "3 large trades, 1 from 10,000 USDC up"
     assert outcome.counts == {"large": 3, "shown": 1}
+
+
+HOUR_S = 3600
+
+
+def kept(path: Path, pages: Feed) -> tuple[WhaleTrades, ScriptedRound]:
+    """Run two rounds of a process: the second keeps how far the first has read."""
+    one = WhaleTrades("whales", board(market(1)), 1000, 100, 10_000, path)
+    round = ScriptedRound(pages)
+    one.run(round)
+    one.run(ScriptedRound(pages, slot_ns=NOW_NS + 30 * 10**9))
+    return one, round
+
+
+def test_after_an_outage_of_any_length_a_new_process_walks_back_to_what_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "poller" / "whales.json"
+    kept(path, Feed([row(1, 2000, age_s=9 * HOUR_S)]))
+    pages = Feed(
+        [row(9, 1500)], [row(8, 1600, age_s=3 * HOUR_S)], [row(7, 1700, age_s=8 * HOUR_S)],
+        [row(1, 2000, age_s=9 * HOUR_S)], [row(0, 1200, age_s=9 * HOUR_S + 100)], [row(20, 1300, age_s=20 * HOUR_S)],
+    )  # fmt: skip
+    one = WhaleTrades("whales", board(market(1)), 1000, 100, 10_000, path)
+    round = ScriptedRound(pages)
+    one.run(round)
+    assert {whale["cash"] for whale in stored(round)} >= {1500, 1600, 1700}
+    assert "poll_hole" not in round.rows
+    assert len(pages.paths) == 5, "and no further"
+    without = Feed(*pages.pages)
+    WhaleTrades("whales", board(market(1)), 1000, 100, 10_000).run(ScriptedRound(without))
+    assert len(without.paths) == 2, "a first start reads an hour"
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_what_is_too_far_back_is_a_hole(restarted: bool, tmp_path: Path) -> None:
+    path = tmp_path / "whales.json"
+    one, _ = kept(path, Feed([row(1, 2000, age_s=100 * HOUR_S)]))
+    if restarted:
+        one = WhaleTrades("whales", board(market(1)), 1000, 100, 10_000, path)
+    endless = Feed(*([row(number, 150, age_s=number * 60)] for number in range(100, PAGES_MAX + 105)))
+    round = ScriptedRound(endless)
+    outcome = one.run(round)
+    read_ns, oldest_ns = NOW_NS - 100 * HOUR_S * 10**9, NOW_NS - (99 + PAGES_MAX) * 60 * 10**9
+    assert round.rows["poll_hole"] == [
+        ("whales", read_ns, oldest_ns, f"{PAGES_MAX} pages did not reach known rows", round.slot_ns)
+    ]
+    assert encode_rows("poll_hole", round.rows["poll_hole"])
+    assert (outcome.counts, outcome.detail) == (
+        {"holes": 1},
+        f"a hole of {(oldest_ns - read_ns) // 10**9} s in the feed is stored",
+    )
+    after = ScriptedRound(Feed([row(500, 1500), *endless.pages[0]]), slot_ns=NOW_NS + 60 * 10**9)
+    assert one.run(after).counts == {"large": 1, "shown": 0}, "it is stored once"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"read_ns": "x"}', b"[" * 5000])
+def test_a_damaged_file_counts_as_a_first_start(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "whales.json"
+    path.write_bytes(damage)
+    one = WhaleTrades("whales", board(market(1)), 1000, 100, 10_000, path)
+    assert one.run(ScriptedRound(Feed([row(1, 2000)]))).counts == {"large": 1, "shown": 0}

@@ -213,9 +213,49 @@ def test_a_kept_answer_is_taken_again_completely(state: Path) -> None:
     bars = job(state)
     path = today_path("AAPL")
     bars.run(Round(OPENED_S + 600, chart))
+    bars = job(state)  # of the process after a kill
     again = Storing()
     bars.take(again, Kept("yahoo", path, b"", 200, chart(path), (OPENED_S + 601) * NS, "r"))
     assert len(again.rows["equity_bar"]) == 3
     for status, body, at in ((404, b"{}", path), (200, b"<html>", path), (200, chart(path), "/v8/finance/quote/AAPL")):
         with pytest.raises(DecodeError):
             bars.take(again, Kept("yahoo", at, b"", status, body, OPENED_S * NS, "r"))
+
+
+def test_the_pause_after_a_refusal_goes_on_after_a_restart(state: Path) -> None:
+    clock = ManualClock(OPENED_S * NS)
+    bars = job(state, clock=clock)
+    for wait_s in (60, 120):
+        with pytest.raises(RestUnavailable, match=f"next request in {wait_s} s"):
+            bars.run(Round(OPENED_S + 600, refusing(RestUnavailable("HTTP 429"))))
+        clock.advance(wait_s)
+    with pytest.raises(RestUnavailable, match="next request in 240 s"):
+        bars.run(Round(OPENED_S + 600, refusing(RestUnavailable("HTTP 429"))))
+    clock.advance(100.0)
+    later = ManualClock(clock.wall_ns())  # of another boot: its monotonic time begins again
+    again = job(state, clock=later)
+    paused = Round(OPENED_S + 660, chart)
+    assert again.run(paused) == Outcome("skipped", "breaker")
+    later.advance(139.0)
+    assert job(state, clock=later).run(paused) == Outcome("skipped", "breaker")
+    assert paused.asked == []
+    later.advance(1.0)
+    with pytest.raises(RestUnavailable, match="next request in 480 s"):
+        again.run(Round(OPENED_S + 720, refusing(RestUnavailable("HTTP 429"))))
+    later.set(-86_400)  # the clock is set back by a day: the pause is no longer than it was
+    behind = job(state, clock=later)
+    later.advance(481.0)
+    assert behind.run(Round(OPENED_S + 780, chart)).state == "done"
+    assert job(state, clock=later).run(Round(OPENED_S + 840, chart)).state == "done"
+
+
+@pytest.mark.parametrize("status", [403, 999])
+def test_an_address_that_is_refused_pauses_too(status: int, state: Path) -> None:
+    error = RestRefused(f"HTTP {status}")
+    error.status = status
+    bars = job(state, "AAPL", "MSFT")
+    asked = Round(OPENED_S + 600, refusing(error))
+    with pytest.raises(RestUnavailable, match="next request in 60 s"):
+        bars.run(asked)
+    assert len(asked.asked) == 1
+    assert job(state).run(Round(OPENED_S + 660, chart)) == Outcome("skipped", "breaker")

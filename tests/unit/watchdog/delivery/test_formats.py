@@ -9,6 +9,8 @@ from support.machine.message_sinks import AT, alert, over
 from recorder.watchdog.delivery.channels.formats import DISCORD_MAX, SLACK_MAX, TELEGRAM_MAX, body, recognised
 from recorder.watchdog.delivery.channels.mail import written
 from recorder.watchdog.delivery.message import Message, plain
+from recorder.watchdog.first_steps import FIRST_STEPS, first_step
+from recorder.watchdog.rules import BY_ID
 
 HOSTILE = "@everyone <!channel> <@U123> & <b>bold</b> [a](http://x) `code` \x1b[31m\u202e\nSubject: spam\r\nBcc: a@b"
 ADDRESS = "https://api.telegram.org/bot123:secret/sendMessage?chat_id=-100"
@@ -72,7 +74,14 @@ def test_no_text_is_longer_than_its_service_takes(form: Any, key: str, limit: in
 def test_a_text_has_no_control_characters_but_newlines() -> None:
     text = plain(hostile(), "host")
     assert text.replace("\n", "").isprintable()
-    assert len(text.splitlines()) == 4
+    assert len(text.splitlines()) == 5
+
+
+def test_a_text_that_fires_says_what_to_do_first_and_one_that_is_over_does_not() -> None:
+    assert "first: tapedeck test kraken: if data comes" in plain(Message(1, "firing", alert(), AT), "host")
+    assert "first:" not in plain(Message(2, "resolved", over(alert(), AT + 90), AT + 90), "host")
+    assert set(FIRST_STEPS) == set(BY_ID), "every rule has a first step"
+    assert first_step("program_stuck", "recorder-okx-01").startswith("supervisorctl restart recorder-okx-01;")
 
 
 def test_a_webhook_of_ones_own_gets_all_fields() -> None:
@@ -92,6 +101,7 @@ def test_a_webhook_of_ones_own_gets_all_fields() -> None:
         "state": "resolved",
         "summary": "kraken: no data for 600 s",
         "value": 600.0,
+        "action": "",
         "text": plain(message, "host", repeated=True),
         "times": 0,
         "left_out": 0,

@@ -1,0 +1,1 @@
+"""Commands of a deployment: the change of what runs to another release, and the proof that a release works."""

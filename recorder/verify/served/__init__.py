@@ -1,0 +1,1 @@
+"""Compares what the poller stored with what simulated REST services answered."""

@@ -1,0 +1,1 @@
+"""What the watchdog does by itself: it restarts a stuck program."""

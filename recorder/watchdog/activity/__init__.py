@@ -1,0 +1,1 @@
+"""Figures of every interval: messages of each venue, trades of each instrument."""

@@ -1,0 +1,1 @@
+"""What the watchdog answers on loopback: pages of verdicts, and metrics."""

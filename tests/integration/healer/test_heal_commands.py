@@ -1,0 +1,93 @@
+"""`tapedeck heal` and `tapedeck gaps`, without a poller, on a database with one gap."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from recorder.cli import main
+from recorder.identity import instrument_id
+from recorder.simulator.market import Trade
+from recorder.simulator.running import Running, running
+
+SYMBOL = "BTC-USD"
+NUMBER = instrument_id("coinbase", SYMBOL)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(trade: Trade) -> datetime:
+    return _EPOCH + timedelta(microseconds=trade.ts_ns // 1000)
+
+
+def fill(database: str, venue: Running) -> list[int]:
+    """Store the first and the last past trade, and declare what is between them; return the missing ids."""
+    market = venue.venue.symbols[SYMBOL]
+    past = list(market.history)
+    first, last = past[0], past[-1]
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO instrument (instrument_id, venue, symbol, first_seen) VALUES (%s, 'coinbase', %s, now())",
+            (NUMBER, SYMBOL),
+        )
+        for one in (first, last):
+            price, size = one.price / 10**market.spec.price_decimals, one.size / 10**market.spec.size_decimals
+            cursor.execute(
+                "INSERT INTO trade (instrument_id, trade_id, ts_event, ts_recv, price, size, aggressor)"
+                " VALUES (%s, %s, %s, now(), %s, %s, %s)",
+                (NUMBER, one.id, at(one), price, size, one.taker),
+            )
+        cursor.execute(
+            "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, last_id, first_id, started_at, ended_at,"
+            " last_ts_event, first_ts_event, revision) VALUES (5, %s, 'trade', 'disconnect', 'open', %s, %s,"
+            " now() - interval '90 s', now() - interval '40 s', %s, %s, 2)",
+            (NUMBER, first.id, last.id, at(first), at(last)),
+        )
+    connection.close()
+    return [one.id for one in past[1:-1]]
+
+
+@pytest.fixture
+def venue(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A simulated venue that stands still, in the settings of a home."""
+    config = tmp_path / "one.toml"
+    with running("coinbase", truth=tmp_path / "c.jsonl", rate=0) as one:
+        config.write_text(f'[venues.coinbase]\nrest_url = "{one.rest_url}"\n')
+        for name, value in {
+            "TAPEDECK_HOME": str(tmp_path / "home"), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": database,
+        }.items():  # fmt: skip
+            monkeypatch.setenv(name, value)
+        yield one
+
+
+def test_the_commands_show_the_gap_read_it_and_leave_the_rows_in_the_journal(
+    venue: Running, database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    missing = fill(database, venue)
+    assert main(["gaps", "--json"]) == 0
+    (gap,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert (gap["state"], gap["symbol"], gap["first_id"] - gap["last_id"] - 1) == ("open", SYMBOL, len(missing))
+    assert main(["gaps", "coinbase"]) == 0
+    assert "is read next" in capfd.readouterr().out
+    assert main(["gaps", "kraken"]) == 0
+    assert "0 gaps" in capfd.readouterr().err
+    assert main(["heal"]) == 0
+    assert f"coinbase {SYMBOL}: {len(missing)} ids between" in capfd.readouterr().out
+    assert main(["heal", "coinbase", "ETH-USD", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == []
+    assert main(["heal", "--once", "--dry-run", "--json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert shown["rows"] == {"past_trade": len(missing), "gap": 1}
+    assert main(["heal", "--once", "--json"]) == 0
+    run = json.loads(capfd.readouterr().out)
+    assert (run["job"], run["state"], run["rows"]) == ("healing", "done", len(missing) + 1)
+
+
+def test_what_cannot_be_asked_for_is_said_in_a_sentence(venue: Running, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["heal", "polymarket"]) == 2
+    assert "gaps of polymarket cannot be filled" in capfd.readouterr().err
+    assert main(["heal", "--dry-run"]) == 2
+    assert "--once --dry-run" in capfd.readouterr().err

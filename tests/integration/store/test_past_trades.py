@@ -1,0 +1,78 @@
+"""Past trades: each is stored in trade once, whatever came by the feed, and one that is refused is declared."""
+
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+from support.batches import IDS, HandPart, batch, trade, trade_part
+
+from recorder.events import Trade
+from recorder.pgcopy.encode import COLUMNS
+from recorder.pgcopy.polled import encode_rows
+from recorder.store.batch import Counts
+from recorder.store.loader import Store
+from recorder.verify.check import verify
+
+US, SECOND = 1_000, 1_000_000_000
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
+    yield store
+    store.close()
+
+
+def past_part(*trades: Trade) -> HandPart:
+    rows = [
+        (IDS[one.symbol], one.trade_id, one.ts_event_ns, one.ts_recv_ns, one.price, one.size, one.aggressor, None)
+        for one in trades
+    ]
+    return HandPart("past_trade", COLUMNS["past_trade"], len(rows), encode_rows("past_trade", rows))
+
+
+def query(url: str, text: str) -> list[tuple[object, ...]]:
+    connection = psycopg2.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(text)
+            return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def later(number: int, ns: int) -> Trade:
+    one = trade(number)
+    return trade(number, ts_event_ns=one.ts_event_ns + ns)
+
+
+def test_what_the_feed_brought_is_a_duplicate_also_with_another_time(store: Store, database: str) -> None:
+    feed = trade_part([trade(1), trade(2), trade(5)])
+    history = past_part(trade(2), later(5, 3 * US), trade(3), trade(4))
+    loaded = store.load(batch(None, [feed], [history]))
+    assert loaded.tables["past_trade"] == Counts(1, 4, 2, 2)
+    again = store.load(batch(loaded.end, [past_part(later(3, US), trade(4))]))
+    assert again.tables["past_trade"] == Counts(1, 2, 0, 2)
+    assert query(database, "SELECT count(*), count(DISTINCT trade_id) FROM trade") == [(5, 5)]
+    assert query(database, "SELECT trade_id FROM past_trade ORDER BY 1") == [(3,), (4,)]
+    connection = psycopg2.connect(database)
+    try:
+        report = verify(connection)
+    finally:
+        connection.close()
+    assert report.ok, report.problems
+
+
+def test_an_id_that_comes_again_much_later_is_another_trade(store: Store, database: str) -> None:
+    store.load(batch(None, [trade_part([trade(1)])], [past_part(later(1, 3600 * SECOND))]))
+    assert query(database, "SELECT count(*) FROM trade") == [(2,)]
+
+
+def test_a_past_trade_that_is_refused_is_declared_again(store: Store, database: str) -> None:
+    loaded = store.load(batch(None, [past_part(trade(1), trade(2, size=-1.0), trade(4))]))
+    assert loaded.tables["past_trade"] == Counts(1, 3, 2, 0, 1)
+    assert query(database, "SELECT count(*) FROM trade") == [(2,)]
+    assert query(database, "SELECT channel, state, cause, last_id, first_id FROM gap") == [
+        ("trade", "open", "row_refused", 1, 3)
+    ]
+    assert query(database, "SELECT table_name FROM quarantine") == [("past_trade",)]
