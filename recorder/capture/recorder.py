@@ -127,7 +127,16 @@ class Recorder:
         self._taking: Taking | None = None  # until it has taken over
         if self._standby is not None:
             old_journal /= program_of(shard.recorder(key), other(slot))
-            self._taking = Taking(slots, slot, old_journal, self._standby, buffer, lambda: self.links.all, clock)
+            self._taking = Taking(
+                slots,
+                slot,
+                old_journal,
+                self._standby,
+                buffer,
+                lambda: self.links.all,
+                clock,
+                connection_sequences=venue.connection_sequences,
+            )
         self._to_renew: list[Link] = []  # once it has taken over
         self._frame_rate, self._event_rate = Rate(), Rate()
 

@@ -21,6 +21,8 @@ _SNAPSHOT_LATE_US = 5_000_000  # a snapshot by REST and the changes that it cont
 _JOINED_US = 1_000_000  # a session that takes over begins with its snapshot this soon
 _CLOSING_US = 250_000  # the last frames of a connection are read this long after its end
 
+_QUOTE_VALUES = 5  # sequence, bid, bid size, ask, ask size; a book message has two values
+
 _Key = tuple[int | None, Values]  # event time and values of a quote or book message
 
 
@@ -427,10 +429,16 @@ def _by_values(items: Iterable[Published], until_us: int) -> tuple[dict[_Key, Pu
             equal = repeats[key] = [known] if known.required else []
         known.sent += item.sent
         known.possibly_sent += item.possibly_sent
-        if required:
+        if required and not (known.required and _answers_with(key)):
             known.required += 1
             equal.append(item)
     return published, repeats
+
+
+def _answers_with(key: _Key) -> bool:
+    """Return whether a second message with these values is the same quote, sent once more to a new subscriber."""
+    ts_us, values = key
+    return ts_us is not None and len(values) == _QUOTE_VALUES and values[0] is not None
 
 
 def _required(key: _Key, item: Published, repeats: dict[_Key, list[Published]]) -> list[Published]:

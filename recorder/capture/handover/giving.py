@@ -22,7 +22,7 @@ POLL_S = 0.1
 """How often both processes look at the file of the slots."""
 
 _DRAIN_S = 5.0  # a connection that never has nothing to read does not delay the change for longer
-_ACCEPT_S = 20.0  # a successor that has asked accepts within 3 s
+_ACCEPT_S = 10.0  # a successor that has asked accepts within 6 s; nothing is recorded while a frozen one is waited for
 
 _log = get_logger(__name__)
 

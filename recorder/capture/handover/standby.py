@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity
-from recorder.capture.handover.state import RowTail, fingerprint, stored_already
+from recorder.capture.handover.lag import Progress, progress_of
+from recorder.capture.handover.state import Held, RowTail, fingerprint, identified, stored_already
 from recorder.capture.ingest import Decoded, Ingest
 from recorder.capture.overlap import ControlRecord, TookOverRecord
 from recorder.capture.websocket.frames import Oversized
@@ -90,7 +91,11 @@ class Standby:
 
 
 class StandbyIngest(Ingest):
-    """The ingest of such a session; after `release` it is a usual one. Any thread may call it until then."""
+    """The ingest of such a session; after `release` it is a usual one. Any thread may call it until then.
+
+    Attributes:
+        progress: How far each of its streams has come.
+    """
 
     def __init__(
         self,
@@ -110,7 +115,9 @@ class StandbyIngest(Ingest):
         self._operations: list[Callable[[], object]] = []  # what is written when the process takes over
         self._size = 0
         self._with_snapshot: set[str] = set()
-        self._rows_held: dict[Stream, list[int]] = {}  # fingerprints
+        self._rows_held: dict[Stream, list[Held]] = {}
+        self.progress: dict[Stream, Progress] = {}
+        self._answers: set[Stream] = set()  # whose first row is known by its values alone
         self._snapshots_held: dict[str, list[int]] = {}  # of each book: the places of its snapshots among its rows
         self._unclaimed: set[Stream] = set()
         self._releasing = self._released = False
@@ -133,11 +140,11 @@ class StandbyIngest(Ingest):
         """
         stream = Stream(tail.channel, tail.symbol)
         with self._holds:
-            found = stored_already(self._rows_held.get(stream, ()), tail.fingerprints)
+            found = stored_already(self._rows_held.get(stream, ()), tail)
             if found is None:
                 return None
-            if tail.channel == "quote":  # the first is an answer to our subscription, even if it repeats an earlier one
-                return max(1, found[0]), found[1]
+            if tail.channel == "quote":  # an answer to our subscription may repeat the values of an earlier quote
+                return max(int(stream in self._answers), found[0]), found[1]
             # A book is readable from a snapshot on: the last of those that the old process has, too.
             return 0, max((place for place in self._snapshots_held.get(tail.symbol, ()) if place < found[1]), default=0)
 
@@ -161,6 +168,7 @@ class StandbyIngest(Ingest):
                 match output:
                     case Trade():
                         found.trades.append(output)
+                        self._came("trade", output)
                     case Quote():
                         found.quotes.append(output)
                         self._held("quote", output)
@@ -187,9 +195,20 @@ class StandbyIngest(Ingest):
 
     def _held(self, channel: Channel, row: Quote | Book) -> int:
         """Note a row, and return how many of its stream are kept."""
-        held = self._rows_held.setdefault(Stream(channel, row.symbol), [])
-        held.append(fingerprint(row, connection_sequences=self._connection_sequences))
+        stream = Stream(channel, row.symbol)
+        held = self._rows_held.setdefault(stream, [])
+        if not held and not identified(row, connection_sequences=self._connection_sequences):
+            self._answers.add(stream)
+        held.append(Held(fingerprint(row, connection_sequences=self._connection_sequences), row.ts_recv_ns))
+        self._came(channel, row)
         return len(held)
+
+    def _came(self, channel: Channel, row: Trade | Quote | Book) -> None:
+        stream = Stream(channel, row.symbol)
+        now = progress_of(row, connection_sequences=self._connection_sequences)
+        before = self.progress.get(stream)
+        if before is None or now.reached(before):
+            self.progress[stream] = now
 
     def _take_again(
         self, messages: Sequence[bytes | Oversized], results: list[Sequence[Output] | Exception], ts_ns: int

@@ -13,6 +13,7 @@ read without those of another session.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +32,13 @@ class RowTail(msgspec.Struct, array_like=True):
     symbol: str
     fingerprints: list[int]  # oldest first
     last_recv_ns: int
+
+
+class Held(NamedTuple):
+    """A row that a successor keeps."""
+
+    fingerprint: int
+    ts_recv_ns: int
 
 
 class HandedOver(msgspec.Struct):
@@ -64,6 +72,11 @@ def given_up(checkpoint: StreamCheckpoint) -> StreamCheckpoint:
     return msgspec.structs.replace(
         checkpoint, session_id=None, watched=False, gap=None, first_id=None, first_ts_event_ns=None, missing=()
     )
+
+
+def identified(row: Quote | Book, *, connection_sequences: bool) -> bool:
+    """Return whether the venue gave a row a time or a number that are the same on every connection."""
+    return row.ts_event_ns is not None or (row.sequence is not None and not connection_sequences)
 
 
 def fingerprint(row: Quote | Book, *, connection_sequences: bool) -> int:
@@ -106,28 +119,33 @@ class RowTails:
         ]
 
 
-def stored_already(held: Sequence[int], tail: Sequence[int]) -> tuple[int, int] | None:
+def stored_already(held: Sequence[Held], tail: RowTail) -> tuple[int, int] | None:
     """Return which of the rows that the successor holds are stored by the old process.
 
     Both connections carry the rows of a stream in one order, so where the newest row of the old process stands, those
     before it agree, back to the subscription of the successor. What the venue sent it alone at its subscription, such
-    as the state at that time, stands before them. Where rows repeat, the longest agreement decides.
+    as the state at that time, stands before them. Rows may repeat, without a time or number of the venue: among the
+    places where everything agrees, the one received closest to the newest row of the old process counts.
 
     Args:
-        held: Fingerprints of what the successor holds, oldest first.
-        tail: Those of the newest rows of the old process, oldest first.
+        held: What the successor holds of the stream, oldest first.
+        tail: The newest rows of the old process.
 
     Returns:
         The places of the first of them and of the first behind them; None where the newest row of the old process is
         not among them.
     """
-    best: tuple[int, bool, int] | None = None
-    for place, number in enumerate(held):
-        if not tail or number != tail[-1]:
+    known = tail.fingerprints
+    best: tuple[tuple[bool, int, int], int, int] | None = None
+    for place, row in enumerate(held):
+        if not known or row.fingerprint != known[-1]:
             continue
         length = 0
-        while length <= place and length < len(tail) and held[place - length] == tail[-1 - length]:
+        while length <= place and length < len(known) and held[place - length].fingerprint == known[-1 - length]:
             length += 1
-        complete = length > place or length == len(tail)
-        best = max(best or (0, False, 0), (length, complete, place + 1))
-    return None if best is None else (best[2] - best[0], best[2])
+        complete = length > place or length == len(known)
+        apart_ns = abs(row.ts_recv_ns - tail.last_recv_ns)
+        rank = (complete, 0, -apart_ns) if complete else (complete, length, place)
+        if best is None or rank > best[0]:
+            best = rank, place + 1 - length, place + 1
+    return None if best is None else best[1:]

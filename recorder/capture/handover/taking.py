@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.handover.giving import POLL_S
+from recorder.capture.handover.lag import LAG_MAX_S, Lag, Progress, progress_of_checkpoints
 from recorder.capture.handover.standby import Standby
 from recorder.capture.handover.state import HandedOver, RowTail, left_by
 from recorder.capture.link import Link, State
@@ -22,7 +23,7 @@ OVERLAP_S = 1.0
 """Everything comes to both processes for at least this long."""
 
 _OFFER_S = 30.0  # the other process stops within 5 s and writes what is pending
-_TAIL_S = 2.0  # it may have received a quote that is on its way to us
+_TAIL_S = 5.0  # it may have received a row that is on its way to us
 _EARLY_NS = 500_000_000  # what it had received by this long after our subscriptions includes all that came before them
 _SHOWN = 3
 
@@ -45,6 +46,8 @@ class Taking:
         buffer: WriteBuffer,
         links: Callable[[], Sequence[Link]],
         clock: Clock,
+        *,
+        connection_sequences: bool,
     ) -> None:
         """
         Args:
@@ -55,6 +58,7 @@ class Taking:
             buffer: Of this process.
             links: Returns its links.
             clock: Wall and monotonic.
+            connection_sequences: See `Venue.connection_sequences`.
         """
         self.detail = ""
         self._slots = slots
@@ -64,6 +68,7 @@ class Taking:
         self._buffer = buffer
         self._links = links
         self._clock = clock
+        self._connection_sequences = connection_sequences
         self._assigned: frozenset[Stream] | None = None
         self._unproven: set[str] = set()  # symbols of which the old process may not have read all from before us
         self._required: frozenset[Stream] | None = None  # what the old process has without a gap
@@ -84,17 +89,24 @@ class Taking:
         Raises:
             HandoverFailed: It is not wanted any more, or cannot keep more.
         """
-        ready_s: float | None = None
+        lag: Lag | None = None  # since everything is ready
+        noted_s = 0.0
         while not stop.wait(POLL_S):
             self._require_wanted()
             missing = self._missing()
             if missing is not None:
-                self.detail, ready_s = f"not ready: {missing}", None
+                self.detail, lag = f"not ready: {missing}", None
                 continue
             now_s = self._clock.monotonic_s()
-            ready_s = ready_s or now_s
+            if lag is None:
+                lag, noted_s = Lag(), now_s
             self.detail = "ready"
-            if now_s - ready_s < OVERLAP_S:
+            if now_s - noted_s >= OVERLAP_S and not lag.aims:
+                lag.note(self._progress_of_the_old(), now_s)
+                noted_s = now_s
+            if not lag.small(self._progress(), [one for link in self._links() for one in link.streams], now_s):
+                if lag.behind_s > LAG_MAX_S:
+                    self.detail = f"not ready: what comes to it is {lag.behind_s:.0f} s behind"
                 continue
             token = secrets.token_hex(8)
             if not self._slots.ask(self._slot, token):
@@ -102,7 +114,7 @@ class Taking:
             self.detail = "asked the recorder to stop"
             left = self._offer(token, stop)
             if left is None:
-                ready_s = None
+                lag = None
                 continue
             stored = self._stored(left.tails, stop)
             if not self._slots.accept(self._slot, token):
@@ -147,6 +159,16 @@ class Taking:
             raise HandoverFailed("this successor is not wanted any more; the old process records")
         if self._standby.full:
             raise HandoverFailed("more came than can be kept in memory before all streams were ready")
+
+    def _progress_of_the_old(self) -> dict[Stream, Progress]:
+        try:
+            checkpoints = recover(self._old_journal)[0].checkpoints
+        except (OSError, JournalError):  # `_missing` says so if it stays like this; the lag is measured once more
+            return {}
+        return progress_of_checkpoints(checkpoints, connection_sequences=self._connection_sequences)
+
+    def _progress(self) -> dict[Stream, Progress]:
+        return {stream: one for session in self._standby.all() for stream, one in session.progress.items()}
 
     def _missing(self) -> str | None:
         """Return what is not ready yet; None when everything is."""

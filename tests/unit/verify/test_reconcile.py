@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from recorder.events import Channel
@@ -215,6 +216,16 @@ def test_equal_quotes_are_counted(quotes: Path) -> None:
     assert judge_rows(quotes, "quote", rows, []).ok
     assert judge_rows(quotes, "quote", rows[:-2] + rows[-1:], []).missing == 1
     assert judge_rows(quotes, "quote", [*rows, quote_row(20)], []).duplicates == 1
+
+
+def test_a_quote_sent_again_to_a_new_subscriber_is_stored_once_or_twice(tmp_path: Path) -> None:
+    """Coinbase answers a subscription with the newest quote: its time and its sequence are those of before."""
+    one = msgspec.structs.replace(quote(10), seq=7)
+    path = write(tmp_path, [one, one], Sent(1, 0, [(1, 2)]), Closed(1, 0, "stop"))
+    row = StoredRow(10, 10, (7, 1.5, 2.0, 1.6, 3.0))
+    for times, wrong in ((0, (1, 0)), (1, (0, 0)), (2, (0, 0)), (3, (0, 1))):
+        check = judge_rows(path, "quote", [row] * times, [])
+        assert (check.missing, check.duplicates) == wrong
 
 
 def test_a_quote_stored_with_other_values_is_wrong_once_and_not_missing_too(quotes: Path) -> None:

@@ -10,9 +10,10 @@ from support.write_buffers import Read, Rig, delta, integer, quote, snapshot, tr
 from recorder.capture.handover.standby import Standby, StandbyIngest
 from recorder.capture.handover.state import HandedOver, RowTails, left_by
 from recorder.capture.ingest import Ingest
-from recorder.events import CHANNELS, SessionRow, Stream
+from recorder.events import CHANNELS, Quote, SessionRow, Stream
 from recorder.journal.reader import segments
 from recorder.journal.writer import recover
+from recorder.venues.bitfinex.stream import Bitfinex
 from recorder.venues.coinbase.stream import Coinbase
 
 STREAMS = [Stream(channel, "A-USD") for channel in CHANNELS]
@@ -79,7 +80,7 @@ def test_nothing_is_missing_and_no_quote_is_stored_twice(two: Two) -> None:
     two.change()
     two.send(both, quote(5), trade(14))
     two.new.buffer.flush()
-    assert two.rows("quote", "sequence") == ([1, 2, 3], [1, 4, 5])
+    assert two.rows("quote", "sequence") == ([1, 2, 3], [4, 5])
     old, new = two.rows("trade", "trade_id")
     assert (old, new) == ([10, 11, 12], [11, 12, 13, 14])
     assert Read(two.new.folder).rows("gap") == []
@@ -95,7 +96,30 @@ def test_what_came_to_the_old_process_alone_is_waited_for(two: Two) -> None:
     quotes = next(tail for tail in tails.all() if tail.channel == "quote")
     assert two.successor.stored_already(quotes) is None
     two.send([two.successor], quote(2), trade(10), quote(3), quote(4))
-    assert two.successor.stored_already(quotes) == (1, 3)
+    assert two.successor.stored_already(quotes) == (0, 3)
+
+
+def test_an_answer_without_time_and_number_may_repeat_what_is_stored(tmp_path: Path) -> None:
+    """Bitfinex sends the state at a subscription, and only its values show which quote it is."""
+    row = SessionRow(2, "bitfinex", "recorder-bitfinex-b", 0, "ws://x", 0)
+    rig = Rig(tmp_path / "recorder-bitfinex-b")
+    successor = StandbyIngest(
+        row, Bitfinex().decoder(), rig.buffer, Standby(1 << 20), {}, connection_sequences=Bitfinex.connection_sequences
+    )
+    answer = Quote("A", None, 5, 1, 1.0, None, 2.0, None)
+    tails = RowTails(connection_sequences=True)
+    tails.note("quote", [answer])
+    (tail,) = tails.all()
+    successor._held("quote", answer)
+    assert successor.stored_already(tail) == (1, 1)
+
+
+def test_the_progress_of_a_stream_never_falls_back(two: Two) -> None:
+    two.send([two.successor], trade(10))
+    for made_ns in (7, 9, 8):
+        two.successor._held("quote", Quote("A-USD", made_ns, 10, 1, 1.0, None, 2.0, None))
+    assert set(two.successor.progress) == {Stream("quote", "A-USD"), Stream("trade", "A-USD")}
+    assert two.successor.progress[Stream("quote", "A-USD")].ts_event_ns == 9
 
 
 def test_an_open_gap_goes_on_with_its_identity_and_ends_once(two: Two) -> None:

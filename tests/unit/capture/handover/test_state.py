@@ -1,11 +1,14 @@
 """Which quotes of two connections are stored twice, and what a last block leaves to a successor."""
 
 import random
+from collections.abc import Sequence
 
 import msgspec
 
 from recorder.capture.handover.state import (
     HandedOver,
+    Held,
+    RowTail,
     RowTails,
     checkpoints_of,
     fingerprint,
@@ -30,27 +33,39 @@ def recovered(state: bytes) -> Recovered:
     return Recovered([given_up(OPEN)], {}, [], 1, 1, Position(1, 1), state=state)
 
 
+def stored(held: Sequence[int], tail: Sequence[int], *, late_ns: int = 0) -> tuple[int, int] | None:
+    """Return what `stored_already` does for rows that come every 10 ns, to the successor later than to the old one."""
+    rows = [Held(number, place * 10) for place, number in enumerate(held)]
+    return stored_already(rows, RowTail("quote", "A", list(tail), late_ns))
+
+
 def test_what_follows_the_newest_stored_row_is_new() -> None:
-    assert stored_already([1, 2, 3, 4], [1, 2, 3]) == (0, 3)
-    assert stored_already([3, 4], [1, 2, 3]) == (0, 1)
-    assert stored_already([1, 2], [1, 2]) == (0, 2)
+    assert stored([1, 2, 3, 4], [1, 2, 3]) == (0, 3)
+    assert stored([3, 4], [1, 2, 3]) == (0, 1)
+    assert stored([1, 2], [1, 2]) == (0, 2)
 
 
 def test_what_the_venue_sent_at_the_subscription_alone_is_stored() -> None:
-    assert stored_already([7, 2, 3, 4], [1, 2, 3]) == (1, 3)
-    assert stored_already([3, 1, 2, 3, 4], [1, 2, 3]) == (1, 4)
+    assert stored([7, 2, 3, 4], [1, 2, 3]) == (1, 3)
+    assert stored([3, 1, 2, 3, 4], [1, 2, 3], late_ns=30) == (1, 4)
 
 
 def test_a_row_that_did_not_come_here_is_not_found() -> None:
-    assert stored_already([1, 2, 3], [1, 2, 3, 4]) is None
-    assert stored_already([], [1]) is None
-    assert stored_already([1], []) is None
+    assert stored([1, 2, 3], [1, 2, 3, 4]) is None
+    assert stored([], [1]) is None
+    assert stored([1], []) is None
 
 
 def test_where_rows_repeat_the_place_is_that_at_which_all_before_it_agree() -> None:
-    assert stored_already([1, 2, 1, 2, 3], [9, 1, 2]) == (0, 2)
-    assert stored_already([1, 2, 1, 2, 3], [2, 1, 2]) == (1, 4)
-    assert stored_already([5, 1, 1, 1, 6], [5, 1, 1]) == (0, 3)
+    assert stored([1, 2, 1, 2, 3], [9, 1, 2]) == (0, 2)
+    assert stored([1, 2, 1, 2, 3], [2, 1, 2], late_ns=30) == (1, 4)
+    assert stored([5, 1, 1, 1, 6], [5, 1, 1]) == (0, 3)
+
+
+def test_among_equal_rows_the_time_of_receipt_shows_which_are_new() -> None:
+    """A venue without times and numbers repeats a quote: those that came after the old process stopped are kept."""
+    assert stored([1, 1, 1, 1, 1], [1] * 10, late_ns=12) == (0, 2)
+    assert stored([1, 1, 1, 1, 1], [1] * 10, late_ns=44) == (0, 5)
 
 
 def test_no_cut_of_a_random_stream_stores_a_row_twice_or_not_at_all() -> None:
@@ -60,7 +75,7 @@ def test_no_cut_of_a_random_stream_stores_a_row_twice_or_not_at_all() -> None:
         subscribed = rng.randrange(0, 40)
         stopped = rng.randrange(subscribed + 20, len(sent))
         held = [9, *sent[subscribed:]]  # it begins with the state at the subscription
-        assert stored_already(held, sent[:stopped]) == (1, 1 + stopped - subscribed)
+        assert stored(held, sent[:stopped]) == (1, 1 + stopped - subscribed)
 
 
 def test_a_fingerprint_is_of_the_content_alone() -> None:
