@@ -200,6 +200,11 @@ class Rig:
         """Start a program."""
         self.processes[program] = self.spawn(program)
 
+    def redirect(self, venue: str, url: str) -> None:
+        """Have programs that start from now on connect to another address of a venue."""
+        self._urls[venue] = url
+        self._write_settings()
+
     def kill(self, program: str) -> None:
         """Kill a program with SIGKILL."""
         self.killed.append((program, time.time()))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from support.fault_rig import Rig
+from support.slow_relay import SlowRelay
 
 from recorder.journal.reader import JournalReader
 from recorder.process.slots import HANDED_OVER
@@ -78,6 +79,24 @@ def test_a_successor_that_never_becomes_live_leaves_the_old_process_recording(ma
     rig.start(new)
     ending = rig.processes.pop(new)
     assert ending.wait(60) == HANDED_OVER, "started again, it finds that it is not wanted"
+
+
+@pytest.mark.timeout(400)
+def test_a_successor_that_receives_late_waits_until_it_has_caught_up(make_rig: MakeRig, database: str) -> None:
+    """What the old process stores has not come to it yet, so nothing would show which rows both have."""
+    rig = make_rig(database, venues=("kraken",)).up()
+    gaps = rig.number(GAPS)
+    with SlowRelay(rig.venues["kraken"].url, lag_s=6.0) as relay:
+        rig.redirect("kraken", relay.url)
+        old, new = rig.begin_handover("recorder-kraken")
+        rig.wait("it is late", lambda: "s behind" in getattr(rig.health(new), "detail", ""), 60.0)
+        assert rig.recorders == [old]
+        relay.lag_s = 0.2
+        ending = rig.processes.pop(old)
+        rig.wait("it takes over", lambda: rig.recorders == [new], 60.0)
+        assert ending.wait(20) == HANDED_OVER
+        prove_no_gap(rig, gaps, ("kraken",))
+        assert rig.number(QUOTES_TWICE) == 0
 
 
 @pytest.mark.timeout(400)
