@@ -9,6 +9,7 @@ database_server   (function) an embedded server of the test's own, started: kill
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,12 @@ from recorder.store.database import database_name, with_database
 from recorder.store.migrate import drop_database, migrate
 
 _REASON_LENGTH = 800  # characters
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted, also where a script runs the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
