@@ -21,6 +21,7 @@ from recorder.journal.reader import JournalReader, segment_path, segments
 from recorder.position import Position
 from recorder.process import files
 from recorder.process.log import get_logger
+from recorder.process.slots import recorder_of
 from recorder.settings import JournalSettings
 
 _EVERY_S = 60.0
@@ -148,16 +149,14 @@ class Retention:
             Bytes removed.
         """
         found: dict[str, list[SegmentFile]] = {name: [] for name in self._limits}
+        journals = list(journals)
+        times = self._ages([folder for folder, _ in journals])
         for folder, place in journals:
             group = folder.name if folder.name in self._limits else ""
             write_claim(folder, database, place)
-            numbers = segments(folder)
-            times = ages([self._begin(folder, number) for number in numbers], self._settings.segment_minutes * 60)
-            keep_from = min(
-                place.segment, self._claimed(folder, database, present, dict(zip(numbers, times, strict=True)))
-            )
+            keep_from = min(place.segment, self._claimed(folder, database, present, times[folder]))
             # The newest segment always stays: the recorder restores the state of its streams from it.
-            for number, age_s in list(zip(numbers, times, strict=True))[:-1]:
+            for number, age_s in list(times[folder].items())[:-1]:
                 path = segment_path(folder, number)
                 if number < keep_from:
                     found[group].append(SegmentFile(path, path.stat().st_size, age_s))
@@ -170,6 +169,24 @@ class Retention:
         if removed:
             _log.info("journal.trimmed", segments=len(removed), bytes=sum(file.size for file in removed))
         return sum(file.size for file in removed)
+
+    def _ages(self, folders: Iterable[Path]) -> dict[Path, dict[int, float]]:
+        """Return how many seconds were recorded after each segment, in its journal or in that of the other slot."""
+        times: dict[Path, dict[int, float]] = {}
+        of_recorder: dict[str, list[tuple[int, int | None, Path, int]]] = {}
+        for folder in folders:
+            times[folder] = {}
+            place_ns = 0  # a segment whose begin is damaged stays behind the one before it
+            for number in segments(folder):
+                began_ns = self._begin(folder, number)
+                place_ns = place_ns if began_ns is None else began_ns
+                of_recorder.setdefault(recorder_of(folder.name), []).append((place_ns, began_ns, folder, number))
+        for found in of_recorder.values():
+            found.sort(key=lambda one: one[0])
+            seconds = ages([began_ns for _, began_ns, _, _ in found], self._settings.segment_minutes * 60)
+            for (_, _, folder, number), age_s in zip(found, seconds, strict=True):
+                times[folder][number] = age_s
+        return {folder: dict(sorted(one.items())) for folder, one in times.items()}
 
     def _claimed(self, folder: Path, own: str, present: Collection[str], age_s: dict[int, float]) -> int:
         """Return the first segment that another database has not loaded; drop the claims that no longer count."""

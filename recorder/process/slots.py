@@ -65,6 +65,11 @@ def program_of(recorder: str, slot: Slot) -> str:
     return recorder if slot == "a" else f"{recorder}-b"
 
 
+def recorder_of(program: str) -> str:
+    """Return the recorder to which the program of a slot belongs; any other program is its own."""
+    return program.removesuffix("-b")
+
+
 class Slots:
     """The file of one recorder."""
 

@@ -70,9 +70,11 @@ def test_a_segment_with_a_damaged_begin_counts_for_nothing() -> None:
     assert ages([0, None, 60 * S, 90 * S], longest_s=60) == [30, 30, 0, 0]
 
 
-def folder_of(tmp_path: Path, name: str, count: int, segment_s: float = 3600.0) -> Path:
+def folder_of(
+    tmp_path: Path, name: str, count: int, segment_s: float = 3600.0, clock: ManualClock | None = None
+) -> Path:
     """Return a journal of this many segments."""
-    clock = ManualClock()
+    clock = clock or ManualClock()
     journal = Journal.open(tmp_path / name, "venue", JournalSettings(reserve_mb=0, segment_minutes=1), clock)
     for _ in range(count):
         journal.next_position(lambda: ([], []))
@@ -100,6 +102,18 @@ def test_the_size_limit_is_over_all_journals(tmp_path: Path) -> None:
         [(one, Position(4, 0)) for one in folders], OWN
     )
     assert [segments(folder) for folder in folders] == [[2, 3, 4], [2, 3, 4]]
+
+
+def test_what_a_process_recorded_ages_while_that_of_the_other_slot_records(tmp_path: Path) -> None:
+    """After a handover nothing follows in the old journal: its segments must not stay for ever."""
+    clock = ManualClock()
+    old = folder_of(tmp_path, "recorder-kraken", 3, clock=clock)
+    new = folder_of(tmp_path, "recorder-kraken-b", 4, clock=clock)
+    other = folder_of(tmp_path, "recorder-okx", 3)
+    kept(retention_days=2.5 / 24).clean([(one, Position(4, 0)) for one in (old, new, other)], OWN)
+    assert segments(old) == [3]  # it restores the streams
+    assert segments(new) == [1, 2, 3, 4]
+    assert segments(other) == [1, 2, 3]
 
 
 def test_an_empty_folder_is_nothing_to_clean(tmp_path: Path) -> None:
