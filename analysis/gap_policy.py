@@ -17,7 +17,8 @@ recursive           ema_12, rsi_14, obv                                      beg
 
 A statistic drops the pairs of neighbours that a gap separates: a return, a time between trades, a product of neighbouring
 returns. A sum inside a statistic, such as that of squared returns, is scaled to the full window. A window of bars counts
-the bars that a gap touches; a window of time counts the time in gaps.
+its null bars: those that a gap touches, and quiet ones after it, whose price is unknown until the next trade. A window of
+time counts the time in gaps.
 
 Bars outside a grid (`time_bars`, `event_bars`) hold what was recorded, and their `coverage` says how much that is.
 """

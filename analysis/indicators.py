@@ -22,7 +22,7 @@ from talib._ta_lib import MA_Type
 
 from analysis.arrays import DAY, Bools, Floats, Gaps, Ints
 from analysis.bars import Bars
-from analysis.gap_policy import complete_bars, continues, enough
+from analysis.gap_policy import complete, complete_bars, enough
 
 _SMA = MA_Type.SMA
 
@@ -79,13 +79,17 @@ class Series:
 
         Args:
             bars: (n,) bars, oldest first.
-            gaps: Unrecorded spans, for bars that are not on a grid: a gap between two of them is a reset.
+            gaps: Unrecorded spans, for bars that are not on a grid: a gap between the end of one bar and the start of the
+                next is a reset.
             session: (n,) a number for each session, as for equities; without it a session is a UTC day.
         """
         days = bars.start // DAY if session is None else session
         notional = None if np.isnan(bars.notional).all() else bars.notional
-        resets = None if gaps is None else ~continues(bars.start, gaps)
-        good = complete_bars(bars.coverage)
+        good, resets = complete_bars(bars.coverage), None
+        if gaps is not None:
+            good &= complete(bars.start, bars.end, gaps)
+            resets = np.zeros(len(bars), np.bool_)
+            resets[1:] = ~complete(bars.end[:-1], bars.start[1:], gaps)
         if good.all():
             return cls(bars.high, bars.low, bars.close, bars.volume, notional, days, resets)
         high, low, close, volume = (np.where(good, x, np.nan) for x in (bars.high, bars.low, bars.close, bars.volume))
@@ -289,10 +293,9 @@ def _vwap(series: Series, good: Bools | None) -> Floats:
             missing = np.cumsum(~good[begin:end]).astype(np.float64)
             out[begin:end][~(good[begin:end] & enough(missing, np.arange(1.0, end - begin + 1)))] = np.nan
         if series.resets is not None:
-            broken = np.flatnonzero(series.resets[begin:end])
-            broken = broken[broken + begin > 0]  # the first row of a series follows nothing
+            broken = np.flatnonzero(series.resets[max(begin, 1) : end])  # the first row of a series follows nothing
             if len(broken):
-                out[begin + broken[0] : end] = np.nan
+                out[max(begin, 1) + broken[0] : end] = np.nan
     return out
 
 

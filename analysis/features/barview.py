@@ -42,22 +42,23 @@ class BarView:
 
     @cached_property
     def _missing(self) -> Floats:
-        """Return (n + 1,) the number of bars touched by a gap before each bar."""
-        return np.concatenate([[0.0], np.cumsum(~complete_bars(self.bars.coverage))])
+        """Return (n + 1,) the number of null bars before each bar: in a gap, or after it and before the next trade."""
+        null = ~complete_bars(self.bars.coverage) | np.isnan(self.bars.close)
+        return np.concatenate([[0.0], np.cumsum(null)])
 
     def _missing_of(self, n: int, lag: int) -> tuple[Floats, Bools]:
-        """Return (m,) how many of the n bars until `lag` bars before each row a gap touches; (m,) whether they exist."""
+        """Return (m,) how many of the n bars until `lag` bars before each row are null; (m,) whether they exist."""
         end = self.rows + 1 - lag
         missing = self._missing[np.maximum(end, 0)] - self._missing[np.maximum(end - n, 0)]
         return missing, end >= n
 
     def recorded(self, n: int, lag: int = 0) -> Floats:
-        """Return (m,) 1.0 where n bars exist and a gap touches so few that a statistic is known, else null."""
+        """Return (m,) 1.0 where n bars exist of which so few are null that a statistic is known, else null."""
         missing, exist = self._missing_of(n, lag)
         return np.where(exist & enough(missing, n), 1.0, np.nan)
 
     def complete(self, n: int) -> Floats:
-        """Return (m,) 1.0 where the last n bars exist and no gap touches one, else null."""
+        """Return (m,) 1.0 where the last n bars exist and none is null, else null."""
         missing, exist = self._missing_of(n, 0)
         return np.where(exist & (missing == 0), 1.0, np.nan)
 

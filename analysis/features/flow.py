@@ -102,12 +102,12 @@ def large_trade_share(now: PointInTimeView) -> float:
 
     Formula: notional of trades above the 99th percentile of the previous day / notional of all
     Unit: 0 to 1
-    Null: no trade, or the previous day not recorded
+    Null: no trade, a gap in the 15 minutes, which may hide the few large trades, or the previous day not recorded
     Source: trades; percentile of the trades received by midnight
     """
     rows = now.trades(15 * MINUTE)
     _, large = now.tape.day_before(now.t)
-    if not len(rows) or np.isnan(large):
+    if not len(rows) or np.isnan(large) or not now.complete(now.t - 15 * MINUTE):
         return np.nan
     notional = rows.price * rows.size
     return float(notional[notional > large].sum() / notional.sum())

@@ -7,7 +7,7 @@ from analysis.features import windows as w
 from analysis.features.barview import BarView
 from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView, before
 from analysis.features.returns import BARS
-from analysis.gap_policy import enough, steps
+from analysis.gap_policy import complete, enough, steps
 
 MIN_TRADES = 10
 
@@ -74,7 +74,10 @@ def spread_z(now: PointInTimeView) -> float:
 
 
 def _around(now: PointInTimeView, horizon_ns: int) -> tuple[Trades, Floats, Floats]:
-    """Return trades of 15 minutes older than a horizon, the mid just before each, and the mid a horizon after it."""
+    """Return trades of 15 minutes older than a horizon, the mid just before each, and the mid a horizon after it.
+
+    A trade counts when both are known and no gap lies between them.
+    """
     rows = now.trades(15 * MINUTE)
     rows = rows.take((rows.ts_event <= now.t - horizon_ns) & (rows.side != 0))
     quotes = now.quotes(15 * MINUTE)
@@ -82,6 +85,7 @@ def _around(now: PointInTimeView, horizon_ns: int) -> tuple[Trades, Floats, Floa
     then = before(quotes.ts_event, rows.ts_event)
     later = before(quotes.ts_event, rows.ts_event + horizon_ns, "right")
     known = ~np.isnan(mid[then]) & ~np.isnan(mid[later])
+    known &= complete(rows.ts_event, rows.ts_event + horizon_ns, now.tape.gaps)
     return rows.take(known), mid[then][known], mid[later][known]
 
 

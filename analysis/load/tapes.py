@@ -122,7 +122,7 @@ def market_tape(
     missing = outages(reader, yes, ["book"], early)
     books = books_at(tables, at, missing)
     found = flow(reader, yes, no, early, book_tables=tables)
-    return replace(found, books=books, mids=ReceiptIndex(_mids(books)), mid_gaps=missing, interval_ns=step)
+    return replace(found, books=books, mids=ReceiptIndex(_mids(books)), book_gaps=missing, interval_ns=step)
 
 
 def flow(

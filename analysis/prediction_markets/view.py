@@ -146,7 +146,7 @@ class MarketTape:
     book_changes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # receipt times of price_change entries
     mids: ReceiptIndex[Mids] = field(default_factory=lambda: ReceiptIndex(Mids.empty()))
     gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream: trades of both tokens and changes of the book
-    mid_gaps: Gaps = field(default_factory=Gaps.empty)  # of what `mids` come from: the stream, or none for polls
+    book_gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream that `books` and `mids` are made of; none for polls
     subscribed_ns: int | None = None  # start of the subscription; None without one
     wallet_fills: ReceiptIndex[Fills] = field(
         default_factory=lambda: ReceiptIndex(Fills.empty())
@@ -168,7 +168,7 @@ class MarketTape:
             wallet_fills=ReceiptIndex(self.wallet_fills.until(t)),
             wallet_fetches=_received(self.wallet_fetches, t),
             gaps=self.gaps.until(t),
-            mid_gaps=self.mid_gaps.until(t),
+            book_gaps=self.book_gaps.until(t),
         )
 
 
@@ -181,12 +181,13 @@ class Snapshot:
 
     @cached_property
     def book(self) -> MarketBook | None:
-        """Return the book received last; None when it is older than twice the interval, or there was none."""
+        """Return the book received last; None when it is older than twice the interval, a gap came after it, or none was."""
         rows = _known(self.tape.books, self.t)
         if not rows or rows[-1].absent:
             return None
-        interval_ns = rows[-1].interval_ns or self.tape.interval_ns
-        return rows[-1] if self.t - rows[-1].ts_recv <= 2 * interval_ns else None
+        since, interval_ns = rows[-1].ts_recv, rows[-1].interval_ns or self.tape.interval_ns
+        stands = complete(np.array([since]), np.array([self.t]), self.tape.book_gaps)[0]
+        return rows[-1] if stands and self.t - since <= 2 * interval_ns else None
 
     @cached_property
     def listing(self) -> Listing:
@@ -247,9 +248,9 @@ class Snapshot:
 
     @cached_property
     def last_fill(self) -> Fills:
-        """Return the last trade of the stream, one row; none when a gap came after its receipt, which may hide a later one."""
+        """Return the last trade of the stream, one row; none when a gap came after it, which may hide a later one."""
         rows = self.tape.fills.latest(self.t, 1)
-        return rows if len(rows) and self._complete(int(rows.ts_recv[0])) else Fills.empty()
+        return rows if len(rows) and self._complete(int(rows.ts_event[0])) else Fills.empty()
 
     @cached_property
     def last_trade(self) -> tuple[int, float] | None:
@@ -274,12 +275,12 @@ class Snapshot:
         rows = self.tape.mids.window(self.t, span_ns + max_age_ns + 1)
         last = np.searchsorted(rows.ts_event, at, side="right") - 1
         times, mids = np.append(rows.ts_event, 0)[last], np.append(rows.mid, np.nan)[last]
-        valid = (last >= 0) & (at - times <= max_age_ns) & complete(times, at, self.tape.mid_gaps)
+        valid = (last >= 0) & (at - times <= max_age_ns) & complete(times, at, self.tape.book_gaps)
         return np.where(valid, mids, np.nan)
 
     def changes(self, mids: Floats, span_ns: int, step_ns: int) -> Floats:
         """Return the differences of neighbouring `mids`; null where a gap lies between the two."""
-        return steps(mids, self._instants(span_ns, step_ns), self.tape.mid_gaps)
+        return steps(mids, self._instants(span_ns, step_ns), self.tape.book_gaps)
 
     def _instants(self, span_ns: int, step_ns: int) -> Ints:
         return self.t + np.arange(-(span_ns // step_ns), 1, dtype=np.int64) * step_ns

@@ -230,7 +230,7 @@ def test_an_interrupted_recording_is_a_reset_and_a_quiet_minute_is_not() -> None
     gaps = Gaps(np.array([5 * minute]), np.array([6 * minute]))
     resets = Series.of(bars, gaps).resets
     assert resets is not None
-    assert resets[1:].tolist() == [False, False, False, True]
+    assert resets.tolist() == [False, False, False, False, True]
 
 
 def test_a_stream_from_trades_refuses_a_bar_without_notional() -> None:
@@ -257,3 +257,40 @@ def test_one_new_bar_takes_less_than_a_millisecond() -> None:
         times.append(time.process_time() - began)
     assert not np.isnan(list(streamed_one.values())).any()
     assert float(np.median(times)) < 1e-3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.integers(0, 599), max_size=70), st.sets(st.integers(1, 599), max_size=2))
+def test_streamed_indicators_equal_the_batch_over_null_bars_and_resets(null: set[int], reset: set[int]) -> None:
+    rows = walk(600)
+    close = rows.close.copy()
+    close[list(null)] = np.nan
+    resets = np.zeros(600, np.bool_)
+    resets[list(reset)] = True
+    day = np.arange(600) // 150
+    batch = indicators(Series(rows.high, rows.low, close, rows.volume, rows.notional, day, resets))
+    stream = IndicatorStream()
+    assert rows.notional is not None
+    for i in range(600):
+        stream = IndicatorStream(stream.state) if i % 97 == 0 else stream
+        if i in reset:
+            stream.reset()
+        found = stream.add(rows.high[i], rows.low[i], close[i], rows.volume[i], int(day[i]), rows.notional[i])
+        for name, value in found.items():
+            assert value == pytest.approx(batch[name][i], rel=1e-9, abs=1e-9, nan_ok=True), (name, i)
+
+
+def test_vwap_of_a_session_goes_on_after_a_gap_and_is_null_when_a_tenth_is_missing() -> None:
+    rows = walk(100)
+    close = rows.close.copy()
+    close[40:45] = np.nan
+    found = indicators(Series(rows.high, rows.low, close, rows.volume, rows.notional, rows.session))["vwap"]
+    assert rows.notional is not None
+    known = np.delete(np.arange(100), np.arange(40, 45))
+    assert found[99] == pytest.approx(rows.notional[known].sum() / rows.volume[known].sum(), rel=1e-12)
+    assert np.isnan(found[40:49]).all()  # 5 of 49 bars are more than a tenth
+    assert not np.isnan(found[49:]).any()
+    resets = np.zeros(100, np.bool_)
+    resets[60] = True
+    found = indicators(Series(rows.high, rows.low, rows.close, rows.volume, rows.notional, rows.session, resets))["vwap"]
+    assert np.isnan(found).tolist() == [i >= 60 for i in range(100)]  # how much was lost is not known
