@@ -141,13 +141,18 @@ class Gaps(Columns):
 
     def merged(self) -> Self:
         """Return the same spans sorted and without overlaps."""
-        if not len(self):
+        if (self.start[1:] > self.end[:-1]).all():
             return self
         order = np.argsort(self.start, kind="stable")
         start, end = self.start[order], np.maximum.accumulate(self.end[order])
         first = np.concatenate([[True], start[1:] > end[:-1]])
         last = np.concatenate([first[1:], [True]])
         return type(self)(start[first], end[last])
+
+    def until(self, t: int) -> Self:
+        """Return the spans as they were known at t: those that had begun, none beyond t."""
+        begun = self.take(self.start < t)
+        return type(self)(begun.start, np.minimum(begun.end, t))
 
     def missing(self, start: Ints, end: Ints) -> Ints:
         """Return (n,) the nanoseconds of each span [start, end) that lie in a gap."""

@@ -23,6 +23,7 @@ from typing import Literal, Self
 import numpy as np
 
 from analysis.arrays import DAY, HOUR, MINUTE, Columns, Floats, Gaps, Ints, Trades
+from analysis.gap_policy import complete_bars
 
 TIMEFRAMES: Mapping[str, int] = {
     "1m": MINUTE,
@@ -50,7 +51,7 @@ class Bars(Columns):
     volume: Floats  # base units
     notional: Floats  # quote units, sum of price * size
     vwap: Floats  # notional / volume
-    trade_count: Ints
+    trade_count: Ints | Floats  # whole numbers; float64 on a grid, where NaN is unknown
     buy_volume: Floats  # base units bought by takers
     sell_volume: Floats
     signed_notional: Floats  # quote units, bought minus sold by takers
@@ -121,38 +122,52 @@ def on_grid(
 ) -> Bars:
     """Return one row for each span of [start_ns, end_ns), so that neighbours in the array are neighbours in time.
 
-    A span without a trade that was recorded completely has volume 0 and, with fill "flat", the previous close as its
-    four prices; with "none" its prices are NaN. A span without a trade that was not recorded completely is NaN in every
-    measured column, and no price is carried across it.
+    A row that was not recorded completely is NaN in every measured column, with or without trades (`gap_policy`), and no
+    price is carried across it. A completely recorded row without a trade has volume 0 and, with fill "flat", the previous
+    close as its four prices; with "none" its prices are NaN.
+
+    Args:
+        bars: Bars of spans of `width_ns` aligned to 1970, oldest first; those outside the range are left out.
+        start_ns: Start of the first row, on the border of a bar.
+        end_ns: End of the last row, on the border of a bar.
+        width_ns: Span of a row.
+        gaps: Unrecorded spans.
+        fill: What the prices of a quiet row are.
+
+    Raises:
+        ValueError: `start_ns` or `end_ns` lies inside a bar, or a bar is not one span of the grid.
     """
-    start = np.arange(start_ns // width_ns * width_ns, end_ns, width_ns, dtype=np.int64)
-    inside = (bars.start >= start_ns) & (bars.start < end_ns)
-    source = bars.take(inside)
-    at = (source.start - start[0]) // width_ns if len(start) else source.start
+    for name, border in (("start", start_ns), ("end", end_ns)):
+        if border % width_ns:
+            raise ValueError(f"the {name} of a grid, {border} ns, lies inside a bar of {width_ns} ns; choose a border")
+    spans = (bars.end - bars.start == width_ns) & (bars.start % width_ns == 0)
+    if not spans.all() or (bars.start[1:] <= bars.start[:-1]).any():
+        raise ValueError(f"bars of a grid of {width_ns} ns must each be one of its spans; use roll_up for longer bars")
+    start = np.arange(start_ns, end_ns, width_ns, dtype=np.int64)
+    source = bars.take((bars.start >= start_ns) & (bars.start < end_ns))
     coverage = _coverage(start, start + width_ns, gaps)
+    known = complete_bars(coverage)
+    row = (source.start - start_ns) // width_ns
+    source, at = source.take(known[row]), row[known[row]]
     has = np.zeros(len(start), np.bool_)
     has[at] = True
-    known = has | (coverage == 1.0)
+    quiet = known & ~has
 
-    def spread(values: Floats, empty: float) -> Floats:
-        out = np.where(known, empty, np.nan)
+    def spread(values: Floats | Ints, empty: float) -> Floats:
+        out = np.where(quiet, empty, np.nan)
         out[at] = values
         return out
 
     close = spread(source.close, np.nan)
-    if fill == "flat":
-        anchor = np.where(known, np.where(has, np.arange(len(start)), -1), np.arange(len(start)))
-        anchor = np.maximum.accumulate(anchor) if len(anchor) else anchor
+    if fill == "flat" and len(start):
+        anchor = np.maximum.accumulate(np.where(quiet, -1, np.arange(len(start))))
         close = np.where(anchor >= 0, close[anchor], np.nan)
-    flat = np.where(has, np.nan, close)
 
     def prices(values: Floats) -> Floats:
-        out = flat.copy()
+        out = close.copy()
         out[at] = values
         return out
 
-    count = np.zeros(len(start), np.int64)
-    count[at] = source.trade_count
     return Bars(
         start=start,
         end=start + width_ns,
@@ -163,7 +178,7 @@ def on_grid(
         volume=spread(source.volume, 0.0),
         notional=spread(source.notional, 0.0),
         vwap=spread(source.vwap, np.nan),
-        trade_count=count,
+        trade_count=spread(source.trade_count, 0.0),
         buy_volume=spread(source.buy_volume, 0.0),
         sell_volume=spread(source.sell_volume, 0.0),
         signed_notional=spread(source.signed_notional, 0.0),

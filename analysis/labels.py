@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from analysis.arrays import Bools, Floats, Gaps, Index, Ints, Quotes
+from analysis.gap_policy import complete
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class Path:
         last = np.searchsorted(self.at, at, side="right") - 1
         prices = np.append(self.price, np.nan)[last]
         since = np.append(self.at, 0)[last]
-        unseen = self.gaps.missing(since, at + 1) > 0  # a price change may be missing
+        unseen = ~complete(since, at + 1, self.gaps)  # a price change may be missing
         return np.where((last >= 0) & (at <= self.until) & ~unseen, prices, np.nan)
 
 

@@ -6,13 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis.arrays import Floats, Gaps, Ints, Trades
+from analysis.arrays import Bools, Floats, Gaps, Ints, Trades
 from analysis.bars import Bars, on_grid, time_bars
 from analysis.features import windows as w
+from analysis.gap_policy import complete_bars, enough
 from analysis.indicators import Series, indicators
-
-MAX_GAP = 0.10
-"""A window is null when more than this fraction of it was not recorded."""
 
 _BLOCK = 2_000_000  # maximum number of values in a block of windows
 
@@ -21,10 +19,11 @@ _BLOCK = 2_000_000  # maximum number of values in a block of windows
 class BarView:
     """Minute bars and the wanted rows; every method returns values at those rows from bars up to them.
 
-    A feature of row i reads bars 0..i only. Returns are log differences, or logit differences of probabilities.
+    A feature of row i reads bars 0..i only. Returns are log differences, or logit differences of probabilities. A bar that
+    a gap touches is null, and `gap_policy` decides what it makes null.
     """
 
-    bars: Bars  # on a grid: see bars.on_grid
+    bars: Bars  # on a grid, where a bar that a gap touches is null: see bars.on_grid
     rows: Ints  # (m,) positions in `bars`; -1 before the first bar
     probability: bool = False
 
@@ -43,32 +42,46 @@ class BarView:
 
     @cached_property
     def _missing(self) -> Floats:
-        """Return (n + 1,) the running sum of unrecorded minutes before each bar."""
-        return np.concatenate([[0.0], np.cumsum(1.0 - self.bars.coverage)])
+        """Return (n + 1,) the number of null bars before each bar: in a gap, or after it and before the next trade."""
+        null = ~complete_bars(self.bars.coverage) | np.isnan(self.bars.close)
+        return np.concatenate([[0.0], np.cumsum(null)])
 
-    def recorded(self, n: int) -> Floats:
-        """Return (m,) 1.0 where the last n bars exist with at most MAX_GAP of them in a gap, else null."""
-        begin = self.rows + 1 - n
-        missing = self._missing[self.rows + 1] - self._missing[np.maximum(begin, 0)]
-        return np.where((begin >= 0) & (missing <= MAX_GAP * n + 1e-9), 1.0, np.nan)
+    def _missing_of(self, n: int, lag: int) -> tuple[Floats, Bools]:
+        """Return (m,) how many of the n bars until `lag` bars before each row are null; (m,) whether they exist."""
+        end = self.rows + 1 - lag
+        missing = self._missing[np.maximum(end, 0)] - self._missing[np.maximum(end - n, 0)]
+        return missing, end >= n
+
+    def recorded(self, n: int, lag: int = 0) -> Floats:
+        """Return (m,) 1.0 where n bars exist of which so few are null that a statistic is known, else null."""
+        missing, exist = self._missing_of(n, lag)
+        return np.where(exist & enough(missing, n), 1.0, np.nan)
+
+    def complete(self, n: int) -> Floats:
+        """Return (m,) 1.0 where the last n bars exist and none is null, else null."""
+        missing, exist = self._missing_of(n, 0)
+        return np.where(exist & (missing == 0), 1.0, np.nan)
 
     def at(self, values: Floats, lag: int = 0) -> Floats:
         """Return (m,) the values `lag` bars before each row; null before the first bar."""
         index = self.rows - lag
         return np.where(index >= 0, values[np.maximum(index, 0)] if len(values) else np.nan, np.nan)
 
-    def over(self, n: int, compute: Callable[..., Floats], *columns: Floats, more: int = 0) -> Floats:
-        """Return (m,) a statistic of the last n values of each column.
+    def over(
+        self, n: int, compute: Callable[..., Floats], *columns: Floats, more: int = 0, lag: int = 0
+    ) -> Floats:
+        """Return (m,) a statistic of the last n values of each column; null where too many bars are missing.
 
         Args:
             n: Length of the window.
             compute: Takes one (k, n) array for each column and returns (k,).
             columns: (len(bars),) each.
             more: Bars required before the window; 1 for a window of returns.
+            lag: Bars from the end of the window to the row.
         """
         out = np.full(len(self.rows), np.nan)
-        good = np.flatnonzero(~np.isnan(self.recorded(n + more)))
-        back = np.arange(1 - n, 1)
+        good = np.flatnonzero(~np.isnan(self.recorded(n + more, lag)))
+        back = np.arange(1 - n, 1) - lag
         step = max(1, _BLOCK // n)
         for i in range(0, len(good), step):
             part = good[i : i + step]
@@ -76,9 +89,9 @@ class BarView:
             out[part] = compute(*(column[index] for column in columns))
         return out
 
-    def over_returns(self, n: int, compute: Callable[..., Floats], *columns: Floats) -> Floats:
+    def over_returns(self, n: int, compute: Callable[..., Floats], *columns: Floats, lag: int = 0) -> Floats:
         """Return (m,) a statistic of the last n returns and the same rows of other columns."""
-        return self.over(n, compute, self.returns, *columns, more=1)
+        return self.over(n, compute, self.returns, *columns, more=1, lag=lag)
 
     @cached_property
     def _indicators(self) -> dict[str, Floats]:

@@ -12,12 +12,13 @@ def basis_bp(now: PointInTimeView) -> float:
 
     Formula: 1e4 ln(m_own / median of the other venues' m), every quote at most 5 s old
     Unit: bp
-    Null: own quote stale, or all others stale
+    Null: own quote stale or before a gap, or all others
     Source: quotes of the same pair in the same currency
     """
-    others = np.array([mid_at(other, now.t) for other in now.tape.others])
+    others = np.array([mid_at(other, now.t, other.gaps) for other in now.tape.others])
     others = others[~np.isnan(others)]
-    return 1e4 * float(np.log(mid_at(now.tape.quotes, now.t) / np.median(others))) if len(others) else np.nan
+    own = mid_at(now.tape.quotes, now.t, now.tape.gaps)
+    return 1e4 * float(np.log(own / np.median(others))) if len(others) else np.nan
 
 
 @POINT_IN_TIME.add("lead_ret_5s", "context", ["quotes", "leader"])
@@ -26,14 +27,14 @@ def lead_ret_5s(now: PointInTimeView) -> float:
 
     Formula: 1e4 ln(m(T) / m(T - 5 s)) of the leader minus the same of our own
     Unit: bp
-    Null: a quote at either end older than 5 s
+    Null: a quote at either end older than 5 s, or a gap of either venue between the ends
     Source: quotes of both venues
     """
-    if now.tape.leader is None:
+    leader, begin = now.tape.leader, now.t - 5 * SECOND
+    if leader is None or not now.complete(begin) or leader.gaps.missing(np.array([begin]), np.array([now.t]))[0]:
         return np.nan
-    ends = now.t, now.t - 5 * SECOND
-    theirs, before = (mid_at(now.tape.leader, t) for t in ends)
-    ours, earlier = (mid_at(now.tape.quotes, t) for t in ends)
+    theirs, before = (mid_at(leader, t, leader.gaps) for t in (now.t, begin))
+    ours, earlier = (mid_at(now.tape.quotes, t, now.tape.gaps) for t in (now.t, begin))
     return 1e4 * float(np.log(theirs / before) - np.log(ours / earlier))
 
 

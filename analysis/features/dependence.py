@@ -55,14 +55,14 @@ def efficiency_ratio_60(view: BarView) -> Floats:
 
     Formula: |c_t - c_{t-60}| / sum |c_i - c_{i-1}|
     Unit: 0 to 1
-    Null: fewer than 61 bars, or no movement
+    Null: fewer than 61 bars, a gap touches one, or no movement
     Source: Kaufman (1995)
     """
 
     def compute(close: Floats) -> Floats:
         return w.ratio(np.abs(close[:, -1] - close[:, 0]), w.total(np.abs(np.diff(close))))
 
-    return view.over(61, compute, view.bars.close)
+    return view.over(61, compute, view.bars.close) * view.complete(61)
 
 
 @BARS.add("rsi_14", "dependence", ["bars"])

@@ -7,6 +7,7 @@ from analysis.features import windows as w
 from analysis.features.barview import BarView
 from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView
 from analysis.features.returns import BARS
+from analysis.gap_policy import continues, steps
 
 DAYS = 20
 MIN_DAYS = 10
@@ -63,7 +64,7 @@ def avg_trade_size_ratio(view: BarView) -> Floats:
 
     Formula: (sum v / sum n over 15) / (sum v / sum n over 240)
     Unit: 1
-    Null: fewer than 240 bars, or no trade in 15
+    Null: fewer than 240 bars, a gap touches more than 10 % of the 240 or of the 15, or no trade in 15
     Source: bar volumes and trade counts
     """
 
@@ -71,11 +72,11 @@ def avg_trade_size_ratio(view: BarView) -> Floats:
         recent = w.ratio(w.total(v[:, -15:]), w.total(n[:, -15:]))
         return w.ratio(recent, w.ratio(w.total(v), w.total(n)))
 
-    return view.over(240, compute, view.bars.volume, _counts(view))
+    return view.over(240, compute, view.bars.volume, _counts(view)) * view.recorded(15)
 
 
 def _counts(view: BarView) -> Floats:
-    return np.where(np.isnan(view.bars.volume), np.nan, view.bars.trade_count)
+    return view.bars.trade_count.astype(np.float64)
 
 
 @BARS.add("tfi_{k}", "flow", ["bars"], k=(1, 5, 15))
@@ -101,12 +102,12 @@ def large_trade_share(now: PointInTimeView) -> float:
 
     Formula: notional of trades above the 99th percentile of the previous day / notional of all
     Unit: 0 to 1
-    Null: no trade, or the previous day not recorded
+    Null: no trade, a gap in the 15 minutes, which may hide the few large trades, or the previous day not recorded
     Source: trades; percentile of the trades received by midnight
     """
     rows = now.trades(15 * MINUTE)
     _, large = now.tape.day_before(now.t)
-    if not len(rows) or np.isnan(large):
+    if not len(rows) or np.isnan(large) or not now.complete(now.t - 15 * MINUTE):
         return np.nan
     notional = rows.price * rows.size
     return float(notional[notional > large].sum() / notional.sum())
@@ -118,12 +119,16 @@ def trade_sign_acf1(now: PointInTimeView) -> float:
 
     Formula: lag-1 autocorrelation of the sign of the last 500 trades with a known side
     Unit: 1
-    Null: fewer than 100 trades, or all on one side
+    Null: fewer than 100 trades, or all on one side; neighbours that a gap separates do not count
     Source: Lillo and Farmer (2004)
     """
     rows = now.last_trades(500)
-    signs = rows.side[rows.side != 0].astype(np.float64)
-    return float(w.autocorrelation(signs[None], 1)[0]) if len(signs) >= 100 else np.nan
+    rows = rows.take(rows.side != 0)
+    if len(rows) < 100:
+        return np.nan
+    signs = rows.side.astype(np.float64)
+    after_gap = np.flatnonzero(~continues(rows.ts_event, now.tape.gaps)[1:]) + 1
+    return float(w.autocorrelation(np.insert(signs, after_gap, np.nan)[None], 1)[0])
 
 
 @POINT_IN_TIME.add("intertrade_cv", "flow", ["trades"])
@@ -132,13 +137,13 @@ def intertrade_cv(now: PointInTimeView) -> float:
 
     Formula: sd / mean of the times between neighbouring trades, sample deviation
     Unit: 1
-    Null: fewer than 20 trades, or all at one instant
+    Null: fewer than 20 trades, or all at one instant; a time over a gap does not count
     Source: trades
     """
     rows = now.trades(15 * MINUTE)
     if len(rows) < 20:
         return np.nan
-    waits = np.diff(rows.ts_event).astype(np.float64)[None]
+    waits = steps(rows.ts_event, rows.ts_event, now.tape.gaps)[None]
     return float(w.ratio(w.deviation(waits), w.mean(waits))[0])
 
 

@@ -4,9 +4,10 @@ import numpy as np
 
 from analysis.arrays import MINUTE, SECOND, Floats, Ints, Quotes, Trades
 from analysis.features import windows as w
-from analysis.features.barview import MAX_GAP, BarView
+from analysis.features.barview import BarView
 from analysis.features.point_in_time import POINT_IN_TIME, PointInTimeView, before
 from analysis.features.returns import BARS
+from analysis.gap_policy import complete, enough, steps
 
 MIN_TRADES = 10
 
@@ -67,13 +68,16 @@ def spread_z(now: PointInTimeView) -> float:
     rows = now.quotes(240 * MINUTE)
     borders = now.t + MINUTE * np.arange(-240, 1)
     spreads = time_weighted(_spread(rows), rows.ts_event, borders)[0][None]
-    if w.count(spreads)[0] < 240 * (1 - MAX_GAP):
+    if not enough(240 - w.count(spreads), 240)[0]:
         return np.nan
     return float(w.ratio(spreads[:, -1] - w.mean(spreads), w.deviation(spreads))[0])
 
 
 def _around(now: PointInTimeView, horizon_ns: int) -> tuple[Trades, Floats, Floats]:
-    """Return trades of 15 minutes older than a horizon, the mid just before each, and the mid a horizon after it."""
+    """Return trades of 15 minutes older than a horizon, the mid just before each, and the mid a horizon after it.
+
+    A trade counts when both are known and no gap lies between them.
+    """
     rows = now.trades(15 * MINUTE)
     rows = rows.take((rows.ts_event <= now.t - horizon_ns) & (rows.side != 0))
     quotes = now.quotes(15 * MINUTE)
@@ -81,6 +85,7 @@ def _around(now: PointInTimeView, horizon_ns: int) -> tuple[Trades, Floats, Floa
     then = before(quotes.ts_event, rows.ts_event)
     later = before(quotes.ts_event, rows.ts_event + horizon_ns, "right")
     known = ~np.isnan(mid[then]) & ~np.isnan(mid[later])
+    known &= complete(rows.ts_event, rows.ts_event + horizon_ns, now.tape.gaps)
     return rows.take(known), mid[then][known], mid[later][known]
 
 
@@ -120,14 +125,17 @@ def roll_bp(now: PointInTimeView) -> float:
 
     Formula: 2e4 sqrt(-cov(d ln p_i, d ln p_{i-1}))
     Unit: bp
-    Null: cov at or above 0, or fewer than 4 trades
+    Null: cov at or above 0, or fewer than 4 trades; a change over a gap does not count
     Source: Roll (1984)
     """
     rows = now.last_trades(500)
     if len(rows) < 4:
         return np.nan
-    moves = np.diff(np.log(rows.price))
-    later, earlier = moves[1:], moves[:-1]
+    moves = steps(np.log(rows.price), rows.ts_event, now.tape.gaps)
+    both = ~np.isnan(moves[1:]) & ~np.isnan(moves[:-1])
+    later, earlier = moves[1:][both], moves[:-1][both]
+    if len(later) < 2:
+        return np.nan
     covariance = float(np.mean((later - later.mean()) * (earlier - earlier.mean())))
     return 2e4 * float(np.sqrt(-covariance)) if covariance < 0 else np.nan
 

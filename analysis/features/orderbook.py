@@ -22,7 +22,7 @@ def queue_imb(now: PointInTimeView) -> float:
 
     Formula: (B - A) / (B + A)
     Unit: -1 to 1
-    Null: quote older than 5 s, crossed, or a side empty
+    Null: quote older than 5 s or before a gap, crossed, or a side empty
     Source: Gould and Bonart (2016)
     """
     return float(_imbalance(now.quote)[0]) if len(now.quote) else np.nan
@@ -48,7 +48,7 @@ def microprice_dev(now: PointInTimeView) -> float:
 
     Formula: 1e4 ((a B + b A) / (A + B) - m) / m
     Unit: bp
-    Null: quote older than 5 s, crossed, or a side empty
+    Null: quote older than 5 s or before a gap, crossed, or a side empty
     Source: Stoikov (2018), the simple weighted mid
     """
     q = now.quote
@@ -75,10 +75,10 @@ def ofi(now: PointInTimeView, k: int) -> float:
     Formula: sum e_n / mean of (A + B) / 2, e_n = B_n [b_n >= b_{n-1}] - B_{n-1} [b_n <= b_{n-1}]
         - A_n [a_n <= a_{n-1}] + A_{n-1} [a_n >= a_{n-1}]
     Unit: 1
-    Null: fewer than 2 updates in the window
+    Null: fewer than 2 updates in the window, or a gap in it
     Source: Cont, Kukanov and Stoikov (2014)
     """
-    rows = now.quotes(k * MINUTE)
+    rows = now.quote_changes(k * MINUTE)
     if np.count_nonzero(rows.ts_event > now.t - k * MINUTE) < 2:
         return np.nan
     flow = order_flow(rows.bid, rows.bid_size, rows.ask, rows.ask_size)
@@ -88,8 +88,8 @@ def ofi(now: PointInTimeView, k: int) -> float:
 
 
 def level_flows(now: PointInTimeView) -> Floats:
-    """Return (10,) the order flow of each level over a minute per mean depth; null when a level is missing."""
-    rows = now.depths(MINUTE)
+    """Return (10,) the order flow of each level over a minute per mean depth; null when a level is missing or a gap in it."""
+    rows = now.depth_changes(MINUTE)
     if len(rows) < 2 or rows.bid.shape[1] < LEVELS:
         return np.full(LEVELS, np.nan)
     top = slice(None), slice(LEVELS)
@@ -125,7 +125,7 @@ def mlofi_pc1(now: PointInTimeView) -> float:
 
     Formula: sum over levels 1 to 10 of weight x (order flow / mean depth of the level)
     Unit: 1
-    Null: fewer than 10 levels, fewer than 2 updates, or no weights fitted
+    Null: fewer than 10 levels, fewer than 2 updates, a gap in the minute, or no weights fitted
     Source: Cont, Cucuringu and Zhang (2023); weights by `fit_level_weights` on the training fold
     """
     weights = now.tape.level_weights
@@ -138,7 +138,7 @@ def depth_imb_10(now: PointInTimeView) -> float:
 
     Formula: (sum B_i - sum A_i) / (sum B_i + sum A_i), i = 1 to 10; missing levels count 0
     Unit: -1 to 1
-    Null: book older than 5 s or crossed, or both sides empty
+    Null: book older than 5 s or before a gap, crossed, or both sides empty
     Source: depth
     """
     if not len(now.depth):
@@ -153,7 +153,7 @@ def depth_1pct_ratio(now: PointInTimeView) -> float:
 
     Formula: ln(sum bid notional with b_i >= 0.99 m / sum ask notional with a_i <= 1.01 m)
     Unit: 1
-    Null: book older than 5 s or crossed, or one side empty
+    Null: book older than 5 s or before a gap, crossed, or one side empty
     Source: depth
     """
     if not len(now.depth):
@@ -172,10 +172,10 @@ def cancel_ratio(now: PointInTimeView) -> float:
     Formula: (max(0, bid removed - sold by takers) + max(0, ask removed - bought by takers)) / added; at an unchanged
         price the change of size; a better price adds its size; a worse one removes the size that stood before
     Unit: 1
-    Null: nothing added
+    Null: nothing added, or a gap in the minute
     Source: quotes and trades
     """
-    rows, trades = now.quotes(MINUTE), now.trades(MINUTE)
+    rows, trades = now.quote_changes(MINUTE), now.tape.trades.window(now.t, MINUTE)
     added = cancelled = 0.0
     for price, size, sign in ((rows.bid, rows.bid_size, 1), (rows.ask, rows.ask_size, -1)):
         step = sign * np.diff(price)

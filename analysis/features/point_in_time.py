@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from analysis.arrays import DAY, SECOND, Depths, Floats, Gaps, Ints, Quotes, Received, Trades
-from analysis.features.barview import MAX_GAP
 from analysis.features.registry import Registry
+from analysis.gap_policy import complete, ends_of_standing, enough
 
 STALE = 5 * SECOND
 """A quote or book is stale when it was received longer ago."""
@@ -20,10 +20,17 @@ C = TypeVar("C", bound=Received)
 class ReceiptIndex(Generic[C]):
     """Rows in the order of receipt, so that the rows known at an instant are a prefix."""
 
-    def __init__(self, rows: C) -> None:
+    def __init__(self, rows: C, gaps: Gaps | None = None) -> None:
+        """Sort rows by receipt.
+
+        Args:
+            rows: Rows in any order.
+            gaps: When none were received; not given where the owner of the index knows it.
+        """
         if len(rows) and (rows.ts_recv[1:] < rows.ts_recv[:-1]).any():
             rows = rows.take(np.argsort(rows.ts_recv, kind="stable"))
         self.rows = rows
+        self.gaps = gaps if gaps is not None else Gaps.empty()
         self._reach: Ints = np.maximum.accumulate(rows.ts_event) if len(rows) else rows.ts_event
 
     def known(self, t: int) -> int:
@@ -80,8 +87,8 @@ class Tape:
     quotes: ReceiptIndex[Quotes]
     depths: ReceiptIndex[Depths]
     gaps: Gaps
-    others: Sequence[ReceiptIndex[Quotes]] = ()  # the same instrument on other venues, same quote currency
-    leader: ReceiptIndex[Quotes] | None = None  # the venue that tends to move first
+    others: Sequence[ReceiptIndex[Quotes]] = ()  # the same instrument on other venues, same quote currency; their gaps
+    leader: ReceiptIndex[Quotes] | None = None  # the venue that tends to move first, with its gaps
     level_weights: Floats | None = None  # (10,) loadings for mlofi_pc1, fitted on the training fold only
     probability: bool = False
     _days: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
@@ -106,15 +113,18 @@ class Tape:
 
     def until(self, t: int) -> "Tape":
         """Return the tape as it was at t: without rows received later and without gaps that began later."""
-        begun = self.gaps.take(self.gaps.start < t)
+
+        def known(quotes: ReceiptIndex[Quotes]) -> ReceiptIndex[Quotes]:
+            return ReceiptIndex(quotes.until(t), quotes.gaps.until(t))
+
         return replace(
             self,
             trades=ReceiptIndex(self.trades.until(t)),
             quotes=ReceiptIndex(self.quotes.until(t)),
             depths=ReceiptIndex(self.depths.until(t)),
-            gaps=Gaps(begun.start, np.minimum(begun.end, t)),
-            others=[ReceiptIndex(other.until(t)) for other in self.others],
-            leader=None if self.leader is None else ReceiptIndex(self.leader.until(t)),
+            gaps=self.gaps.until(t),
+            others=[known(other) for other in self.others],
+            leader=None if self.leader is None else known(self.leader),
             _days={},
         )
 
@@ -122,7 +132,7 @@ class Tape:
         """Return the tape without rows received before t, as a process with limited memory holds it; see LOOKBACK."""
 
         def later(arrivals: ReceiptIndex[C]) -> ReceiptIndex[C]:
-            return ReceiptIndex(arrivals.rows.take(arrivals.rows.ts_recv >= t))
+            return ReceiptIndex(arrivals.rows.take(arrivals.rows.ts_recv >= t), arrivals.gaps)
 
         return replace(
             self,
@@ -137,15 +147,16 @@ class Tape:
     def day_before(self, t: int) -> tuple[float, float]:
         """Return volume, and 99th percentile of a trade's notional, of the previous UTC day, as received by midnight.
 
-        Trades of that day that arrived after midnight are left out, so published and recomputed values agree.
+        Trades of that day that arrived after midnight are left out, so published and recomputed values agree. Where a part
+        of the day is missing, the volume is scaled to the full day.
         """
         midnight = t // DAY * DAY
         if midnight not in self._days:
             rows = self.trades.window(midnight, DAY)
-            recorded = self.gaps.share(np.array([midnight - DAY]), np.array([midnight]))[0] <= MAX_GAP
-            if len(rows) and recorded:
+            missing = self.gaps.share(np.array([midnight - DAY]), np.array([midnight]))
+            if len(rows) and enough(missing, 1.0)[0]:
                 large = float(np.percentile(rows.price * rows.size, 99))
-                self._days[midnight] = float(rows.size.sum()), large
+                self._days[midnight] = float(rows.size.sum() / (1 - missing[0])), large
             else:
                 self._days[midnight] = np.nan, np.nan
         return self._days[midnight]
@@ -153,61 +164,90 @@ class Tape:
 
 @dataclass(frozen=True, eq=False)
 class PointInTimeView:
-    """A tape as known at t, in windows (t - span, t]; a window with too large a gap is empty."""
+    """A tape as known at t, in windows (t - span, t]; `gap_policy` decides which of them a gap makes empty."""
 
     tape: Tape
     t: int
 
     def recorded(self, since: int) -> bool:
-        """Return whether at most MAX_GAP of (since, t] lies in a gap."""
-        return bool(self.tape.gaps.share(np.array([since]), np.array([self.t]))[0] <= MAX_GAP)
+        """Return whether so little of (since, t] lies in a gap that a statistic is known."""
+        missing = self.tape.gaps.missing(np.array([since]), np.array([self.t]))
+        return bool(enough(missing.astype(np.float64), self.t - since)[0])
+
+    def complete(self, since: int) -> bool:
+        """Return whether no gap touches (since, t], so that a sum, a count or a difference is known."""
+        return bool(complete(np.array([since]), np.array([self.t]), self.tape.gaps)[0])
 
     def trades(self, span_ns: int) -> Trades:
-        """Return trades of the window by event time; none when the window was not recorded."""
+        """Return trades of the window by event time, for a statistic; none when too much was not recorded."""
         if not self.recorded(self.t - span_ns):
             return Trades.empty()
         return self.tape.trades.window(self.t, span_ns)
 
     def last_trades(self, n: int) -> Trades:
-        """Return the last n trades; none when the time they span was not recorded."""
+        """Return the last n trades, for a statistic; none when too much of the time they span was not recorded."""
         rows = self.tape.trades.latest(self.t, n)
         return rows if len(rows) and self.recorded(int(rows.ts_event[0]) - 1) else Trades.empty()
 
     def quotes(self, span_ns: int) -> Quotes:
-        """Return the quote valid at the start of the window and those in it; none when it was not recorded."""
+        """Return the quote valid at the start of the window and those in it, for a statistic.
+
+        A quote does not stand in a gap: where one begins, a row without bid and ask follows. There is no row when too much
+        of the window was not recorded.
+        """
         if not self.recorded(self.t - span_ns):
             return Quotes.empty()
-        return self.tape.quotes.standing(self.t, span_ns)
+        rows = self.tape.quotes.standing(self.t, span_ns)
+        ends = ends_of_standing(int(rows.ts_event[0]), self.t, self.tape.gaps) if len(rows) else rows.ts_event
+        if not len(ends):
+            return rows
+        null = np.full(len(ends), np.nan)
+        rows = rows.then(Quotes(ends, ends, null, null, null, null))
+        return rows.take(np.argsort(rows.ts_event, kind="stable"))
+
+    def quote_changes(self, span_ns: int) -> Quotes:
+        """Return the quote valid at the start of the window and those in it, for a sum; none when a gap touches them."""
+        return self._unbroken(self.tape.quotes.standing(self.t, span_ns), span_ns)
+
+    def depth_changes(self, span_ns: int) -> Depths:
+        """Return the same as `quote_changes` for the levels of the book."""
+        return self._unbroken(self.tape.depths.standing(self.t, span_ns), span_ns)
+
+    def _unbroken(self, rows: C, span_ns: int) -> C:
+        since = self.t - span_ns
+        if len(rows):
+            since = min(since, int(rows.ts_event[0]))
+        return rows if self.complete(since) else rows.take(slice(0))
 
     @cached_property
     def quote(self) -> Quotes:
-        """Return the quote at t, one row; none when it is stale, crossed or has an empty side."""
-        return fresh(self.tape.quotes, self.t)
-
-    def depths(self, span_ns: int) -> Depths:
-        """Return the same as `quotes` for the levels of the book."""
-        if not self.recorded(self.t - span_ns):
-            return Depths.empty()
-        return self.tape.depths.standing(self.t, span_ns)
+        """Return the quote at t, one row; none when it is stale, crossed or has an empty side, or a gap came after it."""
+        return fresh(self.tape.quotes, self.t, self.tape.gaps)
 
     @cached_property
     def depth(self) -> Depths:
-        """Return the book at t, one row; none when it is stale or crossed."""
+        """Return the book at t, one row; none when it is stale or crossed, or a gap came after it."""
         rows = self.tape.depths.last(self.t)
-        fresh_ = len(rows) and self.t - rows.ts_recv[0] <= STALE
-        return rows if fresh_ and not rows.bid[0, 0] >= rows.ask[0, 0] else rows.take(slice(0))
+        good = stands(rows, self.t, self.tape.gaps)
+        return rows if good and not rows.bid[0, 0] >= rows.ask[0, 0] else rows.take(slice(0))
 
 
-def fresh(quotes: ReceiptIndex[Quotes], t: int) -> Quotes:
-    """Return the quote received last by t; none when it is older than STALE, crossed or has an empty side."""
+def stands(last: Received, t: int, gaps: Gaps) -> bool:
+    """Return whether the row received last is valid at t: not older than STALE, and no gap began after its receipt."""
+    if not len(last) or t - last.ts_recv[0] > STALE:
+        return False
+    return bool(complete(last.ts_recv, np.array([t]), gaps)[0])
+
+
+def fresh(quotes: ReceiptIndex[Quotes], t: int, gaps: Gaps) -> Quotes:
+    """Return the quote received last by t; none when it does not stand, is crossed or has an empty side."""
     rows = quotes.last(t)
-    good = len(rows) and t - rows.ts_recv[0] <= STALE and rows.ask[0] > rows.bid[0]
-    return rows if good else Quotes.empty()
+    return rows if stands(rows, t, gaps) and rows.ask[0] > rows.bid[0] else Quotes.empty()
 
 
-def mid_at(quotes: ReceiptIndex[Quotes], t: int) -> float:
+def mid_at(quotes: ReceiptIndex[Quotes], t: int, gaps: Gaps) -> float:
     """Return the middle of the fresh quote at t, or NaN."""
-    rows = fresh(quotes, t)
+    rows = fresh(quotes, t, gaps)
     return float(rows.mid[0]) if len(rows) else np.nan
 
 

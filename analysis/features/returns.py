@@ -17,10 +17,10 @@ def ret(view: BarView, k: int) -> Floats:
 
     Formula: 1e4 ln(c_t / c_{t-k})
     Unit: bp
-    Null: fewer than k+1 bars, or more than 10 % of them in a gap
+    Null: fewer than k+1 bars, or a gap touches one
     Source: closes
     """
-    return 1e4 * (view.at(view.level) - view.at(view.level, k)) * view.recorded(k + 1)
+    return 1e4 * (view.at(view.level) - view.at(view.level, k)) * view.complete(k + 1)
 
 
 @BARS.add("ret_accel", "returns", ["bars"])
@@ -29,10 +29,10 @@ def ret_accel(view: BarView) -> Floats:
 
     Formula: ret_1(t) - ret_1(t-1)
     Unit: bp
-    Null: fewer than 3 bars
+    Null: fewer than 3 bars, or a gap touches one
     Source: closes
     """
-    return 1e4 * (view.at(view.returns) - view.at(view.returns, 1)) * view.recorded(3)
+    return 1e4 * (view.at(view.returns) - view.at(view.returns, 1)) * view.complete(3)
 
 
 @BARS.add("mom_z_60", "returns", ["bars"])
@@ -41,10 +41,10 @@ def mom_z_60(view: BarView) -> Floats:
 
     Formula: sum(r) / (sd(r) sqrt(60)), sample deviation
     Unit: sigma
-    Null: fewer than 60 returns, or sd 0
+    Null: fewer than 60 returns, a gap touches one of the bars, or sd 0
     Source: closes
     """
-    return view.over_returns(60, lambda r: w.ratio(w.total(r), w.deviation(r) * np.sqrt(60)))
+    return view.over_returns(60, lambda r: w.ratio(w.total(r), w.deviation(r) * np.sqrt(60))) * view.complete(61)
 
 
 @BARS.add("close_vs_vwap_day", "returns", ["bars"])
@@ -53,7 +53,7 @@ def close_vs_vwap_day(view: BarView) -> Floats:
 
     Formula: 1e4 ln(c_t / vwap_session)
     Unit: bp
-    Null: no volume in the session
+    Null: no volume in the session, or a gap touches more than 10 % of its bars
     Source: closes and notional of trades
     """
     return 1e4 * w.positive_log(w.ratio(view.at(view.bars.close), view.indicator("vwap")))

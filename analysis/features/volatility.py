@@ -6,17 +6,18 @@ from analysis.arrays import Floats
 from analysis.features import windows as w
 from analysis.features.barview import BarView
 from analysis.features.returns import BARS
+from analysis.gap_policy import enough
 
 
 def _realised(r: Floats) -> Floats:
-    return 1e4 * w.positive_root(w.total(r**2))
+    return 1e4 * w.positive_root(w.scaled_total(r**2))
 
 
 @BARS.add("rv_{k}", "volatility", ["bars"], k=(15, 60, 240))
 def rv(view: BarView, k: int) -> Floats:
     """Realised volatility over k bars.
 
-    Formula: 1e4 sqrt(sum r^2)
+    Formula: 1e4 sqrt(sum r^2), the sum scaled to k returns where some are missing
     Unit: bp
     Null: fewer than k returns
     Source: Andersen, Bollerslev, Diebold and Labys (2003)
@@ -89,7 +90,7 @@ def bipower_ratio_60(view: BarView) -> Floats:
 
     def compute(r: Floats) -> Floats:
         size = np.abs(r)
-        return 1 - np.pi / 2 * w.ratio(w.total(size[:, 1:] * size[:, :-1]), w.total(r**2))
+        return 1 - np.pi / 2 * w.ratio(w.scaled_total(size[:, 1:] * size[:, :-1]), w.scaled_total(r**2))
 
     return view.over_returns(60, compute)
 
@@ -112,15 +113,12 @@ def vol_of_vol(view: BarView) -> Floats:
 
     Formula: sd(rv_15) / mean(rv_15) over 16 windows without overlap, sample deviation
     Unit: 1
-    Null: fewer than 240 returns, or no movement
+    Null: fewer than 240 returns, a gap touches more than 10 % of them or leaves fewer than 15 of the windows, or no movement
     Source: returns
     """
-
-    def compute(r: Floats) -> Floats:
-        each = _realised(r.reshape(len(r), 16, 15))
-        return w.ratio(w.deviation(each), w.mean(each))
-
-    return view.over_returns(240, compute)
+    each = np.stack([view.over_returns(15, _realised, lag=15 * window) for window in range(16)], axis=-1)
+    known = enough(16 - w.count(each), 16)
+    return w.where(known, w.ratio(w.deviation(each), w.mean(each))) * view.recorded(241)
 
 
 @BARS.add("vol_ratio", "volatility", ["bars"])
@@ -129,10 +127,10 @@ def vol_ratio(view: BarView) -> Floats:
 
     Formula: 4 rv_15 / rv_240
     Unit: 1
-    Null: fewer than 240 returns, or rv_240 = 0
+    Null: fewer than 240 returns, rv_15 or rv_240 null, or rv_240 = 0
     Source: returns
     """
-    return view.over_returns(240, lambda r: w.ratio(4 * _realised(r[:, -15:]), _realised(r)))
+    return w.ratio(4 * rv(view, 15), rv(view, 240))
 
 
 @BARS.add("skew_240", "volatility", ["bars"])

@@ -29,6 +29,12 @@ def total(x: Floats) -> Floats:
     return np.where(np.isfinite(x).any(axis=-1), np.nansum(x, axis=-1), np.nan)
 
 
+def scaled_total(x: Floats) -> Floats:
+    """Return the sum of the finite values, scaled to the number of values in the row; null without one."""
+    scale: Floats = x.shape[-1] / np.maximum(count(x), 1)
+    return total(x) * scale
+
+
 def mean(x: Floats) -> Floats:
     """Return the mean of the finite values."""
     return ratio(np.nansum(x, axis=-1), count(x))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.arrays import Depths, Floats, Gaps, Ints
+from analysis.gap_policy import complete
 from analysis.load.frames import nanoseconds
 from analysis.prediction_markets.view import MarketBook
 from recorder.venues.orderbook import Side
@@ -108,7 +109,7 @@ def books_at(tables: Iterable[pa.Table], at: Ints, gaps: Gaps) -> list[MarketBoo
     def record_until(recv: int | None) -> int:
         end = len(at) if recv is None else int(np.searchsorted(at, recv))
         if book is not None and end > k:
-            good = gaps.missing(np.full(end - k, book.ts_recv), at[k:end] + 1) == 0
+            good = complete(np.full(end - k, book.ts_recv), at[k:end] + 1, gaps)
             found.extend(_market_book(book, int(t)) for t in at[k:end][good])
         return max(k, end)
 

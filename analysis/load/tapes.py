@@ -84,6 +84,10 @@ def tape(
     """
     early, late = Range(span.start - warmup, span.end), Range(span.start - book_warmup, span.end)
     found = trades(reader, one, early), quotes(reader, one, late), book_levels(reader, one, late, levels)
+
+    def elsewhere(other: Instrument) -> ReceiptIndex[Quotes]:
+        return ReceiptIndex(quotes(reader, other, late), outages(reader, other, ["quote"], late))
+
     held: list[Channel] = [name for name, rows in zip(_LAYOUTS, found, strict=True) if len(rows)]
     return Tape(
         ReceiptIndex(found[0]),
@@ -91,8 +95,8 @@ def tape(
         ReceiptIndex(found[2]),
         # An empty channel has null features anyway; its outage must not null the features of the others.
         outages(reader, one, held or ["trade"], early),
-        others=[ReceiptIndex(quotes(reader, other, late)) for other in others],
-        leader=None if leader is None else ReceiptIndex(quotes(reader, leader, late)),
+        others=[elsewhere(other) for other in others],
+        leader=None if leader is None else elsewhere(leader),
     )
 
 
@@ -115,9 +119,10 @@ def market_tape(
     begin, step = early.start_ns, interval // US * 1000
     at = np.arange(-(-begin // step) * step, early.end_ns, step, dtype=np.int64)
     tables = rows_of(reader, yes, "book", early, _BOOK_COLUMNS)
-    books = books_at(tables, at, outages(reader, yes, ["book"], early))
+    missing = outages(reader, yes, ["book"], early)
+    books = books_at(tables, at, missing)
     found = flow(reader, yes, no, early, book_tables=tables)
-    return replace(found, books=books, mids=ReceiptIndex(_mids(books)), interval_ns=step)
+    return replace(found, books=books, mids=ReceiptIndex(_mids(books)), book_gaps=missing, interval_ns=step)
 
 
 def flow(
@@ -139,11 +144,13 @@ def flow(
     """
     tables = rows_of(reader, yes, "book", span, ("ts_recv", "kind")) if book_tables is None else book_tables
     changes = [nanoseconds(table.filter(pc.equal(table["kind"], "d"))["ts_recv"]) for table in tables]
-    fills = [_fills(reader, one, span, on_no=one is not yes) for one in (yes, no) if one is not None]
+    tokens = [one for one in (yes, no) if one is not None]
+    fills = [_fills(reader, one, span, on_no=one is not yes) for one in tokens]
+    lost = [outages(reader, one, ["trade", "book"] if one is yes else ["trade"], span) for one in tokens]
     return MarketTape(
         fills=ReceiptIndex(Fills.empty().then(*fills)),
         book_changes=np.concatenate([np.zeros(0, np.int64), *changes]),
-        gaps=outages(reader, yes, ["trade", "book"], span),
+        gaps=Gaps.empty().then(*lost).merged(),
         subscribed_ns=max(span.start_ns, to_ns(yes.first_seen)),
     )
 

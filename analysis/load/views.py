@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from analysis.arrays import Bools, Depths, Floats, Gaps, Ints, Quotes, Received, Trades
 from analysis.features.point_in_time import ReceiptIndex
+from analysis.gap_policy import complete
 from analysis.load import tapes
 from analysis.load.frames import named, table_of
 from analysis.load.rows import IN_GAP
@@ -74,7 +75,7 @@ def _standing(rows: Received, at: Ints, gaps: Gaps) -> tuple[Ints, Bools, Floats
     """Return (n,) the position of the row received last, whether it is still valid, and its age in s."""
     last = np.searchsorted(rows.ts_recv, at, side="right") - 1
     since = np.append(rows.ts_recv, 0)[last]
-    stands = (last >= 0) & (gaps.missing(since, at + 1) == 0)
+    stands = (last >= 0) & complete(since, at + 1, gaps)
     return last, stands, np.where(stands, (at - since) / 1e9, np.nan)
 
 

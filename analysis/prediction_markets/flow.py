@@ -117,7 +117,7 @@ def secs_since_trade(now: Snapshot) -> float:
 
     Formula: t - time of the last trade
     Unit: s
-    Null: no trade since subscribing, and none known by REST
+    Null: no trade since subscribing or a gap since the last one, and none known by REST
     Source: stream, or REST when it is later
     """
     return (now.t - now.last_trade[0]) / SECOND if now.last_trade else np.nan

@@ -6,14 +6,15 @@ day in markets polled once an hour).
 
 import numpy as np
 
-from analysis.arrays import DAY, HOUR, MINUTE, Floats
+from analysis.arrays import DAY, HOUR, MINUTE
 from analysis.features import windows as w
 from analysis.prediction_markets.depth import ratio
 from analysis.prediction_markets.view import MARKET_FEATURES, OLD_POINT, Snapshot
 
 
 def _change(now: Snapshot, span_ns: int, max_age_ns: int) -> float:
-    return now.mid - float(now.mids(span_ns, span_ns, max_age_ns)[0])
+    before = now.mids(span_ns, span_ns, max_age_ns)[0]
+    return float(now.changes(np.array([before, now.mid]), span_ns, span_ns)[0])
 
 
 @MARKET_FEATURES.add("ret_5m", "momentum", ["book", "mids"])
@@ -22,7 +23,7 @@ def ret_5m(now: Snapshot) -> float:
 
     Formula: m(t) - m(t - 5 min)
     Unit: probability
-    Null: mid null, or no point at that time
+    Null: mid null, no point at that time, or a gap of the points since
     Source: own snapshots
     """
     return _change(now, 5 * MINUTE, OLD_POINT)
@@ -34,7 +35,7 @@ def ret_1h(now: Snapshot) -> float:
 
     Formula: m(t) - m(t - 1 h)
     Unit: probability
-    Null: mid null, or no point at that time
+    Null: mid null, no point at that time, or a gap of the points since
     Source: own snapshots
     """
     return _change(now, HOUR, OLD_POINT)
@@ -46,14 +47,17 @@ def ret_24h(now: Snapshot) -> float:
 
     Formula: m(t) - m(t - 24 h)
     Unit: probability
-    Null: mid null, or no point at that time
+    Null: mid null, no point at that time, or a gap of the points since
     Source: own snapshots
     """
     return _change(now, DAY, now.day_max_age)
 
 
-def _volatility(points: Floats, least: int) -> float:
-    return float(w.deviation(np.diff(points)[None])[0]) if np.isfinite(points).sum() >= least else np.nan
+def _volatility(now: Snapshot, span_ns: int, step_ns: int, max_age_ns: int, least: int) -> float:
+    points = now.mids(span_ns, step_ns, max_age_ns)
+    if np.isfinite(points).sum() < least:
+        return np.nan
+    return float(w.deviation(now.changes(points, span_ns, step_ns)[None])[0])
 
 
 @MARKET_FEATURES.add("vol_1h", "momentum", ["mids"])
@@ -62,10 +66,10 @@ def vol_1h(now: Snapshot) -> float:
 
     Formula: standard deviation of 1-minute changes of m, sample deviation
     Unit: probability
-    Null: fewer than 20 points
+    Null: fewer than 20 points; a change over a gap does not count
     Source: own snapshots
     """
-    return _volatility(now.mids(HOUR, MINUTE), 20)
+    return _volatility(now, HOUR, MINUTE, OLD_POINT, 20)
 
 
 @MARKET_FEATURES.add("vol_24h", "momentum", ["mids"])
@@ -74,10 +78,10 @@ def vol_24h(now: Snapshot) -> float:
 
     Formula: standard deviation of 30-minute changes of m, sample deviation
     Unit: probability
-    Null: fewer than 12 points
+    Null: fewer than 12 points; a change over a gap does not count
     Source: own snapshots
     """
-    return _volatility(now.mids(DAY, 30 * MINUTE, now.day_max_age), 12)
+    return _volatility(now, DAY, 30 * MINUTE, now.day_max_age, 12)
 
 
 def _extremes(now: Snapshot) -> tuple[float, float]:

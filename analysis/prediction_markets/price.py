@@ -60,7 +60,7 @@ def last_trade_price(now: Snapshot) -> float:
 
     Formula: p
     Unit: probability
-    Null: never traded
+    Null: never traded, or a gap since the last trade of the stream and no price by REST
     Source: stream, or REST when it is later
     """
     return number(now.last_price)

@@ -15,6 +15,7 @@ import numpy as np
 from analysis.arrays import HOUR, MINUTE, Bools, Floats, Gaps, Ints, Received, Signs
 from analysis.features.point_in_time import ReceiptIndex
 from analysis.features.registry import Registry
+from analysis.gap_policy import complete, steps
 
 OLD_POINT = 10 * MINUTE
 """Age up to which a mid is valid for later minutes; an hour for day features of markets polled once an hour."""
@@ -144,7 +145,8 @@ class MarketTape:
     fills: ReceiptIndex[Fills] = field(default_factory=lambda: ReceiptIndex(Fills.empty()))
     book_changes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # receipt times of price_change entries
     mids: ReceiptIndex[Mids] = field(default_factory=lambda: ReceiptIndex(Mids.empty()))
-    gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream
+    gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream: trades of both tokens and changes of the book
+    book_gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream that `books` and `mids` are made of; none for polls
     subscribed_ns: int | None = None  # start of the subscription; None without one
     wallet_fills: ReceiptIndex[Fills] = field(
         default_factory=lambda: ReceiptIndex(Fills.empty())
@@ -155,7 +157,6 @@ class MarketTape:
 
     def until(self, t: int) -> "MarketTape":
         """Return the tape as it was at t."""
-        begun = self.gaps.take(self.gaps.start < t)
         return replace(
             self,
             books=_received(self.books, t),
@@ -166,25 +167,27 @@ class MarketTape:
             mids=ReceiptIndex(self.mids.until(t)),
             wallet_fills=ReceiptIndex(self.wallet_fills.until(t)),
             wallet_fetches=_received(self.wallet_fetches, t),
-            gaps=Gaps(begun.start, np.minimum(begun.end, t)),
+            gaps=self.gaps.until(t),
+            book_gaps=self.book_gaps.until(t),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A market as known at t; every window is (t - span, t]."""
+    """A market as known at t; every window is (t - span, t]. What a gap makes null is decided by `gap_policy`."""
 
     tape: MarketTape
     t: int
 
     @cached_property
     def book(self) -> MarketBook | None:
-        """Return the book received last; None when it is older than twice the interval, or there was none."""
+        """Return the book received last; None when it is older than twice the interval, a gap came after it, or none was."""
         rows = _known(self.tape.books, self.t)
         if not rows or rows[-1].absent:
             return None
-        interval_ns = rows[-1].interval_ns or self.tape.interval_ns
-        return rows[-1] if self.t - rows[-1].ts_recv <= 2 * interval_ns else None
+        since, interval_ns = rows[-1].ts_recv, rows[-1].interval_ns or self.tape.interval_ns
+        stands = complete(np.array([since]), np.array([self.t]), self.tape.book_gaps)[0]
+        return rows[-1] if stands and self.t - since <= 2 * interval_ns else None
 
     @cached_property
     def listing(self) -> Listing:
@@ -226,7 +229,11 @@ class Snapshot:
         since = self.tape.subscribed_ns
         if since is None or since > self.t - span_ns:
             return False
-        return int(self.tape.gaps.missing(np.array([self.t - span_ns]), np.array([self.t]))[0]) == 0
+        return self._complete(self.t - span_ns)
+
+    def _complete(self, since: int) -> bool:
+        """Return whether no gap of the stream touches (since, t]."""
+        return bool(complete(np.array([since]), np.array([self.t]), self.tape.gaps)[0])
 
     def fills(self, span_ns: int) -> Fills | None:
         """Return trades of the window; None when the stream was not healthy in all of it."""
@@ -240,9 +247,15 @@ class Snapshot:
         return self.tape.wallet_fills.window(self.t, span_ns)
 
     @cached_property
+    def last_fill(self) -> Fills:
+        """Return the last trade of the stream, one row; none when a gap came after it, which may hide a later one."""
+        rows = self.tape.fills.latest(self.t, 1)
+        return rows if len(rows) and self._complete(int(rows.ts_event[0])) else Fills.empty()
+
+    @cached_property
     def last_trade(self) -> tuple[int, float] | None:
         """Return time and YES price of the last known trade, from the stream or from REST."""
-        rows = self.tape.fills.latest(self.t, 1)
+        rows = self.last_fill
         known = [(int(rows.ts_event[0]), float(rows.price[0]))] if len(rows) else []
         if self.listing.last_trade is not None:
             known.append(self.listing.last_trade)
@@ -251,18 +264,26 @@ class Snapshot:
     @property
     def last_price(self) -> float | None:
         """Return the YES price of the last known trade: by the stream or by REST, whichever was received later."""
-        latest = self.tape.fills.latest(self.t, 1)
+        latest = self.last_fill
         if self.listing.last_price is not None and not (len(latest) and latest.ts_recv[0] > self.listing.ts_recv):
             return self.listing.last_price
         return self.last_trade[1] if self.last_trade else None
 
     def mids(self, span_ns: int, step_ns: int, max_age_ns: int = OLD_POINT) -> Floats:
         """Return mids at t - span, t - span + step, ..., t: the last one received by t and valid at that time."""
-        at = self.t + np.arange(-(span_ns // step_ns), 1, dtype=np.int64) * step_ns
+        at = self._instants(span_ns, step_ns)
         rows = self.tape.mids.window(self.t, span_ns + max_age_ns + 1)
         last = np.searchsorted(rows.ts_event, at, side="right") - 1
-        times, mids = np.append(rows.ts_event, 0), np.append(rows.mid, np.nan)
-        return np.where((last >= 0) & (at - times[last] <= max_age_ns), mids[last], np.nan)
+        times, mids = np.append(rows.ts_event, 0)[last], np.append(rows.mid, np.nan)[last]
+        valid = (last >= 0) & (at - times <= max_age_ns) & complete(times, at, self.tape.book_gaps)
+        return np.where(valid, mids, np.nan)
+
+    def changes(self, mids: Floats, span_ns: int, step_ns: int) -> Floats:
+        """Return the differences of neighbouring `mids`; null where a gap lies between the two."""
+        return steps(mids, self._instants(span_ns, step_ns), self.tape.book_gaps)
+
+    def _instants(self, span_ns: int, step_ns: int) -> Ints:
+        return self.t + np.arange(-(span_ns // step_ns), 1, dtype=np.int64) * step_ns
 
     @property
     def day_max_age(self) -> int:

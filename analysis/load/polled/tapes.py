@@ -71,7 +71,9 @@ def _stream(reader: Reader, tokens: Sequence[str], span: Range) -> MarketTape:
     if yes is None:
         return MarketTape()
     no = found.get(tokens[1]) if len(tokens) > 1 else None
-    return tapes.flow(reader, yes, no, span)
+    stream = tapes.flow(reader, yes, no, span)
+    # Without the trades of one of its tokens, the flow of a market is not known.
+    return stream if no is not None or len(tokens) == 1 else replace(stream, subscribed_ns=None)
 
 
 def _books(table: pa.Table, complete: pa.Table) -> list[MarketBook]:

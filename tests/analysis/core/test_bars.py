@@ -158,3 +158,32 @@ def test_a_quiet_minute_is_flat_and_a_minute_we_did_not_see_is_null() -> None:
     np.testing.assert_array_equal(grid.volume, [2, 0, np.nan, np.nan, 0, 1])
     bare = on_grid(bars, T0, T0 + 6 * MINUTE, MINUTE, gaps, fill="none")
     np.testing.assert_array_equal(bare.close, [7, np.nan, np.nan, np.nan, np.nan, 9])
+
+
+def test_a_row_of_the_grid_that_a_gap_touches_is_null_whatever_was_traded_in_it() -> None:
+    gaps = Gaps(np.array([T0 + 70 * SECOND]), np.array([T0 + 80 * SECOND]))
+    bars = time_bars(few([(1_000, 5, 1, 1), (61_000, 7, 1, 1), (122_000, 9, 1, 1)]), MINUTE, gaps)
+    grid = on_grid(bars, T0, T0 + 4 * MINUTE, MINUTE, gaps)
+    for name in (*MEASURED, "signed_notional"):
+        assert np.isnan(getattr(grid, name)).tolist() == [False, True, False, name == "vwap"], name
+    np.testing.assert_array_equal(grid.trade_count, [1, np.nan, 1, 0])
+    np.testing.assert_array_equal(grid.close, [5, np.nan, 9, 9])
+    assert (bars.volume[1], bars.coverage[1]) == (1, pytest.approx(50 / 60))  # the bar itself has what was recorded
+
+
+@pytest.mark.parametrize(("start", "end"), [(30 * SECOND, 3 * MINUTE), (0, 150 * SECOND)])
+def test_a_grid_that_cuts_a_bar_is_refused_and_no_trade_becomes_a_zero(start: int, end: int) -> None:
+    bars = time_bars(few([(10, 1, 1, 1), (60_001, 2, 1, 1), (120_001, 3, 1, 1)]), MINUTE, Gaps.empty())
+    with pytest.raises(ValueError, match="lies inside a bar"):
+        on_grid(bars, T0 + start, T0 + end, MINUTE, Gaps.empty())
+
+
+@pytest.mark.parametrize("width", [MINUTE // 2, 5 * MINUTE])
+def test_bars_of_another_width_are_refused_by_a_grid_and_none_overwrites_another(width: int) -> None:
+    bars = time_bars(few([(10, 1, 1, 1), (60_001, 2, 1, 1), (120_001, 3, 1, 1)]), MINUTE, Gaps.empty())
+    with pytest.raises(ValueError, match="use roll_up"):
+        on_grid(bars, T0, T0 + 5 * MINUTE, width, Gaps.empty())
+    with pytest.raises(ValueError, match="use roll_up"):
+        on_grid(bars.then(bars), T0, T0 + 5 * MINUTE, MINUTE, Gaps.empty())
+    wide = on_grid(roll_up(bars, 5 * MINUTE, Gaps.empty()), T0, T0 + 5 * MINUTE, 5 * MINUTE, Gaps.empty())
+    assert (wide.volume.tolist(), wide.close.tolist()) == ([3], [3])

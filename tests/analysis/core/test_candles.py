@@ -155,7 +155,8 @@ def test_an_interval_without_a_row_is_quiet_or_not_recorded_and_the_file_does_no
     flat = on_grid(quiet, begin, end, MINUTE, Gaps.empty())
     assert len(flat) == len(quiet) + 413
     assert not np.isnan(flat.close).any()
-    unseen = on_grid(quiet, begin, end, MINUTE, Gaps(np.array([begin]), np.array([end])))
+    skipped = np.flatnonzero(np.diff(quiet.start) > MINUTE)
+    unseen = on_grid(quiet, begin, end, MINUTE, Gaps(quiet.end[skipped], quiet.start[skipped + 1]))
     assert int(np.isnan(unseen.close).sum()) == 413
 
 

@@ -117,7 +117,8 @@ def test_a_gap_over_a_tenth_of_the_window_makes_it_null_and_a_shorter_one_does_n
         return {name for name, value in table.items() if not np.isnan(value)}
 
     assert {"rv_60", "rv_15", "rv_240", "eff_spread_bp", "spread_z", "ret_60"} <= known(0.0)
-    assert {"rv_60", "rv_240", "ret_60", "spread_z"} <= known(5.0)
+    assert {"rv_60", "rv_240", "spread_z"} <= known(5.0)
+    assert not {"ret_60", "mom_z_60", "efficiency_ratio_60"} & known(5.0)  # their ends lie on two sides of the gap
     assert not {"rv_60", "rv_15", "eff_spread_bp", "ret_60"} & known(8.0)
     assert {"rv_240", "spread_z", "tfi_5", "spread_bp", "trade_sign_acf1"} <= known(8.0)
     assert not {"rv_240", "spread_z"} & known(30.0)

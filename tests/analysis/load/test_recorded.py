@@ -139,6 +139,34 @@ def test_a_market_is_read_from_the_tokens_of_its_two_outcomes(stored: Stored) ->
     assert np.isnan(float(row["volume_24h_log"]))  # listings are not recorded
 
 
+@pytest.mark.parametrize("lost", ["YES", "NO"])
+def test_lost_trades_of_either_token_make_the_flow_of_a_market_unknown_and_not_zero(stored: Stored, lost: str) -> None:
+    for token in ("YES", "NO"):
+        stored.instrument("polymarket", token, BEGIN - timedelta(seconds=1))
+    stored.session("polymarket", 3, BEGIN, END + timedelta(hours=1))
+    wanted = ["trades_1h", "volume_1h", "whale_count_1h", "trades_5m"]
+    t = T0 + 24 * HOUR + MINUTE
+
+    def flow() -> list[float]:
+        tape = load.market_tape("polymarket", "YES", "NO", MIDNIGHT, END, source=stored.url, warmup=timedelta(hours=2))
+        return [float(value) for value in prediction_markets.compute(tape, t, wanted).values()]
+
+    assert flow() == [0, 0, 0, 0]
+    began = MIDNIGHT - timedelta(minutes=30)
+    stored.gap("polymarket", lost, 1, started_at=began, ended_at=began + timedelta(minutes=10))
+    assert np.isnan(flow()).tolist() == [True, True, True, False]
+
+
+def test_other_venues_come_with_their_own_gaps(stored: Stored) -> None:
+    stored.gap(*OKX, 1, channel="quote", started_at=MIDNIGHT, ended_at=MIDNIGHT + timedelta(minutes=10))
+    tape = load.tape(*KRAKEN[0], MIDNIGHT, END, source=stored.url, warmup=timedelta(hours=1), others=[OKX], leader=OKX)
+    ns = T0 + 24 * HOUR
+    assert tape.leader is not None
+    for index in (tape.leader, *tape.others):
+        assert index.gaps.missing(np.array([ns]), np.array([ns + HOUR]))[0] == 10 * MINUTE
+    assert tape.gaps.missing(np.array([ns]), np.array([ns + HOUR]))[0] == 0
+
+
 def _cents(levels: str) -> str:
     """Return the prices of a book around 100 as probabilities."""
     pairs = [pair.split(",") for pair in levels.strip("{}").split("},{") if pair]

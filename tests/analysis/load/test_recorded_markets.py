@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg2
 import pytest
+from support.analysis.stored_tape import Stored
 
 from analysis import audit, feature_tables, load, prediction_markets
 from analysis.datasets import recorded
@@ -84,6 +85,18 @@ def test_snapshots_alone_give_every_feature_that_needs_no_stream(database: str) 
     assert (row["event_market_count"], row["rank_in_event"], row["category"]) == (2, 2, "politics")
     assert row["event_volume_share"] == 0.5
     assert row["hours_to_end"] == pytest.approx(2, abs=0.001)
+
+
+def test_the_flow_of_a_market_is_unknown_while_only_one_of_its_tokens_is_recorded(database: str) -> None:
+    put_market(database, 1)
+    put_snapshot(database, 1, BEGIN + 120 * MINUTE, 0.4)
+    tape = Stored(database)
+    tape.session("polymarket", 1, BEGIN, END)
+    flow = ("trades_1h", "volume_1h", "whale_count_1h", "book_changes_1m")
+    for token, expected in (("100", np.nan), ("101", 0)):
+        tape.instrument("polymarket", token, BEGIN)
+        row = features(database, 1, BEGIN + 120 * MINUTE)
+        np.testing.assert_array_equal([row[name] for name in flow], expected)
 
 
 def test_the_levels_of_a_stored_book_decide_and_an_unchanged_book_is_found_again(database: str) -> None:

@@ -1,16 +1,19 @@
 """Features of a prediction market: each checked by hand on one market, with its null rule and point-in-time rule."""
 
+import re
 from dataclasses import replace
 from math import cos, log, log1p, pi, sin
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.analysis.market_data import T0
 
 from analysis import audit
-from analysis.arrays import DAY, HOUR, MINUTE, SECOND, Gaps, Ints
+from analysis.arrays import DAY, HOUR, MINUTE, SECOND, Bools, Gaps, Ints
 from analysis.features.point_in_time import ReceiptIndex
-from analysis.prediction_markets import MARKET_FEATURES, MarketTape, compute, names
+from analysis.prediction_markets import MARKET_FEATURES, MarketTape, Snapshot, compute, names
 from analysis.prediction_markets.view import (
     EventListing,
     Fills,
@@ -325,3 +328,73 @@ def test_no_snapshot_feature_changes_when_all_that_came_after_is_removed() -> No
     assert found.passed, found.findings[:5]
     assert found.always_null == ()
     assert found.checked == len(times) * 66
+
+
+def test_a_change_over_a_gap_is_null_and_no_point_stands_in_one() -> None:
+    gap = Gaps(np.array([T - 30 * MINUTE]), np.array([T - 27 * MINUTE]))
+    lost = gap.missing(MIDS.ts_event, MIDS.ts_event + 1) > 0
+    tape = replace(TAPE, mids=ReceiptIndex(MIDS.take(~lost)), book_gaps=gap)
+    row = compute(tape, T, ["ret_5m", "ret_1h", "ret_24h", "vol_1h", "range_24h"])
+    assert np.isnan([float(row[name]) for name in ("ret_1h", "ret_24h")]).all()
+    assert row["ret_5m"] == pytest.approx(M - MIDS.mid[-6])
+    steps = np.diff(np.where(lost, np.nan, MIDS.mid)[-61:])
+    assert row["vol_1h"] == pytest.approx(float(np.nanstd(steps, ddof=1)))  # a point that stood would add zeros
+    assert np.isnan(Snapshot(tape, T).mids(HOUR, MINUTE)).sum() == 3
+    assert row["range_24h"] == pytest.approx(float(np.ptp(MIDS.mid[-1440:])))
+
+
+def test_the_last_trade_before_a_gap_is_not_the_last_trade() -> None:
+    gap = Gaps(np.array([T - 30 * SECOND]), np.array([T - 20 * SECOND]))
+    listed = [replace(TAPE.listings[0], last_trade=(T - 40 * SECOND, 0.44))]
+    wanted = ["last_trade_price", "last_minus_mid", "secs_since_trade"]
+    assert not np.isnan([float(value) for value in compute(TAPE, T, wanted).values()]).any()
+    assert np.isnan([float(value) for value in compute(replace(TAPE, gaps=gap), T, wanted).values()]).all()
+    row = compute(replace(TAPE, gaps=gap, listings=listed), T, wanted)
+    assert (row["last_trade_price"], row["secs_since_trade"]) == (0.44, 40)
+
+
+BUSY, BUSY_TIMES = busy(2)
+WINDOWS = {"1m": MINUTE, "5m": 5 * MINUTE, "1h": HOUR, "24h": DAY}
+
+
+def _window(name: str) -> int:
+    """Return how far back a feature looks; flow, whales and the last trade by default an hour."""
+    return next((span for end, span in WINDOWS.items() if name.endswith(end)), HOUR)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    begins=st.lists(st.integers(0, 24 * 3600), min_size=1, max_size=4),
+    lengths=st.lists(st.integers(1, 3600), min_size=4, max_size=4),
+)
+def test_a_gap_may_turn_a_snapshot_feature_null_and_does_nothing_else(begins: list[int], lengths: list[int]) -> None:
+    start = T0 + DAY + np.array(begins, np.int64) * SECOND
+    gaps = Gaps(start, start + np.array(lengths[: len(begins)], np.int64) * SECOND).merged()
+
+    def seen(at: Ints) -> Bools:
+        return gaps.missing(at, at + 1) == 0
+
+    fills, points, changes = BUSY.fills.rows, BUSY.mids.rows, BUSY.book_changes
+    tape = replace(
+        BUSY,
+        fills=ReceiptIndex(fills.take(seen(fills.ts_event))),
+        mids=ReceiptIndex(points.take(seen(points.ts_event))),
+        book_changes=changes[seen(changes)],
+        gaps=BUSY.gaps.then(gaps).merged(),
+        book_gaps=gaps,
+    )
+    for t in BUSY_TIMES[::10].tolist():
+        truth, found = compute(BUSY, t), compute(tape, t)
+        for name, value in found.items():
+            if isinstance(value, str) or name == "top_wallet_share_24h":
+                continue
+            true = float(truth[name])
+            since = t - _window(name) - 10 * MINUTE  # a point stands for ten minutes
+            untouched = gaps.missing(np.array([since]), np.array([t]))[0] == 0
+            if untouched and not name.startswith("whale"):  # a whale is large among all earlier trades
+                assert value == pytest.approx(true, rel=1e-9, abs=1e-12, nan_ok=True), (name, t)
+            elif not untouched and not np.isnan(value):
+                limits = re.fullmatch(r"(-?\d+) to (\d+)", MARKET_FEATURES[name].unit)
+                low, high = (float(limits[1]), float(limits[2])) if limits else (-np.inf, np.inf)
+                assert low <= value <= high, (name, t)
+                assert value != 0 or true == 0, (name, t)
