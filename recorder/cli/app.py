@@ -26,7 +26,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "up": Command("appliance", "Start the appliance and wait until it records."),
     "down": Command("appliance", "Stop the appliance."),
-    "restart": Command("appliance", "Stop the appliance and start it again."),
+    "restart": Command("appliance", "Restart the appliance, or some of its programs."),
     "handover": Command("handover", "Replace recorders by new processes without a gap."),
     "status": Command("appliance", "Show every program; exit code 0 only when healthy."),
     "alerts": Command("alerts", "Show alerts, test the channels, acknowledge, silence."),
