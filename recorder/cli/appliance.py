@@ -19,7 +19,7 @@ from recorder.appliance.hints import hint
 from recorder.appliance.status import START_S, Line, other_database
 from recorder.appliance.supervisor import Process, Supervisor
 from recorder.cli import status as view
-from recorder.cli.common import console
+from recorder.cli.common import console, require_database, unreachable
 from recorder.cli.handover import recorders_named
 from recorder.errors import ConfigError, StoreUnavailable, nearest
 from recorder.process.screen import Screen
@@ -27,7 +27,7 @@ from recorder.process.slots import program_of
 from recorder.process.terminal import say
 from recorder.settings import Settings
 from recorder.settings.sources import running_note
-from recorder.store.database import READER, connect
+from recorder.store.database import READER
 
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 180.0  # above the longest grace period of a program (Postgres: 60 s) and of supervisord (120 s)
@@ -147,9 +147,9 @@ def _chosen(settings: Settings, venues: str) -> tuple[str, ...]:
 def _require_database(settings: Settings) -> None:
     """Report at once what the writer would only log."""
     try:
-        connect(database_url(settings, READER), application_name="tapedeck").close()
+        require_database(settings)
     except StoreUnavailable as error:
-        raise ConfigError(f"the database cannot be reached: {error} (--force records all the same)") from None
+        raise ConfigError(f"{unreachable(settings, error)}; --force records all the same") from None
 
 
 def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -> tuple[str, str, bool] | None:
@@ -361,20 +361,13 @@ def psql(
         raise ConfigError("there is no psql; install a Postgres client (Debian: apt install postgresql-client)")
     login = SUPERUSER if admin else READER
     if settings.database.url is None:
-        _require_embedded(settings, login)
+        require_database(settings)
     elif admin:
         raise ConfigError("--admin is for the embedded Postgres; DATABASE_URL names the login of your own")
     url, secret = _without_password(database_url(settings, login))
     # psql would show the answer of -c in a pager where it is long, and wait for a key.
     quiet = ["--pset=pager=off"] if any(_COMMAND.match(word) for word in arguments or ()) else []
     os.execve(program, [program, url, *quiet, *(arguments or [])], {**settings.environment(), **secret})
-
-
-def _require_embedded(settings: Settings, login: str) -> None:
-    try:
-        connect(database_url(settings, login), application_name="tapedeck").close()
-    except StoreUnavailable:
-        raise ConfigError(f"the embedded Postgres in {settings.home} is not running; {hint('up')} starts it") from None
 
 
 def psql_program() -> str | None:

@@ -82,19 +82,23 @@ def test_a_restart_of_a_healthy_recorder_costs_no_gap_and_a_hard_one_does(
 
     assert main(["restart", "kraken"]) == 0, capsys.readouterr().out
     second = pids(home)
-    assert set(second) == {"recorder-kraken-b"} and second["recorder-kraken-b"] not in first.values()
+    assert set(second) == {"recorder-kraken-b"}
+    assert second["recorder-kraken-b"] not in first.values()
     assert "replaced without a gap" in capsys.readouterr().out
 
     writer = Supervisor(home).process("writer")
     assert main(["restart", "writer"]) == 0, capsys.readouterr().out
     again = Supervisor(home).process("writer")
-    assert writer is not None and again is not None and again.pid != writer.pid
+    assert writer is not None
+    assert again is not None
+    assert again.pid != writer.pid
     assert wait_until(lambda: main(["verify", "--truth", str(home / "simulator")]) == 0, 30.0), capsys.readouterr().out
     assert gaps() == before
 
     assert main(["restart", "recorder-kraken", "--hard"]) == 0, capsys.readouterr().out
     third = pids(home)
-    assert set(third) == {"recorder-kraken-b"} and third != second
+    assert set(third) == {"recorder-kraken-b"}
+    assert third != second
     assert wait_until(lambda: gaps() > before, 30.0), "what was missed is declared"
 
 
