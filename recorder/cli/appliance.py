@@ -32,6 +32,7 @@ from recorder.store.database import READER
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 180.0  # above the longest grace period of a program (Postgres: 60 s) and of supervisord (120 s)
 _COMMAND = re.compile(r"-[A-Za-z]*c|--command|-[A-Za-z]*f|--file")  # of psql: it runs and ends
+_DURATION = re.compile(r"[\d.]+ (s|min|h)\b")
 RESTART_DEADLINE_S = 300.0  # above all grace periods together: what hangs is killed
 USER_MUST_ACT = 2  # exit status of a program whose settings are wrong
 
@@ -181,8 +182,8 @@ def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -
         current = view.gather(settings, found)
         for line in current.programs:
             words = _progress(line)
-            if seen.get(line.program) != words:
-                seen[line.program] = words
+            if seen.get(line.program) != _ageless(words):
+                seen[line.program] = _ageless(words)
                 screen.say(f"  {line.program:<20} {words}", "    ")
         if not current.healthy:
             return False
@@ -201,6 +202,11 @@ def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -
     current = view.gather(settings)
     name, _, why = (current.problems[0] if current.problems else "writer: no rows grow").partition(": ")
     return name, f"{name} is not ready after {START_DEADLINE_S:.0f} s: {why}", False
+
+
+def _ageless(words: str) -> str:
+    """Return words without their durations, which change every second."""
+    return _DURATION.sub("", words)
 
 
 def _progress(line: Line) -> str:

@@ -22,7 +22,14 @@ from recorder.settings import Settings
 from recorder.store.database import READER, classify, connect
 from recorder.venues import VENUES, venue_class
 
-_QUERY = """
+# Of a gap that goes on: whether an active subscription names its stream. A pattern counts for all symbols of its venue.
+_WANTED = """
+EXISTS (SELECT FROM subscription s
+         WHERE s.venue = i.venue AND s.channel = g.channel AND s.active
+           AND (s.symbol = i.symbol OR s.symbol LIKE 'top:%%' OR s.symbol ~ '[][*?]'))
+AND NOT EXISTS (SELECT FROM subscription s
+                 WHERE (s.venue, s.channel, s.symbol) = (i.venue, g.channel, i.symbol) AND NOT s.active)"""
+_QUERY = f"""
 SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.first_id, g.started_at, g.ended_at,
        r.reads, r.reason, r.next_at, g.gap_id
   FROM gap g
@@ -30,7 +37,7 @@ SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.fi
   LEFT JOIN gap_read r USING (gap_id)
  WHERE (%(venue)s = '' OR i.venue = %(venue)s) AND (%(symbol)s = '' OR i.symbol = %(symbol)s)
    AND (%(all)s OR g.channel = 'trade')
-   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed')
+   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed' AND (g.ended_at IS NOT NULL OR ({_WANTED})))
    AND (g.state = 'open' OR g.started_at > now() - make_interval(secs => %(within_s)s))
  ORDER BY g.state = 'open' DESC, g.started_at DESC, g.gap_id LIMIT %(top)s"""
 _SYMBOLS = "SELECT symbol FROM instrument WHERE venue = %s"
@@ -141,6 +148,11 @@ def _cells(one: GapLine, now: datetime) -> list[str]:
     ]  # fmt: skip
 
 
+def gaps_of_trades(count: int) -> str:
+    """Return a number of gaps in words."""
+    return "1 gap of trades" if count == 1 else f"{count:,} gaps of trades"
+
+
 def summary(found: Sequence[GapLine], top: int, *, all_channels: bool, unsubscribed: bool) -> str:
     """Return what a list of gaps counts, in one line.
 
@@ -152,11 +164,11 @@ def summary(found: Sequence[GapLine], top: int, *, all_channels: bool, unsubscri
     """
     is_open = [one for one in found if one.state == "open"]
     lasting = sum(one.ended_at is None for one in is_open)
-    kind = "gaps of all channels" if all_channels else "gaps of trades"
-    parts = [f"{len(found):,} {kind}, {len(is_open):,} of them open"]
+    count = f"{len(found):,} {'gap' if len(found) == 1 else 'gaps'} of all channels"
+    parts = [f"{count if all_channels else gaps_of_trades(len(found))}, {len(is_open):,} open"]
     if is_open:
-        same = " (these `tapedeck status` counts)" if all_channels and not unsubscribed else ""
-        parts[0] += f": {lasting:,} go on{same}, {len(is_open) - lasting:,} ended and are not filled"
+        same = ", as `tapedeck status` counts" if all_channels and not unsubscribed else ""
+        parts[0] += f" ({lasting:,} not over yet{same}, {len(is_open) - lasting:,} over and not filled)"
     if not unsubscribed:
         parts.append("those of unsubscribed streams are left out")
     if len(found) == top:

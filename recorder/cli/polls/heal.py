@@ -10,7 +10,7 @@ import typer
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.columns import duration
 from recorder.cli.common import complete_venue
-from recorder.cli.polls.gaps import gap_lines, require_known
+from recorder.cli.polls.gaps import gap_lines, gaps_of_trades, require_known
 from recorder.cli.polls.poll import by_hand, dry, running, say_run
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
@@ -110,11 +110,11 @@ def next_read(settings: Settings, venue: str, symbol: str) -> str:
     if times:
         left_s = (min(times) - datetime.now(UTC)).total_seconds()
         when = f"in {duration(left_s)}" if left_s > 0 else "once the trades beside it are stored"
-        return f"nothing is due: {len(times):,} gaps of trades wait for a read, the next one {when}"
+        return f"nothing is due; the next of {gaps_of_trades(len(times))} is read {when}"
     lasting = sum(one.ended_at is None for one in gaps)
     if lasting:
-        return f"nothing is due: {lasting:,} gaps of trades go on; each is read 30 s after it ended"
-    return "nothing is due: no gap of trades is open that can be filled"
+        return f"nothing is due; {gaps_of_trades(lasting)} not over yet; each is read 30 s after its end"
+    return "nothing is due; no gap of trades is open that can be filled"
 
 
 def _list(tasks: Sequence[Task | TimeTask], idle: str, *, as_json: bool) -> int:

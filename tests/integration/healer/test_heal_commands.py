@@ -73,7 +73,7 @@ def test_the_commands_show_the_gap_read_it_and_leave_the_rows_in_the_journal(
     assert main(["gaps", "coinbase"]) == 0
     assert "is read next" in capfd.readouterr().out
     assert main(["gaps", "kraken"]) == 0
-    assert "0 gaps" in capfd.readouterr().err
+    assert "0 gaps of trades" in capfd.readouterr().err
     for words, sentence in (
         (["gaps", "krakn"], "unknown venue 'krakn'; did you mean kraken?"),
         (["gaps", "coinbase", "BTC-USDT"], "nothing of 'BTC-USDT' was recorded at coinbase; did you mean BTC-USD?"),
@@ -98,7 +98,8 @@ def test_a_round_by_hand_logs_nothing_and_says_when_the_next_gap_is_read(
     connection = psycopg2.connect(database)
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO gap_read (gap_id, instrument_id, reads, first_at, read_at, next_at, reason, evidence, revision)"
+            "INSERT INTO gap_read"
+            " (gap_id, instrument_id, reads, first_at, read_at, next_at, reason, evidence, revision)"
             " VALUES (5, %s, 1, now(), now(), now() + interval '10 min', 'an id is not listed', '[]', 1)",
             (NUMBER,),
         )
@@ -106,7 +107,7 @@ def test_a_round_by_hand_logs_nothing_and_says_when_the_next_gap_is_read(
     for words in (["heal"], ["heal", "--once"]):
         assert main(words) == 0
         err = capfd.readouterr().err
-        assert "nothing is due: 1 gaps of trades wait for a read, the next one in 10 min" in err
+        assert "nothing is due; the next of 1 gap of trades is read in 10 min" in err
         assert "INFO" not in err
 
 
@@ -118,14 +119,16 @@ def test_what_nobody_subscribes_to_is_no_gap_to_look_at_and_long_names_stay_read
     connection = psycopg2.connect(database)
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO instrument (instrument_id, venue, symbol, first_seen) VALUES (7, 'polymarket', %s, now())",
+            "INSERT INTO instrument (instrument_id, venue, symbol, first_seen)"
+            " VALUES (7, 'polymarket', %s, now()), (8, 'polymarket', 'an ended market', now())",
             (token,),
         )
-        for number, cause in ((6, "unsubscribed"), (7, "disconnect")):
+        cursor.execute("INSERT INTO subscription (venue, symbol, channel) VALUES ('polymarket', %s, 'trade')", (token,))
+        for number, instrument, cause in ((6, 7, "unsubscribed"), (7, 7, "disconnect"), (8, 8, "disconnect")):
             cursor.execute(
                 "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, revision)"
-                " VALUES (%s, 7, 'trade', %s, 'open', now() - interval '90 s', 1)",
-                (number, cause),
+                " VALUES (%s, %s, 'trade', %s, 'open', now() - interval '90 s', 1)",
+                (number, instrument, cause),
             )
     connection.close()
     monkeypatch.setenv("COLUMNS", "80")
@@ -133,11 +136,13 @@ def test_what_nobody_subscribes_to_is_no_gap_to_look_at_and_long_names_stay_read
     out, err = capfd.readouterr()
     assert "polymarket 54442221...25774784" in out
     assert "unsubscribed" not in out
+    assert "an ended market" not in out
     assert "why goes on" in " ".join(out.split()), "no word is cut"
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert err.startswith("1 gaps of trades, 1 of them open: 1 go on, 0 ended and are not filled;")
+    assert err.startswith("1 gap of trades, 1 open (1 not over yet, 0 over and not filled);")
     assert main(["gaps", "polymarket", "--unsubscribed", "--json"]) == 0
-    assert [json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines()] == [token, token]
+    symbols = sorted(json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines())
+    assert symbols == [token, token, "an ended market"]
 
 
 def test_what_cannot_be_asked_for_is_said_in_a_sentence(venue: Running, capfd: pytest.CaptureFixture[str]) -> None:
