@@ -64,6 +64,7 @@ class TradeItem(msgspec.Struct, tag_field="k", tag="trade", omit_defaults=True, 
     again: bool = False  # published before: repeat, snapshot of past trades, last_match
     held: str | None = None  # the fault that withheld it from all clients
     count: int = 1  # prints merged into this one; `id` is their last
+    number: int = 0  # of the print at its market, where `id` does not show it
 
 
 class QuoteItem(msgspec.Struct, tag_field="k", tag="quote", omit_defaults=True, gc=False):

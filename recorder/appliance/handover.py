@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from recorder.appliance import process_list
 from recorder.appliance.processes import wait_until
-from recorder.appliance.supervisor import Process, Supervisor, last_lines
+from recorder.appliance.supervisor import Process, Supervisor, last_lines, log_sizes
 from recorder.errors import HandoverFailed
 from recorder.process.health import Report, read_all
 from recorder.process.slots import HANDED_OVER, Slot, Slots, other, program_of
@@ -81,13 +81,14 @@ class Handover:
         until_s = time.time() + self._patience_s
         if not slots.want(to, until_s, python):
             raise HandoverFailed(f"another handover of {slots.recorder} is in its last phase; try again in a minute")
+        logged = log_sizes(self._home).get(new, 0)
         self._start(new)
         problem = self._follow(slots, to, until_s)
         if problem is not None and not slots.end():  # the old process stops this moment
             wait_until(lambda: slots.read().phase == "", _DECIDE_S, _PAUSE_S)
         if slots.read().active != to:
             self._end(new)
-            last = last_lines(self._home, new, 1)
+            last = last_lines(self._home, new, 1, logged)
             reason = problem or "the old process went on"
             raise HandoverFailed(f"{new} did not take over: {reason}; {old} records on" + _said(last))
         self._settle(slots)

@@ -311,11 +311,24 @@ def _end_orphans(home: Path, report: Callable[[str], None]) -> None:
         raise ConfigError(f"programs of an earlier start do not end: {', '.join(left)}; {hint('down')} tries again")
 
 
-def last_lines(home: Path, program: str, count: int = 5) -> list[str]:
-    """Return the end of a program's log."""
+def log_sizes(home: Path) -> dict[str, int]:
+    """Return the bytes in the log of each program, for `last_lines` of processes that are started after this."""
+    return {path.stem: path.stat().st_size for path in (home / "log").glob("*.log")}
+
+
+def last_lines(home: Path, program: str, count: int = 5, since: int = 0) -> list[str]:
+    """Return the end of a program's log.
+
+    Args:
+        home: The appliance's state directory.
+        program: Its name.
+        count: How many lines.
+        since: Bytes that earlier processes wrote, which are left out; a log that is shorter was begun again.
+    """
     try:
         with (home / "log" / f"{program}.log").open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(since if since <= size else 0, size - 8192))
             return file.read().decode(errors="replace").splitlines()[-count:]
     except OSError:
         return []

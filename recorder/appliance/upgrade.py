@@ -129,6 +129,7 @@ def apply(settings: Settings, report: Callable[[str], None]) -> list[Change]:
         changes = [one for one in plan(settings) if one.program not in moved]
         known = {one.program for one in changes}
         changes += [Change(name, LISTED) for name in listed.changed if name not in moved and name not in known]
+        logged = supervisor.log_sizes(home)
         supervisord.replace(Changes(listed.added, moved, listed.removed))
         digests = {name: text for name, text in started.read(home).items() if name in process_list.programs(settings)}
         digests |= {name: started.digest(settings, name) for name in (*listed.added, *moved)}
@@ -139,16 +140,54 @@ def apply(settings: Settings, report: Callable[[str], None]) -> list[Change]:
                 how, program = "replaced without a gap", _hand_over(settings, slots, report)
             else:
                 how, program, before = "restarted", change.program, _line(settings, change.program)
+                size = supervisor.log_sizes(home).get(program, 0)
                 supervisord.restart(program)
-                _wait(settings, program, before)
+                _require_working(settings, program, before, "in this release", size)
             digests[program] = started.digest(settings, program)
             started.write(home, digests)
             report(f"{program}: {how} in {time.monotonic() - began:.1f} s, because {change.reason}")
         started.write(home, digests)
         for name in (*listed.added, *moved):
-            _wait(settings, name, None)
+            _require_working(settings, name, None, "in this release", logged.get(name, 0))
             report(f"{name}: {'started' if name in listed.added else 'replaced'}, because {LISTED}")
     return changes
+
+
+def restart(settings: Settings, programs: Sequence[str], report: Callable[[str], None], *, hard: bool) -> None:
+    """Start new processes of some programs, one after another.
+
+    A recorder that is healthy is handed over, so nothing is missing. Any other program is stopped and started again.
+
+    Args:
+        settings: Of the appliance.
+        programs: Their names, as `process_list.programs` has them.
+        report: Called with a sentence for each program.
+        hard: Stop and start recorders that are healthy, too; their streams have a gap.
+
+    Raises:
+        ConfigError: no appliance runs.
+        UpgradeError: a program does not work afterwards, or a recorder was not handed over and records on.
+    """
+    require_running(settings)
+    supervisord = Supervisor(settings.home)
+    with supervisor.restart_lock(settings.home):
+        recorders = {program_of(one.recorder, one.read().active): one for one in process_list.slots_of(settings)}
+        for program in programs:
+            began = time.monotonic()
+            slots, before = recorders.get(program), _line(settings, program)
+            healthy = before is not None and before.problem is None
+            if slots is not None and healthy and not hard:
+                how, new = "replaced without a gap", _hand_over(settings, slots, report)
+            else:
+                if slots is not None and not hard:
+                    why = "it does not run" if before is None else before.problem
+                    report(f"{program}: {why}; it is stopped and started again, because nothing can be taken over")
+                how, new = "restarted", program
+                logged = supervisor.log_sizes(settings.home).get(program, 0)
+                supervisord.restart(program)
+                _require_working(settings, program, before, "after its restart", logged)
+            started.note(settings, new)
+            report(f"{new}: {how} in {time.monotonic() - began:.1f} s")
 
 
 def _hand_over(settings: Settings, slots: Slots, report: Callable[[str], None]) -> str:
@@ -168,8 +207,15 @@ def _line(settings: Settings, program: str) -> Line | None:
     return next((line for line in observe(settings).status.programs if line.program == program), None)
 
 
-def _wait(settings: Settings, program: str, before: Line | None) -> None:
+def _require_working(settings: Settings, program: str, before: Line | None, after: str, logged: int) -> None:
     """Wait until a program is healthy, or as well as it was before: a venue may be away just now.
+
+    Args:
+        settings: Of the appliance.
+        program: Its name.
+        before: How it was before; None where it did not run.
+        after: What was changed, for the error: "in this release".
+        logged: Bytes that earlier processes had written to its log.
 
     Raises:
         UpgradeError: it does not run.
@@ -205,5 +251,5 @@ def _wait(settings: Settings, program: str, before: Line | None) -> None:
     if done and not why:
         return
     why = why or f"it is not healthy after {READY_S:.0f} s: {'it is not known' if last is None else last.problem}"
-    lines = supervisor.last_lines(settings.home, program)
-    raise UpgradeError(os.linesep.join([f"{program} does not work in this release: {why}", *lines]))
+    lines = supervisor.last_lines(settings.home, program, since=logged)
+    raise UpgradeError(os.linesep.join([f"{program} does not work {after}: {why}", *lines]))

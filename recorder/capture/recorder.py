@@ -332,7 +332,7 @@ class Recorder:
             return "degraded", f"silent: {silent[0]}" + (f" and {len(silent) - 1} more" if len(silent) > 1 else "")
         if not any(link.streams for link in links):
             return "live", "nothing is subscribed"
-        down = [link for link in links if link.streams and not link.delivers]
+        down = [link for link in links if link.streams and not self._delivers(link)]
         if down:
             return "degraded" if self._buffer.blocks else "starting", f"{len(down)} of {len(links)} links not live"
         if figures.unsubscribed:
@@ -343,6 +343,16 @@ class Recorder:
         if quiet:
             return "live", f"{len(quiet)} silent: quiet by REST"
         return "live", ""
+
+    def _delivers(self, link: Link) -> bool:
+        """Return whether a link is live, or only waits for streams that the poller chose.
+
+        The poller ends those of markets that are over a minute after its own start, and such a market never answers.
+        """
+        if link.delivers:
+            return True
+        accepted, followed = link.accepted, self.followed()
+        return bool(accepted) and all(stream.symbol in followed for stream in link.streams - accepted)
 
     def _link(self, number: int, streams: Iterable[Stream], predecessor: Link | None) -> Link:
         return Link(

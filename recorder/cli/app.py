@@ -13,7 +13,7 @@ from typer.main import get_command
 
 import recorder
 from recorder.cli import quiet_interrupt
-from recorder.errors import ConfigError
+from recorder.errors import ConfigError, StoreUnavailable
 
 
 class Command(NamedTuple):
@@ -26,7 +26,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "up": Command("appliance", "Start the appliance and wait until it records."),
     "down": Command("appliance", "Stop the appliance."),
-    "restart": Command("appliance", "Stop the appliance and start it again."),
+    "restart": Command("appliance", "Restart the appliance, or some of its programs."),
     "handover": Command("handover", "Replace recorders by new processes without a gap."),
     "status": Command("appliance", "Show every program; exit code 0 only when healthy."),
     "alerts": Command("alerts", "Show alerts, test the channels, acknowledge, silence."),
@@ -92,6 +92,17 @@ class _Commands(TyperGroup):
             ctx.fail(f"No such command '{args[0]}'. Did you mean '{_SYNONYMS[args[0]]}'?")
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if ctx.resilient_parsing and name in COMMANDS else command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a database that is down is said in the same sentence by every command."""
+        try:
+            return super().invoke(ctx)
+        except StoreUnavailable as error:
+            if ctx.obj is None:
+                raise
+            from recorder.cli.common import unreachable
+
+            raise ConfigError(unreachable(ctx.obj.settings(), error)) from error
 
 
 def load(name: str) -> Any:

@@ -1,35 +1,38 @@
 """Commands that start and stop the appliance, and open its logs and its database."""
 
-import difflib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 from urllib.parse import unquote, urlsplit
 
 import typer
 
-from recorder.appliance import disk, processes, supervisor, systemd
+from recorder.appliance import disk, process_list, processes, supervisor, systemd, upgrade
 from recorder.appliance.embedded_postgres import SUPERUSER, database_url
 from recorder.appliance.hints import hint
 from recorder.appliance.status import START_S, Line, other_database
 from recorder.appliance.supervisor import Process, Supervisor
 from recorder.cli import status as view
-from recorder.cli.common import console
-from recorder.errors import ConfigError, StoreUnavailable
+from recorder.cli.common import console, require_database, unreachable
+from recorder.cli.handover import recorders_named
+from recorder.errors import ConfigError, StoreUnavailable, nearest
 from recorder.process.screen import Screen
+from recorder.process.slots import program_of
 from recorder.process.terminal import say
 from recorder.settings import Settings
 from recorder.settings.sources import running_note
-from recorder.store.database import READER, connect
+from recorder.store.database import READER
 
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 180.0  # above the longest grace period of a program (Postgres: 60 s) and of supervisord (120 s)
 _COMMAND = re.compile(r"-[A-Za-z]*c|--command|-[A-Za-z]*f|--file")  # of psql: it runs and ends
+_DURATION = re.compile(r"[\d.]+ (s|min|h)\b")
 RESTART_DEADLINE_S = 300.0  # above all grace periods together: what hangs is killed
 USER_MUST_ACT = 2  # exit status of a program whose settings are wrong
 
@@ -72,12 +75,13 @@ def _stay(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> NoRetu
     Nothing is stopped where the appliance is not ready in time: what records goes on, and the others are tried again.
     """
     command = supervisor.foreground_command(settings, screen.say, chosen)
+    logged = supervisor.log_sizes(settings.home)
     environment = settings.environment()
     listener = environment.pop(systemd.VARIABLE, "")
     if os.fork() == 0:
         code = 1
         try:
-            problem = _wait_ready(settings, screen)
+            problem = _wait_ready(settings, screen, logged)
             text = "recording" if problem is None else problem[1]
             screen.say(text)
             systemd.notify_ready(listener, text)
@@ -97,10 +101,12 @@ def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
         ConfigError: only the user can make it start.
     """
     began = time.monotonic()
+    logged = supervisor.log_sizes(settings.home)
     if not supervisor.start(settings, screen.say, chosen):
+        logged = {}  # the processes that run wrote it
         screen.say(f"the appliance in {settings.home} is already running")
     try:
-        problem = _wait_ready(settings, screen)
+        problem = _wait_ready(settings, screen, logged)
     except KeyboardInterrupt:
         screen.say(f"the appliance keeps running; {hint('status')} shows it, {hint('down')} stops it")
         raise
@@ -115,7 +121,7 @@ def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
         )
         return 0
     name, sentence, fatal = problem
-    for text in supervisor.last_lines(settings.home, name):
+    for text in supervisor.last_lines(settings.home, name, since=logged.get(name, 0)):
         screen.say(f"  {text}")
     if fatal:
         supervisor.stop(settings.home, STOP_DEADLINE_S, lambda _left: None)
@@ -135,25 +141,25 @@ def _chosen(settings: Settings, venues: str) -> tuple[str, ...]:
         raise ConfigError(f"--venues names no venue; known are {', '.join(settings.venues)}")
     for name in names:
         if name not in settings.venues:
-            raise ConfigError(f"{settings.file} has no venue {name!r}; {nearest(name, list(settings.venues))}")
+            raise ConfigError(f"{settings.file} has no venue {name!r}{nearest(name, settings.venues)}")
     return names
-
-
-def nearest(name: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {match[0]}?" if match else f"known are {', '.join(known)}"
 
 
 def _require_database(settings: Settings) -> None:
     """Report at once what the writer would only log."""
     try:
-        connect(database_url(settings, READER), application_name="tapedeck").close()
+        require_database(settings)
     except StoreUnavailable as error:
-        raise ConfigError(f"the database cannot be reached: {error} (--force records all the same)") from None
+        raise ConfigError(f"{unreachable(settings, error)}; --force records all the same") from None
 
 
-def _wait_ready(settings: Settings, screen: Screen) -> tuple[str, str, bool] | None:
+def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -> tuple[str, str, bool] | None:
     """Wait for every program and for rows.
+
+    Args:
+        settings: Of the appliance.
+        screen: Shows the progress.
+        logged: By program, the bytes that earlier processes had written to its log.
 
     Returns:
         None when all is well, else (program, sentence, whether only the user can help).
@@ -176,8 +182,8 @@ def _wait_ready(settings: Settings, screen: Screen) -> tuple[str, str, bool] | N
         current = view.gather(settings, found)
         for line in current.programs:
             words = _progress(line)
-            if seen.get(line.program) != words:
-                seen[line.program] = words
+            if seen.get(line.program) != _ageless(words):
+                seen[line.program] = _ageless(words)
                 screen.say(f"  {line.program:<20} {words}", "    ")
         if not current.healthy:
             return False
@@ -187,7 +193,7 @@ def _wait_ready(settings: Settings, screen: Screen) -> tuple[str, str, bool] | N
 
     done = processes.wait_until(ready, START_DEADLINE_S, pause_s=0.2)
     if failed is not None:
-        last = supervisor.last_lines(settings.home, failed.name, 1)
+        last = supervisor.last_lines(settings.home, failed.name, 1, logged.get(failed.name, 0))
         return failed.name, last[0] if last else f"{failed.name} refuses its settings", True
     if gone:
         return processes.SUPERVISORD, "the appliance was stopped while it started", True
@@ -196,6 +202,11 @@ def _wait_ready(settings: Settings, screen: Screen) -> tuple[str, str, bool] | N
     current = view.gather(settings)
     name, _, why = (current.problems[0] if current.problems else "writer: no rows grow").partition(": ")
     return name, f"{name} is not ready after {START_DEADLINE_S:.0f} s: {why}", False
+
+
+def _ageless(words: str) -> str:
+    """Return words without their durations, which change every second."""
+    return _DURATION.sub("", words)
 
 
 def _progress(line: Line) -> str:
@@ -238,20 +249,48 @@ def _stop(home: Path, deadline_s: float, screen: Screen, grace_s: float | None =
 
 def restart(
     context: typer.Context,
+    programs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Only these, such as writer, recorder-kraken, or kraken for all recorders of a venue."),
+    ] = None,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Stop and start a recorder that is healthy, too; that costs a gap.")
+    ] = False,
     wait: Annotated[
         float | None,
         typer.Option("--wait", min=1, help="Kill a program that takes longer than this to end, seconds."),
     ] = None,
 ) -> int:
-    """Stop the appliance, kill what hangs, start it with the same settings, and wait until rows grow.
+    """Restart the appliance with the same settings, or only some of its programs.
 
-    bin/restart is the same for cron. Exit code 0 once it records, 1 when it is not ready after 2 minutes, 2 when you
-    must change something. Without --wait supervisord has 120 s to end, Postgres 60 s, every other program 15 s.
+    Without PROGRAMS everything is stopped, what hangs is killed, and the command ends once rows grow again; bin/restart
+    is the same for cron. Without --wait supervisord has 120 s to end, Postgres 60 s, every other program 15 s.
 
-    Example: `tapedeck restart`, `tapedeck restart --wait 10`
+    With PROGRAMS each gets a new process, one after another. A recorder that is healthy hands over to its new process,
+    as with `tapedeck handover`: no row is missing and no gap is declared. One that is not healthy, and any other
+    program, is stopped and started; `--hard` does that in any case.
+
+    Exit code 0 once it records, 1 when it is not ready after 2 minutes or a program does not work, 2 when you must
+    change something.
+
+    Examples:
+
+    `tapedeck restart`
+
+    `tapedeck restart --wait 10`
+
+    `tapedeck restart writer recorder-kraken`
+
+    `tapedeck restart kraken --hard`
     """
     settings: Settings = context.obj.settings()
     screen = console()
+    if programs:
+        if wait is not None:
+            raise ConfigError("--wait is for a restart of the whole appliance; leave it out, or the names of programs")
+        return _restart_some(settings, programs, screen, hard=hard)
+    if hard:
+        raise ConfigError("--hard needs the names of recorders; without names the whole appliance is stopped anyway")
     supervisor.prepare_home(settings.home, screen.say)
     with supervisor.restart_lock(settings.home):
         running = running_note(settings.home)
@@ -263,6 +302,29 @@ def restart(
         if not _stop(settings.home, RESTART_DEADLINE_S, screen, wait):
             return 1
         return _start(settings, chosen, screen)
+
+
+def _restart_some(settings: Settings, given: list[str], screen: Screen, *, hard: bool) -> int:
+    """Restart some programs; return the exit code.
+
+    Raises:
+        ConfigError: a name is unknown, or no appliance runs.
+    """
+    slots = {one.recorder: one for one in process_list.slots_of(settings)}
+    others = [name for name in process_list.programs(settings) if not name.startswith("recorder-")]
+    chosen = [
+        program_of(name, slots[name].read().active) if name in slots else name
+        for name in recorders_named(given, list(slots), others)
+    ]
+    try:
+        upgrade.restart(settings, chosen, screen.say, hard=hard)
+    except upgrade.UpgradeError as error:
+        for line in str(error).splitlines():
+            screen.say(line)
+        if not hard and any(name.startswith("recorder-") for name in chosen):
+            screen.say("`tapedeck restart --hard` stops and starts a recorder, which costs a gap")
+        return 1
+    return 0
 
 
 def logs(
@@ -277,7 +339,7 @@ def logs(
     if not files:
         raise ConfigError(f"there is no log in {folder}; {hint('up')} starts the appliance")
     if program is not None and program not in files:
-        raise ConfigError(f"there is no log of {program!r} in {folder}; {nearest(program, list(files))}")
+        raise ConfigError(f"there is no log of {program!r} in {folder}{nearest(program, files)}")
     chosen = [files[program]] if program is not None else list(files.values())
     command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, chosen)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as tail:
@@ -305,20 +367,13 @@ def psql(
         raise ConfigError("there is no psql; install a Postgres client (Debian: apt install postgresql-client)")
     login = SUPERUSER if admin else READER
     if settings.database.url is None:
-        _require_embedded(settings, login)
+        require_database(settings)
     elif admin:
         raise ConfigError("--admin is for the embedded Postgres; DATABASE_URL names the login of your own")
     url, secret = _without_password(database_url(settings, login))
     # psql would show the answer of -c in a pager where it is long, and wait for a key.
     quiet = ["--pset=pager=off"] if any(_COMMAND.match(word) for word in arguments or ()) else []
     os.execve(program, [program, url, *quiet, *(arguments or [])], {**settings.environment(), **secret})
-
-
-def _require_embedded(settings: Settings, login: str) -> None:
-    try:
-        connect(database_url(settings, login), application_name="tapedeck").close()
-    except StoreUnavailable:
-        raise ConfigError(f"the embedded Postgres in {settings.home} is not running; {hint('up')} starts it") from None
 
 
 def psql_program() -> str | None:

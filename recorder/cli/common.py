@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from recorder.errors import ConfigError
+from recorder.appliance.hints import hint
+from recorder.errors import ConfigError, StoreUnavailable
 from recorder.process.screen import Screen, open_screen
 from recorder.process.terminal import say
 from recorder.settings import Settings, VenueSettings
+from recorder.settings.groups import Level
 from recorder.venues import VENUES, venue_class
 from recorder.venues.base import Venue
 
@@ -37,16 +39,53 @@ class Context(NamedTuple):
             return settings
         return settings.with_log(settings.log.model_copy(update={"debug": True}))
 
-    def log_to_stderr(self, settings: Settings, program: str) -> None:
-        """Send the log to standard error, because standard output is for the answer."""
+    def log_to_stderr(self, settings: Settings, program: str, level: Level | None = None) -> None:
+        """Send the log to standard error, because standard output is for the answer.
+
+        Args:
+            settings: Of the log.
+            program: Its name in the log.
+            level: The lowest that is written, where the command says the rest itself; --debug writes all.
+        """
         from recorder.process.log import configure  # with structlog, which most commands do without
 
-        configure(settings.log, program, fd=STDERR)
+        log = settings.log if level is None else settings.log.model_copy(update={"level": level})
+        configure(log, program, fd=STDERR)
 
 
 def console(stderr: bool = False) -> Screen:
     """Return the console for tables and progress; it prints plain text when its stream is not a terminal."""
     return open_screen(stderr=stderr, plain_width=PLAIN_WIDTH)
+
+
+def unreachable(settings: Settings, error: StoreUnavailable) -> str:
+    """Return that the database cannot be reached, why, and what to do next.
+
+    Args:
+        settings: Name the database.
+        error: What a connection or a statement met.
+    """
+    from recorder.appliance.supervisor import Supervisor  # most commands do without it
+
+    if settings.database.url is not None:
+        return f"the database cannot be reached: {error}; start it, or correct DATABASE_URL (`tapedeck doctor` checks)"
+    if Supervisor(settings.home).pid() is None:
+        return (
+            f"the database cannot be reached: the appliance in {settings.home} is not running; {hint('up')} starts it"
+        )
+    return f"the database cannot be reached: {error}; {hint('status')} shows how the appliance is"
+
+
+def require_database(settings: Settings) -> None:
+    """Require a database that answers, for a command that would find out late.
+
+    Raises:
+        StoreUnavailable: It does not.
+    """
+    from recorder.appliance.embedded_postgres import database_url
+    from recorder.store.database import READER, connect
+
+    connect(database_url(settings, READER), application_name="tapedeck").close()
 
 
 def complete_venue(incomplete: str) -> list[str]:

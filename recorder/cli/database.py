@@ -26,7 +26,10 @@ def migrate(context: typer.Context) -> int:
 
     Example: `DATABASE_URL=postgresql://me@db.example/tape tapedeck migrate`
     """
-    return migrations.main(context.obj.settings(), [])
+    settings: Settings = context.obj.settings()
+    for name in migrations.wait_and_migrate(lambda: migrations.migrate_of(settings), migrations.WAIT_S):
+        say(f"applied {name}")
+    return 0
 
 
 def roles(

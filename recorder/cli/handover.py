@@ -1,6 +1,7 @@
 """`tapedeck handover`: replaces recorders by new processes without a gap, one after another."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,8 @@ from recorder.appliance import process_list, started, supervisor
 from recorder.appliance.handover import Handover
 from recorder.appliance.hints import hint
 from recorder.appliance.supervisor import Supervisor
-from recorder.cli.appliance import nearest
 from recorder.cli.common import console
-from recorder.errors import ConfigError, HandoverFailed
+from recorder.errors import ConfigError, HandoverFailed, nearest
 from recorder.process.slots import SLOTS, program_of
 from recorder.settings import Settings
 from recorder.shards import venue_of
@@ -53,7 +53,7 @@ def handover(
     known = {slots.recorder: slots for slots in process_list.slots_of(settings)}
     if every and recorders:
         raise ConfigError("give --all or names of recorders, not both")
-    chosen = list(known) if every else _chosen(recorders or [], list(known))
+    chosen = list(known) if every else recorders_named(recorders or [], list(known))
     if not chosen:
         raise ConfigError(f"name the recorders to replace, or give --all; there are {', '.join(known) or 'none'}")
     if python is not None and not python.is_file():
@@ -76,8 +76,13 @@ def handover(
     return 0
 
 
-def _chosen(given: list[str], known: list[str]) -> list[str]:
+def recorders_named(given: list[str], known: list[str], others: Sequence[str] = ()) -> list[str]:
     """Return the recorders that are named, by themselves or by their venue.
+
+    Args:
+        given: The names.
+        known: All recorders.
+        others: Programs that may be named as well; they are returned as they are.
 
     Raises:
         ConfigError: a name is unknown.
@@ -85,7 +90,11 @@ def _chosen(given: list[str], known: list[str]) -> list[str]:
     chosen: dict[str, None] = {}
     for name in given:
         names = [one for one in known if name in (venue_of(one), *(program_of(one, slot) for slot in SLOTS))]
+        if name in others:
+            names = [name]
         if not names:
-            raise ConfigError(f"no recorder is named {name!r}; {nearest(name, known)}")
+            kind = "program" if others else "recorder"
+            similar = nearest(name, dict.fromkeys([*known, *(venue_of(one) or one for one in known), *others]))
+            raise ConfigError(f"no {kind} is named {name!r}{similar}")
         chosen |= dict.fromkeys(names)
     return list(chosen)

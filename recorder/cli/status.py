@@ -25,6 +25,9 @@ from recorder.process.terminal import say_json
 from recorder.settings import Settings
 
 _FAILED_SHOWN = 3
+_GAPS = (
+    "gaps: subscribed streams that miss data now; `tapedeck gaps --all` lists these and what ended and is not filled"
+)
 _DISK_EVERY_S = 60.0  # of `--watch`: the sizes of thousands of files are read
 
 
@@ -37,6 +40,10 @@ def status(
     ] = False,
 ) -> int:
     """Show every program, its data and its lag. Exit code 0 only when all is healthy.
+
+    The column `gaps` counts the subscribed streams that miss data at this moment. The line `disk` adds up the journals
+    of all recorders and of the poller, loaded or not, the embedded Postgres with its WAL, the truth logs of simulated
+    venues, and the logs.
 
     `--trades` shows what the watchdog computed of the last interval (watchdog.trades_interval_s): messages, reconnects
     and errors of each venue, and VWAP, high, low, buy/sell ratio and large trades of each instrument.
@@ -99,6 +106,8 @@ def view(current: Status, width: int) -> RenderableType:
     for line in current.programs:
         parts += [shown(text) for text in job_lines(line.jobs, time.time(), width)]
         parts += [shown(text) for text in witness_lines(line, width)]
+    if any(line.open_gaps for line in current.programs):
+        parts += [shown(text) for text in fold(_GAPS, width, "  ")]
     parts += [shown(note, style="yellow") for note in current.notes]
     parts += [shown(problem, style="red") for problem in current.problems]
     return Group(*parts)
@@ -140,9 +149,10 @@ def table(current: Status, width: int) -> Table:
 
 def disk_lines(use: DiskUse, width: int) -> list[str]:
     """Return the disk space and its growth, in lines of at most this width."""
-    named = (("journal", use.journal), ("database", use.database), ("truth", use.truth), ("logs", use.logs))
-    parts = ", ".join(f"{name} {size(count)}" for name, count in named if count is not None)
-    text = f"disk: {size(use.used)} used ({parts}), {size(use.free)} free"
+    named = (("database", use.database), ("truth logs", use.truth), ("logs", use.logs))
+    parts = [f"journals {size(use.journal)} with what is loaded"]
+    parts += [f"{name} {size(count)}" for name, count in named if count is not None]
+    text = f"disk: {size(use.used)} used ({', '.join(parts)}), {size(use.free)} free"
     return [*fold(text, width, "  "), *fold(f"disk: {_growth(use)}", width, "  ")]
 
 

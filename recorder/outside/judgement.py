@@ -182,29 +182,30 @@ def add_rows(
     if rows.recent:
         counts = {name: number(rows.recent.get(name)) for name in ("quote", "trade", "book")}
         figures.update({f"{name}_5min": f"{count:.0f}" for name, count in counts.items()})
-        lines.append("5 min     " + ", ".join(f"{count:,.0f} rows of {name}" for name, count in counts.items()))
+        recent = f"in 5 min  {_rows_text(counts)} rows"
         if seen.uptime_s > WINDOW_S and not any(counts.values()):
             problems.append((CRITICAL, "no row in the last 5 minutes"))
     else:
-        lines.append(f"5 min     not counted; the writer reports {number(loaded.get('rows_per_s')):,.0f} rows/s")
+        recent = f"in 5 min  not counted; the writer reports {number(loaded.get('rows_per_s')):,.0f} rows/s"
     if rows.totals:
         counts = {name: number(count) for name, count in table(rows.totals.get("total")).items()}
-        lines.append(
-            "total     " + (", ".join(f"{count:,.0f} rows of {name}" for name, count in counts.items()) or "no row")
-        )
+        lines += [f"in all    {f'{_rows_text(counts)} rows' if counts else 'no row'}", recent]
         last = number(rows.recent.get("last")) or number(rows.totals.get("written"))
         lines.append(
             f"last      {f'{when(last)}, {duration(max(0.0, seen.now - last))} ago' if last else 'no record yet'}"
         )
     else:
-        lines.append(
-            f"total     not counted; the writer has loaded {number(loaded.get('rows')):,.0f} rows since its start"
-        )
+        rows_loaded = number(loaded.get("rows"))
+        lines += [f"in all    not counted; the writer has loaded {rows_loaded:,.0f} rows since its start", recent]
         loaded_until = [number(table(one).get("stored_until")) for one in table(loaded.get("journals")).values()]
         until = max(loaded_until, default=0.0)
         lines.append(f"last      {f'loaded until {when(until)}, as the writer reports' if until else 'not known'}")
     ages = [age for name in seen.found if name.startswith("recorder-") for age in data_ages_s(name, seen)]
     lines.append(f"received  {f'data {duration(min(ages))} ago' if ages else 'no recorder reports data'}")
+
+
+def _rows_text(counts: dict[str, float]) -> str:
+    return ", ".join(f"{count:,.0f} {name}" for name, count in counts.items())
 
 
 def data_ages_s(recorder: str, seen: Seen) -> list[float]:

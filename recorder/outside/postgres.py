@@ -32,6 +32,10 @@ LATERAL (SELECT count(*) AS n, max(ts_recv) AS last FROM book WHERE instrument_i
   AND ts_recv > now() - interval '5 minutes') b"""
 
 
+# Of one moment, so that the last minutes never have more rows than there are in all.
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
 class Rows(NamedTuple):
     """What Postgres answered; {} where it did not."""
 
@@ -80,7 +84,7 @@ def ask_postgres(home: Path, python: Path, sources: Sources, note: str) -> Rows:
             words.append(parts.geturl())
     except (OSError, KeyError, ValueError) as error:
         return Rows({}, {}, "", f"not asked: its address is not known ({type(error).__name__})", unknown=True)
-    for sql in ("SET statement_timeout = '5s'", _TOTALS, _RECENT):
+    for sql in ("SET statement_timeout = '5s'", _SNAPSHOT, _TOTALS, _RECENT):
         words += ["-c", sql]
     process = subprocess.Popen(
         words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

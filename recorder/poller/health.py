@@ -14,6 +14,8 @@ _FAILURES = 3
 """So many failures in a row need a person; fewer are an outage of seconds or a restart of the database."""
 _FAILING_S = 60.0  # and not before this long without a success
 _BUSY_S = 60.0  # a slot that was missed through our own fault is shown at least this long
+_START_S = 60.0
+"""At a start every job has a round at once, and short ones wait for long ones: what they miss then is only counted."""
 _SHOWN = 3
 
 
@@ -21,7 +23,7 @@ def health_of(runner: Runner, alarm: Alarm, clock: Clock) -> Health:
     """Return the health of the poller."""
     now_ns = clock.wall_ns()
     jobs = {
-        name: figures_of(job, runner.records[name], alarm.next_ns(name), runner.mark_ns(name), now_ns)
+        name: figures_of(job, runner.records[name], alarm.next_ns(name), runner.mark_ns(name), now_ns, runner.began_ns)
         for name, job in runner.jobs.items()
     }
     position = runner.journal.journal.position
@@ -53,7 +55,9 @@ def health_of(runner: Runner, alarm: Alarm, clock: Clock) -> Health:
     return Health("live", "; ".join([*failing, *ending][:_SHOWN]), figures)
 
 
-def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, now_ns: int) -> JobFigures:
+def figures_of(
+    job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, now_ns: int, began_ns: int
+) -> JobFigures:
     """Return the figures of one job.
 
     Args:
@@ -62,6 +66,7 @@ def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, n
         next_ns: When it is woken next.
         mark_ns: Every slot up to here is accounted for.
         now_ns: The time.
+        began_ns: When the poller started.
     """
     last = record.last
     return JobFigures(
@@ -82,12 +87,12 @@ def figures_of(job: Job, record: JobRecord, next_ns: int | None, mark_ns: int, n
         odd=record.odd,
         overdue=max(0, int((now_ns - mark_ns) // (period_s(job) * 1e9)) - 1),
         counts=dict(record.counts),
-        problem=problem_of(job, record, mark_ns, now_ns),
+        problem=problem_of(job, record, mark_ns, now_ns, began_ns),
     )
 
 
-def problem_of(job: Job, record: JobRecord, mark_ns: int, now_ns: int) -> str:
-    """Return why a person should look at a job; empty where it is well."""
+def problem_of(job: Job, record: JobRecord, mark_ns: int, now_ns: int, began_ns: int) -> str:
+    """Return why a person should look at a job; empty where it is well. Arguments as for `figures_of`."""
     every_s = period_s(job)
     if record.running_since_ns and now_ns - record.running_since_ns > 2 * every_s * 1e9:
         return f"a round has run for {(now_ns - record.running_since_ns) / 1e9:.0f} s"
@@ -98,7 +103,7 @@ def problem_of(job: Job, record: JobRecord, mark_ns: int, now_ns: int) -> str:
     if record.failures >= _FAILURES and failing_s >= _FAILING_S and record.last is not None:
         return f"failed {record.failures} times in a row: {one_line(record.last.reason)}"
     busy_s = (now_ns - record.busy_ns) / 1e9
-    if record.busy_ns and 0 <= busy_s < max(_BUSY_S, 2 * every_s):
+    if record.busy_ns - began_ns > _START_S * 1e9 and 0 <= busy_s < max(_BUSY_S, 2 * every_s):
         slots = "a slot" if record.busy_slots == 1 else f"{record.busy_slots} slots"
         return f"{slots} missed {busy_s:.0f} s ago: an earlier round or all workers were busy"
     return ""

@@ -73,6 +73,7 @@ class Runner:
         self.services = services
         self.records = {name: JobRecord() for name in self.jobs}
         self.failure: JournalError | None = None  # the journal cannot be written: the program must end
+        self.began_ns = clock.wall_ns()
         self.stopping_ns = 0  # when the last rounds were to end; 0 before that
         self.on_step = on_step
         self._clock = clock

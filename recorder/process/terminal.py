@@ -51,7 +51,7 @@ def run(app: typer.Typer, program: str, package: str, arguments: list[str] | Non
     except ConfigError as error:
         return complain(str(error), 2)
     except StoreUnavailable as error:
-        return complain(f"the database cannot be reached: {error}", 2)
+        return complain(f"the database cannot be reached: {error}; `tapedeck status` shows whether it runs", 2)
     except ModuleNotFoundError as error:
         return complain(f"the package {error.name} is missing; run: pip install '{package}'", 2)
     except RecorderError as error:

@@ -1,6 +1,7 @@
 """The simulated venues by name, and how one is put together."""
 
 import time
+from collections.abc import Mapping, Sequence
 
 from recorder.clock import Clock
 from recorder.simulator.control import Controls
@@ -15,7 +16,7 @@ from recorder.simulator.venues.figure.stream import Figure
 from recorder.simulator.venues.kraken.stream import Kraken
 from recorder.simulator.venues.okx.stream import Okx
 from recorder.simulator.venues.polymarket.stream import Polymarket
-from recorder.truth import TruthLog
+from recorder.truth import TradeItem, TruthLog
 
 VENUES: dict[str, type[FakeVenue]] = {
     Binance.name: Binance,
@@ -40,8 +41,22 @@ def build(
     specs: tuple[Spec, ...] | None = None,
     depth: int = 400,
     first_trade_id: int = 1_000_000,
+    past: Mapping[str, Sequence[TradeItem]] | None = None,
 ) -> tuple[FakeVenue, Server, Controls]:
-    """Return a venue, its server, which does not listen yet, and its controls."""
+    """Return a venue, its server, which does not listen yet, and its controls.
+
+    Args:
+        name: Of the venue.
+        truth: Its log.
+        seed: Of its market.
+        rate: Market events a second; 0 is as fast as the clients read.
+        port: Of the server; 0 takes a free one.
+        clock: Of the server.
+        specs: Symbols in place of those of the venue.
+        depth: Levels of a side.
+        first_trade_id: Of each symbol that has no past.
+        past: The last prints of earlier runs by symbol, which this run continues.
+    """
     now_ns = time.time_ns()
     kind = VENUES[name]
     market = Market(
@@ -53,5 +68,6 @@ def build(
         kind=kind.market_kind,
     )
     venue = kind(market, truth, rate=rate, now_ns=now_ns)
+    venue.begin(past or {})
     server = Server(venue, port, clock)
     return venue, server, Controls(venue, server)

@@ -1,6 +1,10 @@
 """The program `simulator`: every configured venue and service on its own port, and one control port for all."""
 
+import os
+import re
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +26,13 @@ from recorder.simulator.venue import FakeVenue
 from recorder.simulator.venues.polymarket.polled import PolledMarkets
 from recorder.simulator.venues.polymarket.stream import Polymarket
 from recorder.simulator.wire import Request, Response
-from recorder.truth import KEPT_LOGS, PART_BYTES, PARTS, TruthLog
+from recorder.truth import KEPT_LOGS, PART_BYTES, PARTS, Line, Reset, TradeItem, TruthLog
 
 _EPOCH_S = 1_577_836_800  # 2020-01-01
 _IDS_PER_S = 100_000
+_NUMBERS = re.compile(r"-[0-9]+(-[0-9]+)?")  # of a log: its run, and its part from the second one on
+_PAST_FILES = 2  # whose ends a run continues: of the last run, and of the one before that where it was short
+_PAST_BYTES = 8 << 20
 
 _log = get_logger(__name__)
 
@@ -45,11 +52,12 @@ def main(settings: Settings) -> int:
     for name, port in chosen.ports.items():
         venue, server, control = build(
             name,
+            past=last_trades(chosen.truth_dir, f"truth-{name}"),
             truth=_truth_log(chosen.truth_dir, f"truth-{name}"),
             seed=chosen.seed,
             rate=chosen.rate,
             port=port,
-            # A restarted simulator must not reuse trade ids: no venue does.
+            # Without a log of earlier runs, too, a restarted simulator must not reuse trade ids: no venue does.
             first_trade_id=int((time.time() - _EPOCH_S) * _IDS_PER_S),
         )
         server.listen()
@@ -113,9 +121,47 @@ def _serve(chosen: SimulatorSettings, venues: dict[str, FakeVenue], servers: dic
     )
 
 
+def last_trades(folder: Path, name: str) -> dict[str, list[TradeItem]]:
+    """Return the last trades in the logs of earlier runs by symbol, in order.
+
+    A venue goes on after its restart: it uses no id twice, skips none, and its REST service lists what came before.
+
+    Args:
+        folder: Of the logs.
+        name: Of the venue's logs, such as truth-kraken.
+    """
+    found: dict[str, dict[int, TradeItem]] = {}
+    for path in _logs(folder, name)[-_PAST_FILES:]:
+        for line in _tail(path):
+            if isinstance(line, Reset):
+                found.pop(line.s, None)
+            elif isinstance(line, TradeItem) and not line.again:
+                found.setdefault(line.s, {})[line.number or line.id] = line
+    return {symbol: [trades[number] for number in sorted(trades)] for symbol, trades in found.items()}
+
+
+def _tail(path: Path) -> Iterator[Line]:
+    """Yield the trades and the restarts of ids at the end of a log; what is not complete was sent to no client."""
+    decoder = msgspec.json.Decoder(Line)
+    with path.open("rb") as file:
+        skipped = max(0, file.seek(0, os.SEEK_END) - _PAST_BYTES)
+        file.seek(skipped)
+        lines = file.read().split(b"\n")
+    for text in lines[1 if skipped else 0 : -1]:
+        if text.startswith((b'{"k":"trade"', b'{"k":"reset"')):
+            with suppress(msgspec.DecodeError):  # a power cut may leave any bytes
+                yield decoder.decode(text)
+
+
+def _logs(folder: Path, name: str) -> list[Path]:
+    """Return the logs of a name, in the order in which they were written; a run may have several parts."""
+    logs = [path for path in folder.glob(f"{name}-*.jsonl") if _NUMBERS.fullmatch(path.stem.removeprefix(name))]
+    return sorted(logs, key=lambda path: [int(part) for part in path.stem.removeprefix(f"{name}-").split("-")])
+
+
 def _truth_log(folder: Path, name: str) -> TruthLog:
     """Begin a log, and delete the oldest ones of that name."""
-    logs = sorted(folder.glob(f"{name}-*.jsonl"))
+    logs = _logs(folder, name)
     for path in logs[: max(0, len(logs) - KEPT_LOGS + 1)]:
         path.unlink(missing_ok=True)
     return TruthLog(folder / f"{name}-{time.time_ns() // 1_000_000}.jsonl", part_bytes=PART_BYTES, parts=PARTS)

@@ -134,6 +134,16 @@ class SymbolMarket:
         changed = [c for c in bids.values() if c.old != c.new], [c for c in asks.values() if c.old != c.new]
         return Step(self, ts_ns, trades, changed[0], changed[1], touched)
 
+    def resume(self, trades: Sequence[Trade]) -> None:
+        """Continue after the prints of an earlier run, in place of the past that this one invented.
+
+        Args:
+            trades: In order, at least one.
+        """
+        self.history.clear()
+        self.history.extend(trades)
+        self.next_id = trades[-1].id + 1
+
     def restart_ids(self, first: int) -> None:
         """Number the trades from `first` on again."""
         self.next_id = first

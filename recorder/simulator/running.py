@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from recorder.simulator.control import Controls
 from recorder.simulator.market import Spec
 from recorder.simulator.server import App, Server
 from recorder.simulator.venue import FakeVenue
-from recorder.truth import TruthLog
+from recorder.truth import TradeItem, TruthLog
 
 
 class Running:
@@ -53,6 +53,7 @@ def running(
     depth: int = 400,
     first_trade_id: int = 1_000_000,
     clock: Clock | None = None,
+    past: Mapping[str, Sequence[TradeItem]] | None = None,
 ) -> Iterator[Running]:
     """Serve a venue while the block runs. After the block its truth log is complete."""
     venue, server, controls = build(
@@ -65,6 +66,7 @@ def running(
         specs=specs,
         depth=depth,
         first_trade_id=first_trade_id,
+        past=past,
     )
     with _served(venue, server):
         yield Running(venue, server, controls)

@@ -6,7 +6,8 @@ one venue can have are methods `do_NAME` of its class; the controls offer them b
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import ClassVar
 
 import msgspec
@@ -78,9 +79,19 @@ class FakeVenue(ABC):
         self._second_s = 0.0
         self._started = Started(self.instruments_of or self.name, now_ns, market.seed, market.origin_ns)
         truth.line(self._started)
+
+    def begin(self, past: Mapping[str, Sequence[TradeItem]]) -> None:
+        """Continue the prints of earlier runs, or log the past that was invented where there are none.
+
+        Args:
+            past: The last prints of a symbol in the logs of earlier runs, in order. This run logs them no more.
+        """
         for symbol, one in self.symbols.items():
+            if past.get(symbol):
+                one.resume([self.trade_of(symbol, item) for item in past[symbol]])
+                continue
             for trade in one.history:
-                truth.item(self.trade_item(symbol, trade))
+                self.truth.item(self.trade_item(symbol, trade))
 
     # ---- what a venue defines
 
@@ -123,6 +134,14 @@ class FakeVenue(ABC):
         spec = self.symbols[symbol].spec
         price, size = text(trade.price, spec.price_decimals), text(trade.size, spec.size_decimals)
         return TradeItem(0, symbol, trade.id, trade.ts_ns, price, size, trade.taker, again, held)
+
+    def trade_of(self, symbol: str, item: TradeItem) -> Trade:
+        """Return a print of the truth log in the form of the market."""
+        one = self.symbols[symbol]
+        price = round(Decimal(item.p).scaleb(one.spec.price_decimals))
+        size = round(Decimal(item.q).scaleb(one.spec.size_decimals))
+        ts_ns = item.ts // 1000 * 1000  # a market prints whole microseconds
+        return Trade(item.number or item.id, ts_ns, price, size, item.side or "b", one.sequence)
 
     def apply_faults(self, symbol: str, trades: Sequence[Trade]) -> list[tuple[Trade, bool]]:
         """Apply the trade faults: return the prints to send, and log the others as withheld."""

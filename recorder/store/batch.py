@@ -1,10 +1,11 @@
 """Batches of journal blocks, as the writer gives them to the loader. Contains no SQL."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
+from recorder.pgcopy import decode
 from recorder.pgcopy.stream import copy_stream, tuple_end
 from recorder.position import Position
 
@@ -191,3 +192,26 @@ def groups_of(batch: Batch) -> list[Group]:
             group.days.update(part.days)
             item += part.rows
     return list(groups.values())
+
+
+class KnownSessions:
+    """The sessions whose rows were loaded and that have not ended."""
+
+    def __init__(self) -> None:
+        self._ids: set[bytes] = set()
+
+    def begin_in(self, groups: Iterable[Group]) -> bool:
+        """Note the sessions in the groups of a batch; return whether one of them was not known."""
+        begun = False
+        for group in groups:
+            if group.table != "session":
+                continue
+            number, ended = group.columns.index("session_id"), group.columns.index("ended_at")
+            for row in group.split()[0]:
+                found = decode.fields(row.data)
+                begun = begun or found[number] not in self._ids
+                if decode.is_null(found[ended]):
+                    self._ids.add(found[number])
+                else:
+                    self._ids.discard(found[number])
+        return begun

@@ -20,7 +20,7 @@ from recorder.pgcopy.stream import CopyReader, copy_stream, int8_field
 from recorder.position import Position
 from recorder.process.log import get_logger
 from recorder.store import lineage, refused_rows
-from recorder.store.batch import Batch, Broken, Counts, Group, Loaded, Place, Row, groups_of
+from recorder.store.batch import Batch, Broken, Counts, Group, KnownSessions, Loaded, Place, Row, groups_of
 from recorder.store.database import WRITER, Connection, Cursor, classify, connect
 from recorder.store.journal_lock import try_lock
 from recorder.store.lifeline import Lifeline
@@ -95,6 +95,7 @@ class Store:
         self._staging: set[str] = set()  # tables whose staging table this connection has
         self._partitions = Partitions()
         self._stage_until: dict[str, float] = {}
+        self._sessions = KnownSessions()
 
     @property
     def connected(self) -> bool:
@@ -174,12 +175,14 @@ class Store:
     def ensure_ahead(self, days: int, today: int | None = None) -> None:
         """Create the partitions from yesterday until `days` from now.
 
+        The last day comes first: how far ahead partitions exist is then right from the first one on.
+
         Args:
             today: Days since 1970, UTC; None takes the clock's.
         """
         if today is None:
             today = int(time.time()) // 86_400
-        for day in range(today - 1, today + days + 1):
+        for day in range(today + days, today - 2, -1):
             for table in PARTITIONED:
                 self._ensure_partition(table, day, today)
 
@@ -226,6 +229,9 @@ class Store:
                 for day in sorted(group.days):
                     self._ensure_partition(group.table, day, received_day)
         now = time.monotonic()
+        if self._sessions.begin_in(groups):
+            # A session that begins brings trades that another one may have stored, after a reconnect or a handover.
+            self._stage_until["trade"] = now + _STAGE_AFTER_DUPLICATE_S
         modes = [
             _LoadMode.STAGED
             if group.table in STAGED_ALWAYS or self._stage_until.get(group.table, 0.0) > now

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from recorder.appliance.status import Line
 from recorder.settings import WatchdogSettings
 from recorder.shards import venue_of
 from recorder.watchdog.alerts import Held
@@ -16,6 +17,7 @@ from recorder.watchdog.rules import severity
 Verdict = Literal["ok", "warning", "critical", "unknown"]
 _GAP_S = 60.0  # a gap of this age is shown; the rule gap_long judges it
 _NONE = Marks()
+_RESTARTS = 3  # within 10 minutes; a recorder that restarted as often does not just start
 _TOO_MANY = "53300"  # SQLSTATE of a login that finds no free connection
 
 
@@ -64,13 +66,17 @@ class CriticalPage(msgspec.Struct):
 def recording_problems(evidence: Evidence) -> list[str]:
     """Return why recording does not work: a recorder that does not run, is stuck, or drops frames.
 
-    An outage of a venue or of Postgres is no reason: it is recorded as a gap, or waits in the journal.
+    An outage of a venue or of Postgres is no reason: it is recorded as a gap, or waits in the journal. Nor is a
+    recorder that is being started, for which supervisord and `START_S` set the time, unless that happens again and
+    again.
     """
     problems = []
     lines = evidence.lines()
     if evidence.supervised:
         for name, line in lines.items():
-            if venue_of(name) is not None and (line.supervisor != "RUNNING" or line.state == "silent"):
+            if venue_of(name) is None or _changes(line, evidence):
+                continue
+            if line.supervisor != "RUNNING" or line.state == "silent":
                 problems.append(f"{name}: {line.problem or line.supervisor}")
     else:
         fresh = [name for name, _ in evidence.recorders() if evidence.fresh(name)]
@@ -81,6 +87,11 @@ def recording_problems(evidence: Evidence) -> list[str]:
         ]
     problems += [f"{name} drops frames" for name, frames in evidence.trends.shed.items() if frames]
     return problems
+
+
+def _changes(line: Line, evidence: Evidence) -> bool:
+    """Return whether a program is being started or stopped, as at every restart of it."""
+    return line.supervisor in ("STARTING", "STOPPING") and evidence.trends.restarts.get(line.program, 0) < _RESTARTS
 
 
 def health(

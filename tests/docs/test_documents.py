@@ -7,6 +7,10 @@ import pytest
 from generate import pages
 from support.documents import ROOT, Block, blocks, documents, running_demo, venue_pages
 
+from recorder.clock import SystemClock
+from recorder.poller.jobs import all_jobs
+from recorder.settings import Settings
+
 LANGUAGES = {"console", "sh", "sql", "python", "ini", "toml", "text"}
 FLAGS = {"follow", "long", "elsewhere"}
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -32,6 +36,11 @@ def test_every_command_and_query_of_the_documents_works_as_written() -> None:
         for block in in_order("sh", "sql"):
             if "long" not in block.flags:
                 demo.run(block)
+
+
+def test_the_sample_of_the_readme_has_the_jobs_of_the_demo() -> None:
+    jobs = all_jobs(Settings.load(Path("demo"), {}), SystemClock())
+    assert re.findall(r"polls: (\d+) jobs", (ROOT / "README.md").read_text()) == [str(len(jobs))]
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)

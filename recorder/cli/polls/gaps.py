@@ -1,24 +1,35 @@
 """`tapedeck gaps`: the gaps of trades, what became of them, and when they are read next."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import msgspec
 import psycopg2
 import typer
-from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.columns import duration
 from recorder.cli.common import complete_venue, console
-from recorder.errors import StoreError
-from recorder.process.screen import shown
+from recorder.cli.streams.symbols import short
+from recorder.errors import ConfigError, nearest
+from recorder.healer.verdict import SETTLED_NS
+from recorder.printable import one_line, printable
+from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
-from recorder.store.database import READER, connect
-from recorder.venues import VENUES
+from recorder.store.database import READER, classify, connect
+from recorder.venues import VENUES, venue_class
 
-_QUERY = """
+# Of a gap that goes on: whether an active subscription names its stream. A pattern counts for all symbols of its venue.
+_WANTED = """
+EXISTS (SELECT FROM subscription s
+         WHERE s.venue = i.venue AND s.channel = g.channel AND s.active
+           AND (s.symbol = i.symbol OR s.symbol LIKE 'top:%%' OR s.symbol ~ '[][*?]'))
+AND NOT EXISTS (SELECT FROM subscription s
+                 WHERE (s.venue, s.channel, s.symbol) = (i.venue, g.channel, i.symbol) AND NOT s.active)"""
+_QUERY = f"""
 SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.first_id, g.started_at, g.ended_at,
        r.reads, r.reason, r.next_at, g.gap_id
   FROM gap g
@@ -26,9 +37,13 @@ SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.fi
   LEFT JOIN gap_read r USING (gap_id)
  WHERE (%(venue)s = '' OR i.venue = %(venue)s) AND (%(symbol)s = '' OR i.symbol = %(symbol)s)
    AND (%(all)s OR g.channel = 'trade')
+   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed' AND (g.ended_at IS NOT NULL OR ({_WANTED})))
    AND (g.state = 'open' OR g.started_at > now() - make_interval(secs => %(within_s)s))
  ORDER BY g.state = 'open' DESC, g.started_at DESC, g.gap_id LIMIT %(top)s"""
-_REASON_WIDTH = 60
+_SYMBOLS = "SELECT symbol FROM instrument WHERE venue = %s"
+_HEAD = ("stream", "since (UTC)", "for", "ids", "cause", "state", "why")
+_NAMED_MAX = 20  # symbols that a hint lists
+_SETTLED = timedelta(microseconds=SETTLED_NS // 1000)
 
 
 class GapLine(msgspec.Struct):
@@ -50,6 +65,13 @@ class GapLine(msgspec.Struct):
     gap_id: int
 
     @property
+    def due_at(self) -> datetime | None:
+        """When the healer reads it next; None where it goes on, is not open, or is never read."""
+        if self.state != "open" or self.ended_at is None or self.channel != "trade" or not _is_healed(self.venue):
+            return None
+        return max(self.ended_at + _SETTLED, self.next_at or self.ended_at)
+
+    @property
     def ids(self) -> int | None:
         """How many ids are missing; None where that is not known."""
         return None if self.last_id is None or self.first_id is None else self.first_id - self.last_id - 1
@@ -60,11 +82,11 @@ class GapLine(msgspec.Struct):
             return self.reason or ""
         if self.ended_at is None:
             return "goes on"
-        if self.channel != "trade" or not _is_healed(self.venue):
+        if self.due_at is None:
             return "its venue has no history that proves it"
+        left_s = (self.due_at - now).total_seconds()
         if self.next_at is None or self.not_yet is None:
-            return "is read next"
-        left_s = (self.next_at - now).total_seconds()
+            return f"is read in {duration(left_s)}" if left_s > 0 else "is read next"
         when = f"again in {duration(left_s)}" if left_s > 0 else "again now"
         return f"{self.not_yet}; read {self.reads} times, {when}"
 
@@ -82,60 +104,138 @@ def gaps(
         float, typer.Option(min=0.01, max=87_600, help="Those that are not open: only of the last hours.")
     ] = 24.0,
     all_channels: Annotated[bool, typer.Option("--all", help="Also gaps of quotes and books.")] = False,
+    unsubscribed: Annotated[
+        bool, typer.Option("--unsubscribed", help="Also what is missing because nobody subscribes to it any more.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, max=100_000, help="Only this many.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
     """List the gaps of trades: those that are open with the reason and the next read, then those that were.
 
     Times are UTC. A gap is healed when every id in it is stored. It is unhealable when the venue did not list an id in
-    five reads over a day. `tapedeck heal` fills gaps, and the poller does so by itself.
+    five reads over a day. `tapedeck heal` fills gaps, and the poller does so by itself. Long symbols are shortened in
+    the middle; `--json` has all of them.
 
-    Example: `tapedeck gaps coinbase BTC-USD --hours 168`
+    An open gap goes on, or it has ended and is not filled yet. `tapedeck status` counts only those that go on, of
+    trades, quotes and books.
+
+    Example: `tapedeck gaps coinbase BTC-USD --hours 168`, `tapedeck gaps polymarket --all --unsubscribed`
     """
-    found = gap_lines(context.obj.settings(), venue, symbol, hours * 3600, top, all_channels=all_channels)
+    settings = context.obj.settings()
+    require_known(settings, venue, symbol)
+    found = gap_lines(
+        settings, venue, symbol, hours * 3600, top, all_channels=all_channels, unsubscribed=unsubscribed
+    )  # fmt: skip
     if as_json:
         for one in found:
             say_json(one)
         return 0
     now = datetime.now(UTC)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("venue", "symbol", "since (UTC)"):
-        table.add_column(name)
-    for name in ("for", "ids"):
-        table.add_column(name, justify="right")
-    for name in ("cause", "state", "why"):
-        table.add_column(name)
-    for one in found:
-        lasted_s = ((one.ended_at or now) - one.started_at).total_seconds()
-        table.add_row(
-            one.venue, shown(one.symbol if one.channel == "trade" else f"{one.symbol} {one.channel}"),
-            f"{one.started_at:%m-%d %H:%M:%S}", duration(max(0.0, lasted_s)), "" if one.ids is None else f"{one.ids:,}",
-            shown(one.cause), one.state, shown(one.what(now)[:_REASON_WIDTH]),
-        )  # fmt: skip
-    console().print(table)
-    say(f"{len(found)} gaps, {sum(one.state == 'open' for one in found)} of them open", err=True)
+    screen = console()
+    for number, text in listing(_HEAD, [_cells(one, now) for one in found], screen.width, ("for", "ids")):
+        screen.print(shown(text, "bold" if number < 0 else ""), soft_wrap=True)
+    say(summary(found, top, all_channels=all_channels, unsubscribed=unsubscribed), err=True)
     return 0
 
 
+def _cells(one: GapLine, now: datetime) -> list[str]:
+    channel = "" if one.channel == "trade" else f" {one.channel}"
+    lasted_s = ((one.ended_at or now) - one.started_at).total_seconds()
+    return [
+        printable(f"{one.venue} {short(one.symbol)}{channel}"), f"{one.started_at:%m-%d %H:%M:%S}",
+        duration(max(0.0, lasted_s)), "" if one.ids is None else f"{one.ids:,}", printable(one.cause), one.state,
+        one_line(one.what(now)),
+    ]  # fmt: skip
+
+
+def gaps_of_trades(count: int) -> str:
+    """Return a number of gaps in words."""
+    return "1 gap of trades" if count == 1 else f"{count:,} gaps of trades"
+
+
+def summary(found: Sequence[GapLine], top: int, *, all_channels: bool, unsubscribed: bool) -> str:
+    """Return what a list of gaps counts, in one line.
+
+    Args:
+        found: The gaps of the list.
+        top: The most that it may have.
+        all_channels: Whether it has those of quotes and books.
+        unsubscribed: Whether it has those of streams that were unsubscribed.
+    """
+    is_open = [one for one in found if one.state == "open"]
+    lasting = sum(one.ended_at is None for one in is_open)
+    count = f"{len(found):,} {'gap' if len(found) == 1 else 'gaps'} of all channels"
+    parts = [f"{count if all_channels else gaps_of_trades(len(found))}, {len(is_open):,} open"]
+    if is_open:
+        same = ", as `tapedeck status` counts" if all_channels and not unsubscribed else ""
+        parts[0] += f" ({lasting:,} not over yet{same}, {len(is_open) - lasting:,} over and not filled)"
+    if not unsubscribed:
+        parts.append("those of unsubscribed streams are left out")
+    if len(found) == top:
+        parts.append(f"--top {top} ends the list")
+    return "; ".join(parts)
+
+
+def require_known(settings: Settings, venue: str, symbol: str) -> None:
+    """Require a venue that exists and a symbol that the database has; an empty one means all.
+
+    Raises:
+        ConfigError: It is unknown.
+        StoreError: The database cannot be read.
+    """
+    if venue:
+        venue_class(venue)
+    if not symbol:
+        return
+    known = [str(row[0]) for row in _rows(settings, _SYMBOLS, (venue,))]
+    if symbol not in known:
+        similar = nearest(symbol, known) if len(known) <= _NAMED_MAX or get_close_matches(symbol, known, 1) else ""
+        raise ConfigError(
+            f"nothing of {symbol!r} was recorded at {venue}{similar or f'; `tapedeck symbols {venue}` lists all'}"
+        )
+
+
 def gap_lines(
-    settings: Settings, venue: str, symbol: str, within_s: float, top: int, *, all_channels: bool
+    settings: Settings,
+    venue: str,
+    symbol: str,
+    within_s: float,
+    top: int,
+    *,
+    all_channels: bool = False,
+    unsubscribed: bool = False,
 ) -> list[GapLine]:
     """Return the gaps that are open, and the latest of the others.
 
+    Args:
+        settings: Name the database.
+        venue: Only this one; empty means all.
+        symbol: Only this one; empty means all.
+        within_s: Those that are not open began within this time.
+        top: The most to return.
+        all_channels: Also those of quotes and books.
+        unsubscribed: Also those of streams that were unsubscribed.
+
     Raises:
-        StoreError: the database cannot be read.
+        StoreError: The database cannot be read.
     """
-    wanted = {"venue": venue, "symbol": symbol, "within_s": within_s, "top": top, "all": all_channels}
+    wanted = {
+        "venue": venue, "symbol": symbol, "within_s": within_s, "top": top, "all": all_channels,
+        "unsubscribed": unsubscribed,
+    }  # fmt: skip
+    return [GapLine(*row) for row in _rows(settings, _QUERY, wanted)]
+
+
+def _rows(settings: Settings, query: str, given: Mapping[str, object] | Sequence[object]) -> list[tuple[Any, ...]]:
     connection = connect(database_url(settings, READER), application_name="tapedeck", role=READER)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_QUERY, wanted)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            cursor.execute(query, given)
+            return cursor.fetchall()
     except psycopg2.Error as error:
-        raise StoreError(str(error).strip()) from error
+        raise classify(error) from error
     finally:
         connection.close()
-    return [GapLine(*row) for row in rows]
 
 
 def _is_healed(venue: str) -> bool:

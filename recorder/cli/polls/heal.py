@@ -8,17 +8,22 @@ import msgspec
 import typer
 
 from recorder.appliance.embedded_postgres import database_url
+from recorder.cli.columns import duration
 from recorder.cli.common import complete_venue
+from recorder.cli.polls.gaps import gap_lines, gaps_of_trades, require_known
 from recorder.cli.polls.poll import by_hand, dry, running, say_run
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
 from recorder.poller.healing.configured import NAME, healing_job
-from recorder.poller.healing.job import Healing, Task, TimeTask
+from recorder.poller.healing.job import NOTHING_DUE, Healing, Task, TimeTask
 from recorder.poller.jobs import jobs_of
 from recorder.printable import printable
 from recorder.process.terminal import say, say_json
+from recorder.settings import Settings
 from recorder.store.database import WRITER
 from recorder.venues import VENUES
+
+_GAPS_MAX = 10_000
 
 
 class HealLine(msgspec.Struct):
@@ -52,9 +57,10 @@ def heal(
     stored, what lies between them is stored, in one transaction with the new state of the gap. Ids that the venue does
     not list are read again after 1 min, 10 min, 1 h and 24 h.
 
-    `--once` runs such a round now; a running poller runs it, for all venues.
+    `--once` runs such a round now; a running poller runs it, for all venues. Where nothing is due, the command says
+    when the next gap is read.
 
-    Exit code: 0 when the round was done or skipped, 1 when it failed.
+    Exit code: 0 when the round was done or nothing was due, 1 when it failed or the program stopped in the middle.
 
     Examples:
 
@@ -71,12 +77,14 @@ def heal(
         raise ConfigError(f"gaps of {venue} cannot be filled{nearest(venue, healed)}")
     clock = SystemClock()
     job = healing_job(settings, clock, lambda: database_url(settings, WRITER), (venue, symbol))
-    options.log_to_stderr(settings, "heal")
+    options.log_to_stderr(settings, "heal", "ERROR")
+    require_known(settings, venue, symbol)
     if not once:
         if dry_run:
             raise ConfigError("--dry-run shows what a round would store: tapedeck heal --once --dry-run")
         assert isinstance(job.handler, Healing)
-        return _list(job.handler.plan(healed), as_json=as_json)
+        tasks = job.handler.plan(healed)
+        return _list(tasks, "" if tasks else next_read(settings, venue, symbol), as_json=as_json)
     if dry_run:
         return dry(settings, job, as_json=as_json)
     if venue and running(settings):
@@ -84,10 +92,32 @@ def heal(
     jobs = [job if one.name == NAME else one for one in jobs_of(settings, clock)]
     if job not in jobs:
         raise ConfigError(f"the job {NAME} is off; remove it from poller.off")
-    return say_run(by_hand(settings, job, jobs), as_json=as_json)
+    run = by_hand(settings, job, jobs)
+    code = say_run(run, as_json=as_json)
+    if run.state == "skipped" and run.reason.endswith(NOTHING_DUE):
+        say(next_read(settings, venue, symbol), err=True)
+    return code
 
 
-def _list(tasks: Sequence[Task | TimeTask], *, as_json: bool) -> int:
+def next_read(settings: Settings, venue: str, symbol: str) -> str:
+    """Return when the next gap is read, for a moment in which none is due.
+
+    Raises:
+        StoreError: The database cannot be read.
+    """
+    gaps = [one for one in gap_lines(settings, venue, symbol, 0.0, _GAPS_MAX) if one.state == "open"]
+    times = [one.due_at for one in gaps if one.due_at is not None]
+    if times:
+        left_s = (min(times) - datetime.now(UTC)).total_seconds()
+        when = f"in {duration(left_s)}" if left_s > 0 else "once the trades beside it are stored"
+        return f"nothing is due; the next of {gaps_of_trades(len(times))} is read {when}"
+    lasting = sum(one.ended_at is None for one in gaps)
+    if lasting:
+        return f"nothing is due; {gaps_of_trades(lasting)} not over yet; each is read 30 s after its end"
+    return "nothing is due; no gap of trades is open that can be filled"
+
+
+def _list(tasks: Sequence[Task | TimeTask], idle: str, *, as_json: bool) -> int:
     lines = [
         HealLine(task.stream.venue, task.stream.symbol, _hole(task), len(task.hole.gaps)) for task in tasks
     ]  # fmt: skip
@@ -96,7 +126,8 @@ def _list(tasks: Sequence[Task | TimeTask], *, as_json: bool) -> int:
         return 0
     for one in lines:
         say(f"{one.venue} {printable(one.symbol)}: {one.hole}")
-    say(f"{len(lines)} holes can be filled now; `tapedeck heal --once` does it, `tapedeck gaps` lists all", err=True)
+    found = f"{len(lines)} holes can be filled now; `tapedeck heal --once` does it"
+    say(f"{idle or found}; `tapedeck gaps` lists all", err=True)
     return 0
 
 

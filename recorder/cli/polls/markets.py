@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from recorder.appliance.hints import hint
 from recorder.cli.common import console
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
@@ -73,7 +74,9 @@ def markets(
     path = settings.home / MEMORY_FILE
     remembered = load(path)
     if remembered is None:
-        raise ConfigError(f"{path} has no markets; the poller writes them a few minutes after its first start")
+        raise ConfigError(
+            f"{path} has no markets; the poller writes them a few minutes after its first start; {hint('up')} starts it"
+        )
     now_ns = SystemClock().wall_ns()
     rules = tier_rules(settings.poller.polymarket)
     found = [

@@ -12,14 +12,15 @@ import psycopg2
 import typer
 
 from recorder.appliance.embedded_postgres import database_url
-from recorder.appliance.processes import wait_until
+from recorder.appliance.processes import alive, wait_until
 from recorder.cli.columns import duration
-from recorder.cli.common import Context, console
+from recorder.cli.common import Context, console, unreachable
 from recorder.clock import SystemClock
-from recorder.errors import ConfigError, StoreError, nearest
+from recorder.errors import ConfigError, RestUnavailable, StoreError, StoreUnavailable, nearest
 from recorder.poller.by_hand.once import dry_run as run_dry
 from recorder.poller.by_hand.once import run_once
-from recorder.poller.by_hand.requests import Requests
+from recorder.poller.by_hand.requests import Reply, Requests
+from recorder.poller.healing.job import NO_DATABASE
 from recorder.poller.job import Daily, Job
 from recorder.poller.jobs import all_jobs, jobs_of, services_of
 from recorder.poller.journal import NAME, RunRow
@@ -30,7 +31,7 @@ from recorder.process.health import JobFigures, PollerFigures, read_all
 from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
-from recorder.store.database import READER, connect
+from recorder.store.database import READER, classify, connect
 
 _LAST = """
 SELECT DISTINCT ON (job) job, extract(epoch FROM slot)::float8, state, reason, extract(epoch FROM started_at)::float8,
@@ -111,7 +112,7 @@ def poll(
     if not once:
         raise ConfigError(f"say what to do with {job}: tapedeck poll {job} --once runs a round of it now")
     chosen = _chosen(settings, job)
-    options.log_to_stderr(settings, "poll")
+    options.log_to_stderr(settings, "poll", "ERROR")
     if dry_run:
         return dry(settings, chosen, as_json=as_json)
     return say_run(by_hand(settings, chosen, jobs_of(settings, SystemClock())), as_json=as_json)
@@ -150,19 +151,39 @@ def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
 
     Raises:
         ConfigError: the poller does not answer, or does not run it.
+        StoreUnavailable: the round needs the database.
     """
-    if not running(settings):
-        stop = threading.Event()
-        services = Services(services_of(settings, stop))
-        try:
-            return run_once(settings, jobs, job.name, services, stop)
-        finally:
-            stop.set()
-            services.close()
+    run = _run_here(settings, job, jobs) if not running(settings) else _ask_poller(settings, job)
+    if run.state == "skipped" and run.reason.endswith(NO_DATABASE):
+        raise StoreUnavailable(f"the job {job.name} needs it")
+    return run
+
+
+def _run_here(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
+    stop = threading.Event()
+    services = Services(services_of(settings, stop))
+    try:
+        return run_once(settings, jobs, job.name, services, stop)
+    except KeyboardInterrupt:
+        say("tapedeck: interrupted; the round stored nothing, and its job takes up what is due", err=True)
+        raise
+    finally:
+        stop.set()
+        services.close()
+
+
+def _ask_poller(settings: Settings, job: Job) -> RunRow:
+    """Let the running poller run a round.
+
+    Raises:
+        ConfigError: it does not answer, or does not run it.
+        RestUnavailable: it stopped before the round ended.
+    """
+    report = read_all(settings.home).get(NAME)
     requests = Requests(settings.home)
     token = requests.ask(job.name)
     say(f"tapedeck: the running poller runs {job.name}", err=True)
-    found = []
+    found: list[Reply] = []
 
     def answered() -> bool:
         reply = requests.reply(token)
@@ -170,10 +191,23 @@ def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
             found.append(reply)
         return bool(found)
 
-    if not wait_until(answered, _READ_S) and requests.withdraw(token):
-        raise ConfigError("the running poller does not read requests; `tapedeck status` says how it is")
-    if not found and not wait_until(answered, _ROUND_S):
-        raise ConfigError(f"the round of {job.name} has not ended yet; `tapedeck poll --list` shows it")
+    def ended() -> bool:
+        return answered() or (report is not None and not alive(report.pid))
+
+    try:
+        if not wait_until(answered, _READ_S) and requests.withdraw(token):
+            raise ConfigError("the running poller does not read requests; `tapedeck status` says how it is")
+        if not found and not wait_until(ended, _ROUND_S):
+            raise ConfigError(f"the round of {job.name} has not ended yet; `tapedeck poll --list` shows it")
+    except KeyboardInterrupt:
+        goes_on = not requests.withdraw(token)
+        say(
+            f"tapedeck: interrupted; {'the poller goes on with the round' if goes_on else 'no round was begun'}",
+            err=True,
+        )
+        raise
+    if not found:
+        raise RestUnavailable(f"the poller ended in the middle of a round of {job.name}; the next one does what is due")
     if found[0].run is None:
         raise ConfigError(found[0].refused)
     return RunRow(*found[0].run)
@@ -199,6 +233,7 @@ def dry(settings: Settings, job: Job, *, as_json: bool) -> int:
 
     Raises:
         ConfigError: the job changes the database itself.
+        StoreUnavailable: the round needs the database.
     """
     if job.changes_database:
         raise ConfigError(f"{job.name} changes the database itself, so it has no dry run")
@@ -209,6 +244,8 @@ def dry(settings: Settings, job: Job, *, as_json: bool) -> int:
     finally:
         stop.set()
         services.close()
+    if outcome.state == "skipped" and outcome.detail == NO_DATABASE:
+        raise StoreUnavailable(f"the job {job.name} needs it")
     counts = {table: len(rows) for table, rows in round.plain.items()}
     if as_json:
         say_json(
@@ -264,20 +301,22 @@ def job_list(settings: Settings) -> JobList:
     """Return every job with its next run and last outcome, from the health report where the poller runs."""
     now = time.time()
     report = read_all(settings.home).get("poller")
-    alive = report is not None and not report.stale(now) and running(settings)
+    works = report is not None and not report.stale(now) and running(settings)
     figures = report.figures.jobs if report is not None and isinstance(report.figures, PollerFigures) else {}
     off = set(settings.poller.off)
     lines = [_line(job, job.name in off, figures.get(job.name), now) for job in all_jobs(settings, SystemClock())]
     sentence = "outcomes are those of the running poller"
-    if not alive:
+    if not works:
         sentence = "the poller is not running; outcomes are those of its last report, next runs are those of its start"
     if any(not line.last_state for line in lines):
         try:
             _fill(lines, _last_runs(settings))
             sentence += ", and earlier ones those in the database"
+        except StoreUnavailable as error:
+            sentence += f"; earlier ones are unknown, because {unreachable(settings, error)}"
         except (StoreError, ConfigError) as error:
             sentence += f"; earlier ones are unknown, because the database cannot be read: {str(error)[:120]}"
-    return JobList(alive, sentence, lines)
+    return JobList(works, sentence, lines)
 
 
 def _line(job: Job, off: bool, figures: JobFigures | None, now: float) -> JobLine:
@@ -311,7 +350,7 @@ def _last_runs(settings: Settings) -> Mapping[str, Sequence[Any]]:
     except psycopg2.errors.UndefinedTable:
         return {}
     except psycopg2.Error as error:
-        raise StoreError(str(error).strip()) from error
+        raise classify(error) from error
     finally:
         connection.close()
 

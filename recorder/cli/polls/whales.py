@@ -10,12 +10,12 @@ import typer
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.common import console
-from recorder.errors import ConfigError, StoreError
+from recorder.errors import ConfigError
 from recorder.printable import printable
 from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
-from recorder.store.database import READER, connect
+from recorder.store.database import READER, classify, connect
 
 _QUERY = """
 SELECT ts_event, side, outcome, cash, shares, question, slug, wallet, transaction_hash, source
@@ -98,7 +98,7 @@ def large_trades(settings: Settings, within_s: float, least_usdc: float, most: i
             cursor.execute(_QUERY, (within_s, least_usdc, most))
             rows: list[tuple[Any, ...]] = cursor.fetchall()
     except psycopg2.Error as error:
-        raise StoreError(str(error).strip()) from error
+        raise classify(error) from error
     finally:
         connection.close()
     return [LargeTrade(*row) for row in rows]

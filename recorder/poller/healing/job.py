@@ -39,6 +39,8 @@ from recorder.timestamps import plausible
 from recorder.venues.history import Candle, MinuteCandles, PastTrade, TimedHistory, TradeHistory
 
 PERIOD_S = 30
+NO_DATABASE = "no database"
+NOTHING_DUE = "nothing due"
 _ROUND_S = 15.0  # no hole is begun later in a round
 _TASKS_MAX = 50
 _LISTED_IDS = 20_000  # of a hole whose stored ids are read before the venue is asked
@@ -141,10 +143,12 @@ class Healing:
         try:
             tasks = waited_for(lambda: self.plan(venues), round.stop) if venues else []
         except StoreUnavailable:
-            return Outcome("skipped", "no database")
+            if round.stop.is_set():
+                raise RestUnavailable("the program stops") from None
+            return Outcome("skipped", NO_DATABASE)
         except ConfigError:
             if self._clock.monotonic_s() < self._patient_until_s:  # the writer has not made the logins yet
-                return Outcome("skipped", "no database")
+                return Outcome("skipped", NO_DATABASE)
             raise
         left = {name: self._sources[name].pages for name in venues}
         counts = {"healed_ids": 0, "missing_ids": 0, "reads": 0}
@@ -173,7 +177,7 @@ class Healing:
                 self._later(task)
         if problems:
             raise RestUnavailable("; ".join(problems))
-        return Outcome(counts=counts) if tasks else Outcome("skipped", "nothing due")
+        return Outcome(counts=counts) if tasks else Outcome("skipped", NOTHING_DUE)
 
     def take(self, round: Round, answer: Kept) -> None:
         """Do nothing: what an answer proves depends on what is stored, and the next round reads the hole again."""

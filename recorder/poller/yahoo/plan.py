@@ -48,7 +48,8 @@ class Plan(NamedTuple):
     @property
     def text(self) -> str:
         """Return the plan as a sentence for a person."""
-        found = f"{self.symbols} symbols every {self.period_s} s: {self.requests} of {self.budget} requests today"
+        symbols = "1 symbol" if self.symbols == 1 else f"{self.symbols} symbols"
+        found = f"{symbols} every {self.period_s} s: {self.requests} requests planned today, {self.budget} are allowed"
         return found if self.requests <= self.budget else f"{found}; the last of them wait for tomorrow"
 
 

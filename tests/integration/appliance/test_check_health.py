@@ -113,7 +113,9 @@ def test_the_check_says_what_is_dead_and_a_restart_repairs_all(
     url, posts = webhook
     well = appliance.check("--alert", ALERT_WEBHOOK_URL=url)
     assert (well.code, posts) == (0, []), well.text
-    assert re.search(r"^5 min +[1-9][\d,]* rows of quote, [1-9][\d,]* rows of trade", well.text, re.MULTILINE)
+    assert re.search(
+        r"^in 5 min +[1-9][\d,]* quote, [1-9][\d,]* trade, [1-9][\d,]* book rows$", well.text, re.MULTILINE
+    )
     assert re.search(r"^last +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, \d s ago$", well.text, re.MULTILINE), well.text
     assert re.search(r"^memory +\d+ MiB", well.text, re.MULTILINE)
     assert appliance.check("--quiet").text == ""

@@ -56,6 +56,7 @@ def test_recorders_are_replaced_and_a_broken_release_leaves_the_old_process_reco
     said = " ".join(capsys.readouterr().out.split())
     assert "recorder-kraken did not take over: it ended" in said
     assert "recorder-kraken-b records on" in said
+    assert "its last line" not in said, "the log has lines of an earlier process only"
     hangs = broken(tmp_path, "hangs", "exec sleep 600")
     assert main(["handover", "recorder-kraken", "--python", hangs, "--wait", "6"]) == 1
     assert "not ready after 6 s" in " ".join(capsys.readouterr().out.split())
@@ -72,12 +73,46 @@ def test_recorders_are_replaced_and_a_broken_release_leaves_the_old_process_reco
     assert set(pids(home)) == {"recorder-kraken", "recorder-coinbase-b"}, "each continues where it was"
 
 
+@pytest.mark.timeout(480)
+def test_a_restart_of_a_healthy_recorder_costs_no_gap_and_a_hard_one_does(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up", "--venues", "kraken"]) == 0, capsys.readouterr().out
+    before, first = gaps(), pids(home)
+
+    assert main(["restart", "kraken"]) == 0, capsys.readouterr().out
+    second = pids(home)
+    assert set(second) == {"recorder-kraken-b"}
+    assert second["recorder-kraken-b"] not in first.values()
+    assert "replaced without a gap" in capsys.readouterr().out
+
+    writer = Supervisor(home).process("writer")
+    assert main(["restart", "writer"]) == 0, capsys.readouterr().out
+    again = Supervisor(home).process("writer")
+    assert writer is not None
+    assert again is not None
+    assert again.pid != writer.pid
+    assert wait_until(lambda: main(["verify", "--truth", str(home / "simulator")]) == 0, 30.0), capsys.readouterr().out
+    assert gaps() == before
+
+    assert main(["restart", "recorder-kraken", "--hard"]) == 0, capsys.readouterr().out
+    third = pids(home)
+    assert set(third) == {"recorder-kraken-b"}
+    assert third != second
+    assert wait_until(lambda: gaps() > before, 30.0), "what was missed is declared"
+
+
 def test_a_wrong_call_is_answered_in_one_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, sentence in (
         (["handover"], "name the recorders to replace, or give --all"),
         (["handover", "krakn"], "no recorder is named 'krakn'"),
         (["handover", "--all", "--python", "/nowhere/python"], "there is no Python /nowhere/python"),
         (["handover", "--all"], "is not running"),
+        (["restart", "krakn"], "no program is named 'krakn'; did you mean kraken?"),
+        (["restart", "writr"], "did you mean writer?"),
+        (["restart", "kraken", "writer"], "no appliance is running"),
+        (["restart", "--hard"], "--hard needs the names of recorders"),
+        (["restart", "writer", "--wait", "5"], "--wait is for a restart of the whole appliance"),
     ):
         assert main(words) == 2
         assert sentence in " ".join(capsys.readouterr().err.split())

@@ -21,12 +21,12 @@ from recorder.venues.base import Listing
 
 
 @contextmanager
-def recorder(home: Path, **environ: str) -> Iterator["subprocess.Popen[str]"]:
+def recorder(home: Path, venue: str = "kraken", **environ: str) -> Iterator["subprocess.Popen[str]"]:
     environment = {
         **os.environ, "TAPEDECK_HOME": str(home), "TAPEDECK_CONFIG": "demo", "DATABASE_URL": "", **environ,
     }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "bin" / "recorder"), "kraken"], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "bin" / "recorder"), venue], env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
         yield process
@@ -98,3 +98,28 @@ def test_streams_that_the_poller_chose_and_the_venue_refuses_are_counted_apart(t
             found = figures()
             assert found is not None
             assert (found.refused, found.refusals) == (0, [])
+
+
+def test_a_recorder_is_live_while_streams_that_the_poller_chose_get_no_answer(tmp_path: Path) -> None:
+    """A market may end while the appliance is stopped; the venue answers nothing to its tokens."""
+    with running("polymarket", truth=tmp_path / "truth.jsonl", rate=50) as venue:
+        own = {
+            "TAPEDECK__VENUES__POLYMARKET__URL": venue.url,
+            "TAPEDECK__VENUES__POLYMARKET__REST_URL": venue.rest_url,
+        }
+        by_hand = Stream("book", next(iter(venue.venue.symbols)))
+        ended = [Stream("book", str(number) * 70) for number in (1, 2, 3)]
+        chosen = tuple(SymbolSelector(one.symbol, ("book",), -1, "poller") for one in ended)
+        wanted = Wanted((SymbolSelector(by_hand.symbol, ("book",)), *chosen))
+        Cache(tmp_path / "subscriptions" / "tapedeck_demo-polymarket.json").write([by_hand, *ended], wanted)
+        with recorder(tmp_path, "polymarket", **own):
+
+            def is_live() -> bool:
+                report = read_all(tmp_path).get("recorder-polymarket")
+                return report is not None and report.state == "live"
+
+            assert wait_until(is_live, 60.0)
+            found = read_all(tmp_path)["recorder-polymarket"]
+            assert isinstance(found.figures, RecorderFigures)
+            assert found.figures.followed_refused == 0, "it did not wait until their silence was a refusal"
+            assert [link.streams for link in found.figures.links] == [4]

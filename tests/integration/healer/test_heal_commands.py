@@ -73,17 +73,76 @@ def test_the_commands_show_the_gap_read_it_and_leave_the_rows_in_the_journal(
     assert main(["gaps", "coinbase"]) == 0
     assert "is read next" in capfd.readouterr().out
     assert main(["gaps", "kraken"]) == 0
-    assert "0 gaps" in capfd.readouterr().err
+    assert "0 gaps of trades" in capfd.readouterr().err
+    for words, sentence in (
+        (["gaps", "krakn"], "unknown venue 'krakn'; did you mean kraken?"),
+        (["gaps", "coinbase", "BTC-USDT"], "nothing of 'BTC-USDT' was recorded at coinbase; did you mean BTC-USD?"),
+        (["heal", "coinbase", "ETH-EUR"], "nothing of 'ETH-EUR' was recorded at coinbase"),
+    ):
+        assert main(words) == 2
+        assert sentence in capfd.readouterr().err
     assert main(["heal"]) == 0
     assert f"coinbase {SYMBOL}: {len(missing)} ids between" in capfd.readouterr().out
-    assert main(["heal", "coinbase", "ETH-USD", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out) == []
     assert main(["heal", "--once", "--dry-run", "--json"]) == 0
     shown = json.loads(capfd.readouterr().out)
     assert shown["rows"] == {"past_trade": len(missing), "gap": 1}
     assert main(["heal", "--once", "--json"]) == 0
     run = json.loads(capfd.readouterr().out)
     assert (run["job"], run["state"], run["rows"]) == ("healing", "done", len(missing) + 1)
+
+
+def test_a_round_by_hand_logs_nothing_and_says_when_the_next_gap_is_read(
+    venue: Running, database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fill(database, venue)
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO gap_read"
+            " (gap_id, instrument_id, reads, first_at, read_at, next_at, reason, evidence, revision)"
+            " VALUES (5, %s, 1, now(), now(), now() + interval '10 min', 'an id is not listed', '[]', 1)",
+            (NUMBER,),
+        )
+    connection.close()
+    for words in (["heal"], ["heal", "--once"]):
+        assert main(words) == 0
+        err = capfd.readouterr().err
+        assert "nothing is due; the next of 1 gap of trades is read in 10 min" in err
+        assert "INFO" not in err
+
+
+def test_what_nobody_subscribes_to_is_no_gap_to_look_at_and_long_names_stay_readable(
+    venue: Running, database: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fill(database, venue)
+    token = "5444222199087972430983959419912045006139779375849125774784"
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO instrument (instrument_id, venue, symbol, first_seen)"
+            " VALUES (7, 'polymarket', %s, now()), (8, 'polymarket', 'an ended market', now())",
+            (token,),
+        )
+        cursor.execute("INSERT INTO subscription (venue, symbol, channel) VALUES ('polymarket', %s, 'trade')", (token,))
+        for number, instrument, cause in ((6, 7, "unsubscribed"), (7, 7, "disconnect"), (8, 8, "disconnect")):
+            cursor.execute(
+                "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, revision)"
+                " VALUES (%s, %s, 'trade', %s, 'open', now() - interval '90 s', 1)",
+                (number, instrument, cause),
+            )
+    connection.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["gaps", "polymarket"]) == 0
+    out, err = capfd.readouterr()
+    assert "polymarket 54442221...25774784" in out
+    assert "unsubscribed" not in out
+    assert "an ended market" not in out
+    assert "why goes on" in " ".join(out.split()), "no word is cut"
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert err.startswith("1 gap of trades, 1 open (1 not over yet, 0 over and not filled);")
+    assert main(["gaps", "polymarket", "--unsubscribed", "--json"]) == 0
+    symbols = sorted(json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines())
+    assert symbols == [token, token, "an ended market"]
 
 
 def test_what_cannot_be_asked_for_is_said_in_a_sentence(venue: Running, capfd: pytest.CaptureFixture[str]) -> None:

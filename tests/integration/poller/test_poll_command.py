@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,27 +15,71 @@ from support.database_server import ROOT
 from recorder.appliance.processes import wait_until
 from recorder.cli import main
 from recorder.process.health import PollerFigures, read_all
-from recorder.simulator.running import running
+from recorder.simulator.running import Running, running
 
 
 @pytest.fixture
-def home(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def kraken(tmp_path: Path) -> Iterator[Running]:
+    """A simulated venue that stands still."""
+    with running("kraken", truth=tmp_path / "k.jsonl", rate=0) as venue:
+        yield venue
+
+
+@pytest.fixture
+def home(tmp_path: Path, database: str, kraken: Running, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with one simulated venue; its address is in the environment."""
     config = tmp_path / "one.toml"
     config.write_text("[venues.kraken]\n")
-    with running("kraken", truth=tmp_path / "k.jsonl", rate=0) as kraken:
-        for name, value in {
-            "TAPEDECK_HOME": str(tmp_path / "home"), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": database,
-            "TAPEDECK__VENUES__KRAKEN__REST_URL": kraken.rest_url,
-        }.items():  # fmt: skip
-            monkeypatch.setenv(name, value)
-        yield tmp_path / "home"
+    for name, value in {
+        "TAPEDECK_HOME": str(tmp_path / "home"), "TAPEDECK_CONFIG": str(config), "DATABASE_URL": database,
+        "TAPEDECK__VENUES__KRAKEN__REST_URL": kraken.rest_url,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return tmp_path / "home"
 
 
 def answer(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
     found = json.loads(capfd.readouterr().out)
     assert isinstance(found, dict)
     return found
+
+
+def start_poller(home: Path) -> "subprocess.Popen[bytes]":
+    """Start a poller, and return once its first round of discovery has ended."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bin" / "poller")], env=dict(os.environ), stdout=subprocess.DEVNULL
+    )
+
+    def started() -> bool:
+        report = read_all(home).get("poller")
+        figures = report.figures if report else None
+        return isinstance(figures, PollerFigures) and figures.jobs["discovery"].last_state != ""
+
+    assert wait_until(started, 60.0)
+    return process
+
+
+def test_a_poller_that_ends_in_the_middle_of_the_round_is_a_failure(
+    home: Path, kraken: Running, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = start_poller(home)
+    kraken.do("rest", status=503, times=1000)
+
+    def kill_once_it_runs() -> None:
+        def runs() -> bool:
+            report = read_all(home).get("poller")
+            figures = report.figures if report else None
+            return isinstance(figures, PollerFigures) and figures.jobs["discovery"].running_since is not None
+
+        wait_until(runs, 30.0, pause_s=0.05)
+        process.kill()
+        process.wait()
+
+    killer = threading.Thread(target=kill_once_it_runs)
+    killer.start()
+    assert main(["poll", "discovery", "--once"]) == 1
+    killer.join()
+    assert "the poller ended in the middle of a round of discovery" in capfd.readouterr().err
 
 
 def test_without_a_poller_the_list_says_so_and_a_round_by_hand_is_run_here(
@@ -55,17 +100,8 @@ def test_without_a_poller_the_list_says_so_and_a_round_by_hand_is_run_here(
 def test_a_running_poller_runs_the_round_and_shows_it_in_the_list(
     home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "bin" / "poller")], env=dict(os.environ), stdout=subprocess.DEVNULL
-    )
+    process = start_poller(home)
     try:
-
-        def started() -> bool:
-            report = read_all(home).get("poller")
-            figures = report.figures if report else None
-            return isinstance(figures, PollerFigures) and figures.jobs["discovery"].last_state != ""
-
-        assert wait_until(started, 60.0)
         assert main(["poll", "discovery", "--once", "--json"]) == 0
         assert answer(capfd)["reason"] == "by hand"
         assert main(["poll", "--list", "--json"]) == 0

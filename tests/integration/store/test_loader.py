@@ -23,6 +23,7 @@ from support.batches import (
     trades_part,
 )
 
+from recorder.appliance.processes import wait_until
 from recorder.errors import ConfigError, StoreError, StoreUnavailable
 from recorder.instruments.catalog_store import store_listings
 from recorder.position import Position
@@ -118,6 +119,22 @@ def test_trades_stored_already_are_counted_as_duplicates(store: Store, database:
     assert third.tables == {"trade": Counts(1, 20, 5, 15)}
 
 
+def test_trades_that_a_new_session_repeats_are_refused_by_no_statement(store: Store, database: str) -> None:
+    first = batch(None, [session_part(1, 1, 5), trades_part(0, 5)])
+    store.load(first)
+    loaded = store.load(batch(first.end, [session_part(2, 1, 5), trades_part(3, 8)]))
+    assert (loaded.tables["trade"].inserted, loaded.tables["trade"].duplicate) == (3, 2)
+    store.close()  # its server process reports its counts at the end
+
+    def inserted() -> int:
+        text = "SELECT coalesce(sum(n_tup_ins), 0)::int FROM pg_stat_user_tables WHERE relname LIKE 'trade%'"
+        ((count,),) = query(database, text)
+        return int(str(count))
+
+    assert wait_until(lambda: inserted() >= 8, 20.0)
+    assert inserted() == 8, "a COPY that failed would count, too"
+
+
 def test_a_trade_that_comes_twice_in_one_batch_is_stored_once(store: Store, database: str) -> None:
     loaded = store.load(batch(None, [trade_part([trade(1), trade(2), trade(1, price=5.0)])]))
     assert loaded.tables == {"trade": Counts(1, 3, 2, 1)}
@@ -201,6 +218,16 @@ def test_partitions_are_created_ahead(store: Store, database: str) -> None:
     store.ensure_ahead(3, today)
     found = query(database, "SELECT relname FROM pg_class WHERE relname ~ '^(trade|quote|book)_[0-9]{8}$'")
     assert len(found) == 3 * 5
+
+
+def test_the_last_partition_is_created_first_so_that_the_days_ahead_are_never_too_few(
+    store: Store, database: str
+) -> None:
+    store.ensure_ahead(3)
+    text = "SELECT relname FROM pg_class WHERE relname ~ '^trade_[0-9]{8}$' ORDER BY oid"
+    names = [str(name) for (name,) in query(database, text)]
+    assert names == sorted(names, reverse=True)
+    assert len(names) == 5
 
 
 def test_a_long_query_on_the_default_partition_does_not_stop_loading(store: Store, database: str) -> None:

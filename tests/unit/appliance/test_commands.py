@@ -39,7 +39,7 @@ def test_the_log_of_a_program_that_does_not_exist_is_answered_with_the_nearest(
 def test_psql_of_a_stopped_server_says_how_to_start_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["psql"]) == 2
     err = capsys.readouterr().err
-    assert f"the embedded Postgres in {home} is not running; `tapedeck up` starts it" in err
+    assert f"the appliance in {home} is not running; `tapedeck up` starts it" in err
 
 
 @pytest.mark.parametrize("option", ["--venues", "--exchanges"])

@@ -261,7 +261,7 @@ def use_of_disk() -> DiskUse:
 def test_the_lines_about_the_disk_say_what_grows_and_when_it_is_full() -> None:
     use = use_of_disk()
     assert disk_lines(use, 140) == [
-        "disk: 600 MiB used (journal 200 MiB, database 400 MiB, logs 84 KiB), 10.0 GiB free",
+        "disk: 600 MiB used (journals 200 MiB with what is loaded, database 400 MiB, logs 84 KiB), 10.0 GiB free",
         "disk: growth is known after 10 min",
     ]
     use.growth_per_day, use.full_after_s, use.measured_over_s = float(5 << 30), 43_200.0, 1800.0
@@ -272,6 +272,20 @@ def test_the_lines_about_the_disk_say_what_grows_and_when_it_is_full() -> None:
     assert disk_lines(use, 140)[1] == "disk: the database does not grow (measured over 30 min)"
     use.growth_per_day = None
     assert "the database is elsewhere, and all that is kept here is bounded" in disk_lines(use, 140)[1]
+
+
+def test_the_status_says_what_the_gaps_are_that_it_counts() -> None:
+    def said(open_gaps: int) -> str:
+        figures = RecorderFigures(links=[LinkFigures(streams=3)], open_gaps=open_gaps)
+        report = Report("recorder-x", 7, NOW - 60, NOW, "live", "", figures)
+        current = judge("home", [], {"recorder-x": process("recorder-x")}, {"recorder-x": report}, NOW)
+        screen = Console(width=200)
+        with screen.capture() as capture:
+            screen.print(view(current, 200))
+        return capture.get()
+
+    assert "gaps: subscribed streams that miss data now" in said(2)
+    assert "gaps: " not in said(0)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

@@ -218,3 +218,16 @@ def test_a_venue_that_is_spread_over_hosts_runs_only_its_shards_here(tmp_path: P
 def test_the_programs_are_started_by_the_python_of_the_settings(tmp_path: Path) -> None:
     config = rendered(load(tmp_path, TAPEDECK__PYTHON="/opt/tapedeck/bin/python"))
     assert config["program:writer"]["command"] == "/opt/tapedeck/bin/python -P -m recorder.programs.writer"
+
+
+def test_the_last_lines_of_a_process_are_none_of_an_earlier_one(tmp_path: Path) -> None:
+    log = tmp_path / "log" / "recorder-kraken.log"
+    log.parent.mkdir()
+    log.write_text("of the earlier process\n")
+    before = supervisor.log_sizes(tmp_path)["recorder-kraken"]
+    assert supervisor.last_lines(tmp_path, "recorder-kraken", since=before) == []
+    with log.open("a") as file:
+        file.write("of this one\n")
+    assert supervisor.last_lines(tmp_path, "recorder-kraken", since=before) == ["of this one"]
+    log.write_text("new\n")  # supervisord began a new file
+    assert supervisor.last_lines(tmp_path, "recorder-kraken", since=before) == ["new"]

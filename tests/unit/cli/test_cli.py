@@ -61,6 +61,39 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gaps"],
+        ["heal"],
+        ["heal", "--once"],
+        ["heal", "--once", "--dry-run"],
+        ["poll", "healing", "--once"],
+        ["psql"],
+        ["subscribe", "kraken", "BTC/USD"],
+        ["subscriptions"],
+        ["verify"],
+        ["whales"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_says_the_same_of_a_database_that_is_down(
+    arguments: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert err[-1].startswith(f"tapedeck: the database cannot be reached: the appliance in {home} is not running; `")
+    assert err[-1].endswith(" starts it")
+
+
+def test_what_to_do_about_a_database_of_your_own_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me@127.0.0.1:1/none")
+    assert main(["gaps"]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("start it, or correct DATABASE_URL (`tapedeck doctor` checks)")
+
+
 def test_status_of_what_does_not_run_is_unhealthy_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 1
     assert "not running" in capsys.readouterr().out

@@ -51,18 +51,24 @@ def ago(seconds: float) -> int:
     ],
 )
 def test_a_job_is_a_problem_only_for_as_long_as_it_is_one(record: JobRecord, mark_s: float, problem: str) -> None:
-    found = problem_of(MINUTE, record, ago(mark_s), NOW)
+    found = problem_of(MINUTE, record, ago(mark_s), NOW, ago(900))
     assert found.startswith(problem)
     assert bool(found) == bool(problem)
 
 
+def test_slots_that_wait_for_the_first_rounds_of_all_jobs_are_no_problem() -> None:
+    record = JobRecord(busy_ns=ago(10), busy_slots=2)
+    assert problem_of(MINUTE, record, ago(30), NOW, ago(50)) == ""
+    assert problem_of(MINUTE, record, ago(30), NOW, ago(100)).startswith("2 slots missed 10 s ago")
+
+
 def test_a_daily_job_may_rest_for_a_day() -> None:
-    assert problem_of(Job("fold", Daily(3, 30), 3600.0, Idle(), ""), JobRecord(), ago(90_000), NOW) == ""
+    assert problem_of(Job("fold", Daily(3, 30), 3600.0, Idle(), ""), JobRecord(), ago(90_000), NOW, ago(900)) == ""
 
 
 def test_the_figures_of_a_job_are_those_of_its_last_round() -> None:
     record = JobRecord(rounds=3, failed=1, last=FAILED, ended_ns=ago(5), failures=1)
-    figures = figures_of(MINUTE, record, NOW + 10 * NS, ago(30), NOW)
+    figures = figures_of(MINUTE, record, NOW + 10 * NS, ago(30), NOW, ago(900))
     assert (figures.next_at, figures.last_state, figures.last_reason) == (1_700_000_010, "failed", FAILED.reason)
     assert (figures.rounds, figures.failed, figures.last_end, figures.running_since) == (3, 1, 1_699_999_995, None)
 

@@ -203,6 +203,16 @@ def test_critical_has_the_thresholds_of_the_settings(given: Evidence, status: st
     assert [item.name for item in items] == ([named] if named else [])
 
 
+def test_a_recorder_that_starts_is_no_emergency_and_one_that_starts_again_and_again_is() -> None:
+    for state in ("STARTING", "STOPPING"):
+        starting = {NORTH: Process(NORTH, state, 9, 0, 0.4)}
+        assert not verdicts.critical(evidence(processes=starting), SETTINGS, NOW_S).critical
+        again = evidence(processes=starting, trends=Trends(restarts={NORTH: 3}))
+        assert verdicts.critical(again, SETTINGS, NOW_S).critical
+    young = evidence(reports={NORTH: None}, processes={NORTH: Process(NORTH, "RUNNING", 9, 0, 20.0)})
+    assert not verdicts.critical(young, SETTINGS, NOW_S).critical, "it has a minute until its first report"
+
+
 def test_health_is_well_while_recording_works_and_says_how_old_everything_is() -> None:
     outage = evidence(
         reports={NORTH: report(NORTH, recorder(failures=9), state="degraded")},

@@ -6,7 +6,7 @@ JavaScript prints them, a print is sent twice (`te`, `tu`), and all pairs share 
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 from uuid import UUID
 
@@ -81,6 +81,12 @@ class Bitfinex(FakeVenue):
         """Return a name like tBTCUSD, or tAVAX:USD where a code is longer than three letters."""
         colon = ":" if max(len(spec.base), len(spec.quote)) > 3 else ""
         return f"t{spec.base}{colon}{spec.quote}"
+
+    def begin(self, past: Mapping[str, Sequence[TradeItem]]) -> None:
+        """Continue the prints of earlier runs, whose ids are one count over all pairs."""
+        super().begin(past)
+        if self.symbols.keys() <= past.keys():
+            self._next_id = max(one.next_id for one in self.symbols.values())
 
     def _renumber(self, trades: Sequence[Trade]) -> None:
         """Give trades the ids of a count over all pairs, including pairs that are not simulated."""

@@ -76,6 +76,7 @@ class Figure(FakeVenue):
         """Return a print in the form of the truth log: its key is the hash of its text, and it has no side."""
         item = super().trade_item(symbol, trade, again, held)
         item.id, item.ts, item.side = stable_hash64(text_id(symbol, trade.id)), stamp_ns(trade.ts_ns), None
+        item.number = trade.id
         return item
 
     def restart_ids(self, symbol: str, first: int, now_ns: int) -> None:

@@ -66,7 +66,7 @@ class Okx(FakeVenue):
         ts_ns = trade.ts_ns // 1_000_000 * 1_000_000
         price, size = plain(trade.price, spec.price_decimals), plain(trade.size, spec.size_decimals)
         return TradeItem(
-            0, symbol, last_id(trade.id), ts_ns, price, size, trade.taker, again, held, count_of(trade.id)
+            0, symbol, last_id(trade.id), ts_ns, price, size, trade.taker, again, held, count_of(trade.id), trade.id
         )  # fmt: skip
 
     def restart_ids(self, symbol: str, first: int, now_ns: int) -> None:

@@ -75,7 +75,7 @@ def test_a_closed_market_is_asked_nothing(state: Path) -> None:
 
 def test_an_open_market_is_asked_for_the_minutes_of_its_session(state: Path) -> None:
     asked = Round(OPENED_S + 600, chart)
-    assert job(state).run(asked) == Outcome("done", "1 symbols every 60 s: 392 of 2000 requests today")
+    assert job(state).run(asked) == Outcome("done", "1 symbol every 60 s: 392 requests planned today, 2000 are allowed")
     assert asked.asked == [today_path("AAPL")]
     assert [row[1] for row in asked.rows["equity_bar"]] == [60, 60, 60]
     assert len(asked.rows["instrument"]) == 1

@@ -45,7 +45,10 @@ def test_the_period_stretches_to_fit_the_budget(
 
 
 def test_the_plan_is_a_sentence() -> None:
-    assert plan_day(symbols(6), MONDAY, 2000).text == "6 symbols every 120 s: 1182 of 2000 requests today"
+    assert (
+        plan_day(symbols(6), MONDAY, 2000).text
+        == "6 symbols every 120 s: 1182 requests planned today, 2000 are allowed"
+    )
     assert plan_day(symbols(6), MONDAY, 10).text.endswith("; the last of them wait for tomorrow")
 
 

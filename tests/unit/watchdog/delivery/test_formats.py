@@ -81,7 +81,7 @@ def test_a_text_that_fires_says_what_to_do_first_and_one_that_is_over_does_not()
     assert "first: tapedeck test kraken: if data comes" in plain(Message(1, "firing", alert(), AT), "host")
     assert "first:" not in plain(Message(2, "resolved", over(alert(), AT + 90), AT + 90), "host")
     assert set(FIRST_STEPS) == set(BY_ID), "every rule has a first step"
-    assert first_step("program_stuck", "recorder-okx-01").startswith("supervisorctl restart recorder-okx-01;")
+    assert first_step("program_stuck", "recorder-okx-01").startswith("tapedeck restart recorder-okx-01;")
 
 
 def test_a_webhook_of_ones_own_gets_all_fields() -> None:
