@@ -12,7 +12,8 @@ from recorder.appliance import code
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("release")
-    shutil.copytree(ROOT / "recorder", root / "recorder", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("recorder", "analysis"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     return root
 
 
