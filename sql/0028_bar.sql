@@ -76,42 +76,81 @@ COMMENT ON COLUMN bar_dirty.low            IS 'First instant concerned, UTC; may
 COMMENT ON COLUMN bar_dirty.high           IS 'First instant after, UTC; infinity for a gap that goes on.';
 COMMENT ON COLUMN bar_dirty.marked_at      IS 'When it was marked, UTC.';
 
--- Statement triggers see every change of trade, whoever makes it: the writer, a healed range, replay, a person.
-CREATE FUNCTION mark_trades() RETURNS trigger
+-- A full queue of notifications would make the transaction of the writer fail, and a deriver looks by itself anyway.
+CREATE FUNCTION notify_deriver() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
-          FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh) AS m
-         GROUP BY m.minute;
-    ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
-          FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM stale) AS m
-         GROUP BY m.minute;
-    ELSE
-        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
-          FROM (SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh
-                 UNION
-                SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') FROM stale) AS m
-         GROUP BY m.minute;
-    END IF;
-    IF FOUND THEN
+    IF pg_notification_queue_usage() < 0.5 THEN
         NOTIFY bar_dirty;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION notify_deriver() IS 'Notifies channel bar_dirty, unless a listener that hangs has made the queue of notifications half full.';
+
+-- Statement triggers see every change of trade, whoever makes it: the writer, a healed range, replay, a person. Only a
+-- minute that is over is notified: those that form are looked at once a second anyway.
+CREATE FUNCTION mark_trades() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    over boolean;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
+    ELSIF TG_OP = 'DELETE' THEN
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM stale) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
+    ELSE
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh
+                     UNION
+                    SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') FROM stale) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
+    END IF;
+    IF over THEN
+        PERFORM public.notify_deriver();
     END IF;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION mark_trades() IS 'Trigger: marks the minutes of the trades that a statement changed, and notifies channel bar_dirty.';
+COMMENT ON FUNCTION mark_trades() IS 'Trigger: marks the minutes of the trades that a statement changed, and notifies channel bar_dirty where one of them is over.';
 CREATE TRIGGER trade_inserted AFTER INSERT ON trade REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
 CREATE TRIGGER trade_updated AFTER UPDATE ON trade REFERENCING NEW TABLE AS fresh OLD TABLE AS stale
     FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
 CREATE TRIGGER trade_deleted AFTER DELETE ON trade REFERENCING OLD TABLE AS stale
     FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
+
+-- A bar is complete when a block that was written later is loaded. Once a second is enough to say so, because the usual
+-- lateness is a number of seconds.
+CREATE FUNCTION notify_loaded() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    PERFORM public.notify_deriver();
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION notify_loaded() IS 'Trigger: notifies channel bar_dirty when what is loaded of a journal has come to another second.';
+CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW
+    WHEN (date_trunc('second', NEW.written_at) IS DISTINCT FROM date_trunc('second', OLD.written_at))
+    EXECUTE FUNCTION notify_loaded();
 
 -- The same extent as in analysis/load/missing_ranges.py: by the venue's clock where it is known, both ends included.
 CREATE FUNCTION gap_extent(last_ts_event timestamptz, started_at timestamptz, first_ts_event timestamptz, ended_at timestamptz)
@@ -160,7 +199,7 @@ BEGIN
          GROUP BY span;
     END IF;
     IF FOUND THEN
-        NOTIFY bar_dirty;
+        PERFORM public.notify_deriver();
     END IF;
     RETURN NULL;
 END
@@ -188,7 +227,7 @@ BEGIN
          GROUP BY 3, 4;
     END IF;
     IF FOUND THEN
-        NOTIFY bar_dirty;
+        PERFORM public.notify_deriver();
     END IF;
     RETURN NULL;
 END
@@ -213,7 +252,7 @@ BEGIN
      GROUP BY d.day, i.lot
      ORDER BY d.day DESC;
     GET DIAGNOSTICS marked = ROW_COUNT;
-    NOTIFY bar_dirty;
+    PERFORM public.notify_deriver();
     RETURN marked;
 END
 $$;

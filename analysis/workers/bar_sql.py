@@ -32,7 +32,7 @@ SELECT t.prices[1] AS open, t.high, t.low, t.prices[t.trade_count] AS close, t.v
                   FROM trade
                  WHERE instrument_id = p.instrument_id AND ts_event >= p.start
                    AND ts_event < p.start + interval '1 minute'
-                   AND ts_event >= to_timestamp(%(first)s) AND ts_event < to_timestamp(%(last)s)
+                   AND ts_event >= to_timestamp($4) AND ts_event < to_timestamp($5)
                  ORDER BY ts_event, trade_id) AS one) AS t
  WHERE t.trade_count > 0"""
 
@@ -73,13 +73,13 @@ _MISSING = """missing AS (
 _STORE = """
 WITH picked AS (
     SELECT DISTINCT instrument_id, {width_s} AS interval_s, to_timestamp(start_s) AS start
-      FROM unnest(%(ids)s::bigint[], %(starts)s::bigint[]) AS one (instrument_id, start_s)
+      FROM unnest($1, $2) AS one (instrument_id, start_s)
 ), {missing}, loaded AS (
     {loaded}
 ), fresh AS (
     SELECT p.instrument_id, p.start, v.*, v.notional / v.volume AS vwap,
            greatest(0, 1 - coalesce(m.missing_s, 0) / {width_s}) AS coverage, m.missing_s IS NOT NULL AS in_gap,
-           p.start + interval '{width_s} seconds' + %(lateness)s <= coalesce(l.until, now()) AS complete
+           p.start + interval '{width_s} seconds' + $3 <= coalesce(l.until, now()) AS complete
       FROM picked p
       LEFT JOIN instrument i ON i.instrument_id = p.instrument_id
       LEFT JOIN loaded l ON l.venue = i.venue
@@ -104,12 +104,8 @@ SELECT instrument_id, extract(epoch FROM start)::bigint, revision FROM stored
 SELECT instrument_id, extract(epoch FROM start)::bigint, 0 FROM removed"""
 
 
-def derive(width_s: int, part_s: int | None = None) -> str:
-    """Return the statement that derives bars of one length and stores those that changed.
-
-    Its parameters are `ids` and `starts` (of the bars, seconds since 1970), `lateness` and, for bars of trades, `first`
-    and `last`: bounds of all starts, by which the planner leaves out partitions. Its rows are instrument_id, start and
-    revision of each bar that changed; the revision of a bar that was removed, because it has no trade any more, is 0.
+def prepare(width_s: int, part_s: int | None = None) -> str:
+    """Return the statement that prepares `DERIVE` for bars of one length: planning it each time takes longer than it.
 
     Args:
         width_s: Length of the bars.
@@ -117,10 +113,24 @@ def derive(width_s: int, part_s: int | None = None) -> str:
     """
     values = _OF_TRADES if part_s is None else _OF_BARS.format(part_s=part_s, width_s=width_s)
     changed = [f"excluded.{name}" if name != "complete" else "b.complete OR excluded.complete" for name in _VALUES]
-    return _STORE.format(
+    statement = _STORE.format(
         width_s=width_s, values=values, missing=_MISSING, loaded=_LOADED, columns=", ".join(_VALUES),
         changed=", ".join(changed), present=", ".join(f"b.{name}" for name in _VALUES),
     )  # fmt: skip
+    bounds = ", double precision, double precision" if part_s is None else ""
+    return f"PREPARE derive_{width_s} (bigint[], bigint[], interval{bounds}) AS {statement}"
+
+
+DERIVE_MINUTES = "EXECUTE derive_60 (%(ids)s, %(starts)s, %(lateness)s, %(first)s, %(last)s)"
+"""Derives bars of a minute from trades, and stores those that changed.
+
+`ids` and `starts` (seconds since 1970) name the bars; `first` and `last` bound all starts, by which the planner leaves
+out partitions. The rows are instrument_id, start and revision of each bar that changed; the revision of a bar that was
+removed, because it has no trade any more, is 0.
+"""
+
+ROLL_UP = "EXECUTE derive_{width_s} (%(ids)s, %(starts)s, %(lateness)s)"
+"""Does the same for longer bars, from the next shorter ones."""
 
 
 TAKE_MINUTES = """
@@ -189,6 +199,7 @@ SELECT l.venue, floor(extract(epoch FROM l.until - %(lateness)s) / 60)::bigint F
  WHERE l.until IS NOT NULL"""
 """By venue the minute up to which all is loaded, minutes since 1970."""
 
+# A mark that is left has trades that are not in the bar: another deriver is at it, or the next transaction takes it.
 COMPLETE = f"""
 WITH loaded AS (
     {_LOADED}
@@ -199,11 +210,15 @@ UPDATE bar b SET complete = true, updated_at = clock_timestamp()
           LEFT JOIN instrument i ON i.instrument_id = f.instrument_id
           LEFT JOIN loaded l ON l.venue = i.venue
          WHERE NOT f.complete
-           AND f.start + f.interval_s * interval '1 second' + %(lateness)s <= coalesce(l.until, now())) AS d
+           AND f.start + f.interval_s * interval '1 second' + %(lateness)s <= coalesce(l.until, now())
+           AND NOT EXISTS (SELECT FROM bar_dirty m
+                            WHERE m.kind = 'm' AND m.low < f.start + f.interval_s * interval '1 second'
+                              AND m.low >= f.start AND f.instrument_id = ANY (m.instrument_ids))) AS d
  WHERE b.instrument_id = d.instrument_id AND b.interval_s = d.interval_s AND b.start = d.start"""
 
-OLDEST_MARK = """
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(marked_at)), 0)::double precision
-  FROM (VALUES ('m'::"char"), ('r'), ('g')) AS k (kind)
+WAITING = """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(marked_at)), 0)::double precision,
+       (SELECT count(*) FROM bar_dirty WHERE kind = 'r')
+  FROM (VALUES ('m'::"char"), ('g')) AS k (kind)
  CROSS JOIN LATERAL (SELECT marked_at FROM bar_dirty d WHERE d.kind = k.kind ORDER BY dirty_id LIMIT 1) AS oldest"""
-"""The age of the oldest mark, seconds."""
+"""The age of the oldest mark that is no range, seconds; and the number of ranges."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import psycopg2
 import psycopg2.errors
 
@@ -26,6 +27,15 @@ Key = tuple[int, int]
 """instrument_id, and the start of a bar, seconds since 1970."""
 
 
+class Counts(msgspec.Struct):
+    """What was done."""
+
+    bars: int = 0  # written, of any length
+    revised: int = 0  # of these, that had been complete
+    removed: int = 0  # because they have no trade any more
+    marks: int = 0  # that were taken
+
+
 class Derivation:
     """Derives over one connection, and counts what it did."""
 
@@ -36,16 +46,24 @@ class Derivation:
         """
         self._parameters: dict[str, Any] = {"lateness": timedelta(seconds=lateness_s), "marks": MARKS}
         self._complete_until: dict[str, int] = {}  # by venue; minutes since 1970
-        self.bars = 0  # written, of any length
-        self.revised = 0  # of these, that had been complete
-        self.removed = 0
-        self.marks = 0
+        self.counts = Counts()
+
+    def prepare(self, connection: Connection) -> None:
+        """Prepare the statements; a connection needs it once.
+
+        Raises:
+            RecorderError: As `classify` says; the schema may be too old.
+        """
+        with _classified(), connection.cursor() as cursor:
+            cursor.execute(bar_sql.prepare(bar_sql.MINUTE_S))
+            for part_s, width_s in bar_sql.ROLL_UPS:
+                cursor.execute(bar_sql.prepare(width_s, part_s))
 
     def recent(self, connection: Connection, *, forming: bool) -> bool:
         """Derive the minutes whose trades changed, and complete the bars that are over.
 
         Args:
-            connection: In autocommit.
+            connection: In autocommit, prepared.
             forming: Take the minutes that still form, too. Those are derived again and again while trades come, so
                 this is for once in a while.
 
@@ -55,12 +73,11 @@ class Derivation:
         Raises:
             RecorderError: As `classify` says; the transaction does not count.
         """
-        with _transaction(connection) as cursor:
+        with self._transaction(connection) as cursor:
             marked = _rows(cursor, bar_sql.TAKE_MINUTES, {**self._parameters, "forming": forming})
             self._derive(cursor, ((start, number) for start, numbers in marked for number in numbers))
-            if len(marked) < MARKS:  # else bars that are over may have trades that are not in them yet
-                self._complete(cursor, certainly=forming)
-        self.marks += len(marked)
+            self._complete(cursor, certainly=forming)
+            self.counts.marks += len(marked)
         return len(marked) == MARKS
 
     def backlog(self, connection: Connection) -> bool:
@@ -68,23 +85,23 @@ class Derivation:
 
         Returns and raises as `recent`.
         """
-        with _transaction(connection) as cursor:
+        with self._transaction(connection) as cursor:
             ((marks, written, revised),) = _rows(cursor, bar_sql.TAKE_GAPS, self._parameters)
             if not marks:
                 for numbers, low, high in _rows(cursor, bar_sql.TAKE_RANGE):
                     marks = 1
                     found = _rows(cursor, bar_sql.MINUTES_OF_RANGE, {"ids": numbers, "low": low, "high": high})
                     self._derive(cursor, ((start, number) for start, ids in found for number in ids))
-        self.bars += written
-        self.revised += revised
-        self.marks += marks
+            self.counts.bars += written
+            self.counts.revised += revised
+            self.counts.marks += marks
         return bool(marks)
 
-    def oldest_mark_s(self, connection: Connection) -> float:
-        """Return the age of the oldest mark, seconds; 0 where there is none."""
+    def waiting(self, connection: Connection) -> tuple[float, int]:
+        """Return the age of the oldest mark of a minute or gap, seconds, 0 without one; and the number of ranges."""
         with _classified(), connection.cursor() as cursor:
-            ((age_s,),) = _rows(cursor, bar_sql.OLDEST_MARK)
-        return float(age_s)
+            ((age_s, ranges),) = _rows(cursor, bar_sql.WAITING)
+        return float(age_s), int(ranges)
 
     def _derive(self, cursor: Cursor, minutes: Iterable[tuple[int, int]]) -> None:
         """Derive minutes, given as (start, instrument_id), and then the longer bars of those that changed."""
@@ -94,10 +111,10 @@ class Derivation:
         changed: set[Key] = set()
         for day, keys in sorted(days.items()):  # one partition of trade each
             bounds = {"first": day * DAY_S, "last": (day + 1) * DAY_S}
-            changed |= self._store(cursor, bar_sql.derive(bar_sql.MINUTE_S), keys, bounds)
-        for part_s, width_s in bar_sql.ROLL_UPS:
+            changed |= self._store(cursor, bar_sql.DERIVE_MINUTES, keys, bounds)
+        for _, width_s in bar_sql.ROLL_UPS:
             keys = {(number, start_s // width_s * width_s) for number, start_s in changed}
-            changed = self._store(cursor, bar_sql.derive(width_s, part_s), keys, {})
+            changed = self._store(cursor, bar_sql.ROLL_UP.format(width_s=width_s), keys, {})
 
     def _store(self, cursor: Cursor, statement: str, keys: set[Key], bounds: dict[str, int]) -> set[Key]:
         """Derive bars of one length, and return those that changed."""
@@ -108,9 +125,9 @@ class Derivation:
             bars = {"ids": [number for number, _ in part], "starts": [start_s for _, start_s in part]}
             for number, start_s, revision in _rows(cursor, statement, {**self._parameters, **bounds, **bars}):
                 changed.add((number, start_s))
-                self.bars += revision > 0
-                self.revised += revision > 1
-                self.removed += revision == 0
+                self.counts.bars += revision > 0
+                self.counts.revised += revision > 1
+                self.counts.removed += revision == 0
         return changed
 
     def _complete(self, cursor: Cursor, *, certainly: bool) -> None:
@@ -118,26 +135,31 @@ class Derivation:
         until: dict[str, int] = dict(_rows(cursor, bar_sql.LOADED_MINUTES, self._parameters))
         if certainly or until != self._complete_until:
             cursor.execute(bar_sql.COMPLETE, self._parameters)
-            self.bars += cursor.rowcount
+            self.counts.bars += cursor.rowcount
             self._complete_until = until
+
+    @contextmanager
+    def _transaction(self, connection: Connection) -> Iterator[Cursor]:
+        """Open a transaction of one snapshot; what it counted does not count where it fails."""
+        before = msgspec.structs.replace(self.counts)
+        try:
+            with _classified(), connection.cursor() as cursor:
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                try:
+                    yield cursor
+                except BaseException:
+                    if not connection.closed:
+                        cursor.execute("ROLLBACK")
+                    raise
+                cursor.execute("COMMIT")
+        except BaseException:
+            self.counts = before
+            raise
 
 
 def _rows(cursor: Cursor, statement: str, parameters: dict[str, Any] | None = None) -> Sequence[tuple[Any, ...]]:
     cursor.execute(statement, parameters)
     return cursor.fetchall()
-
-
-@contextmanager
-def _transaction(connection: Connection) -> Iterator[Cursor]:
-    with _classified(), connection.cursor() as cursor:
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        try:
-            yield cursor
-        except BaseException:
-            if not connection.closed:
-                cursor.execute("ROLLBACK")
-            raise
-        cursor.execute("COMMIT")
 
 
 @contextmanager

@@ -31,7 +31,6 @@ from recorder.store.database import DERIVER, Connection, classify, connect
 _STATEMENT_S = 300.0  # a day of the busiest instruments
 _WAKE_S = 0.25  # longest wait for a notification, so that a stop is noticed
 _LEAVE_S = 2.0
-_REFUSED_S = 5.0
 
 _log = get_logger(__name__)
 
@@ -49,7 +48,8 @@ class Deriver:
         self.database = "Postgres has not answered yet"
         self._url = url
         self._settings = settings
-        self._mark_s = 0.0  # age of the oldest mark when it was looked at last
+        self.ranges = 0  # that are marked to be derived again
+        self._mark_s = 0.0  # age of the oldest other mark when it was looked at last
         self._looked_s = time.monotonic()
 
     @property
@@ -67,7 +67,7 @@ class Deriver:
                     self._follow(connection, stop, backoff)
             except (StoreUnavailable, ConfigError, StoreError) as error:
                 self.database = f"down: {error}"
-                delay_s = max(0.05, backoff.next_s()) if isinstance(error, StoreUnavailable) else _REFUSED_S
+                delay_s = max(0.05, backoff.next_s())  # a missing table or role, too, is made by the writer soon
                 _log.warning("store.unavailable", error=str(error)[:300], retry_s=round(delay_s, 2))
                 stop.wait(delay_s)
 
@@ -88,6 +88,7 @@ class Deriver:
             StoreUnavailable, ConfigError, StoreError: The connection is of no use any more.
         """
         forming_s = float("-inf")  # when bars that form were derived last
+        self.derivation.prepare(connection)
         while not stop.is_set():
             began_s = time.monotonic()
             forming = began_s - forming_s >= self._settings.forming_s
@@ -95,8 +96,10 @@ class Deriver:
                 more = self.derivation.recent(connection, forming=forming)
                 if forming and not more:
                     forming_s = began_s
+                    self._mark_s, self.ranges = self.derivation.waiting(connection)
+                    self._looked_s = time.monotonic()
+                if not more and (forming or self.ranges):
                     more = self.derivation.backlog(connection)
-                    self._mark_s, self._looked_s = self.derivation.oldest_mark_s(connection), time.monotonic()
             except psycopg2.errors.SerializationFailure:  # another deriver was faster
                 continue
             self.database = "up"
@@ -127,7 +130,7 @@ def health_of(deriver: Deriver, max_lag_s: float) -> Callable[[], Health]:
     rate = Rate()
 
     def check() -> Health:
-        done, lag_s = deriver.derivation, deriver.lag_s
+        done, lag_s = deriver.derivation.counts, deriver.lag_s
         figures = DeriverFigures(
             bars=done.bars,
             bars_per_s=rate.per_s(done.bars),
@@ -135,13 +138,15 @@ def health_of(deriver: Deriver, max_lag_s: float) -> Callable[[], Health]:
             removed=done.removed,
             marks=done.marks,
             lag_s=round(lag_s, 3),
+            ranges=deriver.ranges,
             database=deriver.database,
         )
         if deriver.database != "up":
             return Health("waiting", deriver.database, figures)
         if lag_s > max_lag_s:
             return Health("degraded", f"the bars are {lag_s:.0f} s behind the trades in Postgres", figures)
-        return Health("live", "", figures)
+        left = "" if not deriver.ranges else f"{deriver.ranges} ranges of days are still to be derived"
+        return Health("live", left, figures)
 
     return check
 

@@ -140,6 +140,7 @@ class DeriverFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="deriver
     removed: int = 0  # because they have no trade any more
     marks: int = 0  # that were taken
     lag_s: float = 0.0  # for how long a change of trades in Postgres may not be in the bars yet
+    ranges: int = 0  # of whole days that are to be derived again, behind everything else
     database: str = ""  # "up", or why it is not
 
 

@@ -161,6 +161,8 @@ METRICS: tuple[Spec, ...] = (
          samples.of_deriver(lambda d: d.bars_per_s)),
     Spec("tapedeck_deriver_lag_seconds", "gauge", "How far bars are behind the trades in Postgres.", (),
          samples.of_deriver(lambda d: d.lag_s)),
+    Spec("tapedeck_deriver_pending_ranges", "gauge", "Ranges of days that are to be derived again.", (),
+         samples.of_deriver(lambda d: d.ranges)),
     Spec("tapedeck_deriver_database_up", "gauge", "Whether the deriver calls Postgres up.", (),
          samples.of_deriver(lambda d: float(d.database == "up"))),
     # Postgres

@@ -129,12 +129,10 @@ def play(tape: Tape, faults: list[Callable[[], None]], steps: int) -> None:
             tape.rng.choice(faults)()
 
 
-def test_bars_are_those_of_the_trades_after_changes_in_any_order_and_kills(
-    database: str, processes: list[DeriverProcess], seed: int
-) -> None:
+def disturb(url: str, processes: list[DeriverProcess], seed: int, steps: int) -> None:
+    """Change trades and gaps at random while derivers are killed, and require the bars of what is there at the end."""
     print(f"FAULT_SEED={seed}")
-    rng = random.Random(seed)
-    tape = Tape(database, rng)
+    tape = Tape(url, random.Random(seed))
 
     def crash(process: DeriverProcess) -> Callable[[], None]:
         def act() -> None:
@@ -145,11 +143,37 @@ def test_bars_are_those_of_the_trades_after_changes_in_any_order_and_kills(
 
     for process in processes:
         process.start()
-    play(tape, [*map(crash, processes), lambda: terminate_deriver(database)], STEPS)
-    wait_for(lambda: settled(database))
-    assert differences(database) == [], f"FAULT_SEED={seed}"
+    play(tape, [*map(crash, processes), lambda: end_sessions(url)], steps)
+    tape.sql("UPDATE journal SET written_at = %s", tape.now - timedelta(minutes=1))
+    wait_for(lambda: settled(url) and not forming(url))
+    assert differences(url) == [], f"FAULT_SEED={seed}"
+    ((bars,),) = rows(url, "SELECT count(*) FROM bar WHERE interval_s = 60")
+    assert bars > steps
 
 
-def terminate_deriver(url: str) -> None:
+def end_sessions(url: str) -> None:
+    """End the sessions of the derivers in Postgres, wherever they are."""
     rows(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
               "WHERE application_name = 'deriver' AND datname = current_database()")  # fmt: skip
+
+
+def forming(url: str) -> int:
+    """Return how many bars are not complete although all of them is loaded."""
+    ((bars,),) = rows(url, "SELECT count(*) FROM bar, journal WHERE NOT complete "
+                           "AND start + (interval_s + 1) * interval '1 second' <= written_at")  # fmt: skip
+    return int(bars)
+
+
+def test_bars_are_those_of_the_trades_after_changes_in_any_order_and_kills(
+    database: str, processes: list[DeriverProcess], seed: int
+) -> None:
+    disturb(database, processes, seed, STEPS)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", range(20))
+def test_bars_are_those_of_the_trades_after_many_changes_and_kills(
+    database: str, processes: list[DeriverProcess], seed: int, number: int
+) -> None:
+    disturb(database, processes, seed + number, 150)
