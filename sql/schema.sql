@@ -2019,7 +2019,7 @@ BEGIN
          GROUP BY 3, 4;
     END IF;
     IF FOUND THEN
-        NOTIFY bar_dirty;
+        PERFORM public.notify_deriver();
     END IF;
     RETURN NULL;
 END
@@ -2054,7 +2054,7 @@ BEGIN
          GROUP BY span;
     END IF;
     IF FOUND THEN
-        NOTIFY bar_dirty;
+        PERFORM public.notify_deriver();
     END IF;
     RETURN NULL;
 END
@@ -2068,33 +2068,73 @@ CREATE OR REPLACE FUNCTION public.mark_trades()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
+DECLARE
+    over boolean;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
-          FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh) AS m
-         GROUP BY m.minute;
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
-          FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM stale) AS m
-         GROUP BY m.minute;
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM stale) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
     ELSE
-        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
-          FROM (SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh
-                 UNION
-                SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') FROM stale) AS m
-         GROUP BY m.minute;
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh
+                     UNION
+                    SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') FROM stale) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
     END IF;
-    IF FOUND THEN
-        NOTIFY bar_dirty;
+    IF over THEN
+        PERFORM public.notify_deriver();
     END IF;
     RETURN NULL;
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION mark_trades() FROM PUBLIC;
-COMMENT ON FUNCTION mark_trades() IS 'Trigger: marks the minutes of the trades that a statement changed, and notifies channel bar_dirty.';
+COMMENT ON FUNCTION mark_trades() IS 'Trigger: marks the minutes of the trades that a statement changed, and notifies channel bar_dirty where one of them is over.';
+
+CREATE OR REPLACE FUNCTION public.notify_deriver()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF pg_notification_queue_usage() < 0.5 THEN
+        NOTIFY bar_dirty;
+    END IF;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION notify_deriver() FROM PUBLIC;
+COMMENT ON FUNCTION notify_deriver() IS 'Notifies channel bar_dirty, unless a listener that hangs has made the queue of notifications half full.';
+
+CREATE OR REPLACE FUNCTION public.notify_loaded()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM public.notify_deriver();
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION notify_loaded() FROM PUBLIC;
+COMMENT ON FUNCTION notify_loaded() IS 'Trigger: notifies channel bar_dirty when what is loaded of a journal has come to another second.';
 
 CREATE OR REPLACE FUNCTION public.notify_subscription()
  RETURNS trigger
@@ -2131,7 +2171,7 @@ BEGIN
      GROUP BY d.day, i.lot
      ORDER BY d.day DESC;
     GET DIAGNOSTICS marked = ROW_COUNT;
-    NOTIFY bar_dirty;
+    PERFORM public.notify_deriver();
     RETURN marked;
 END
 $function$;
@@ -2231,6 +2271,7 @@ CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TA
 CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN (((new.tick_size IS NOT NULL) OR (new.min_size IS NOT NULL) OR (new.status IS NOT NULL))) EXECUTE FUNCTION keep_instrument_history();
 CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
 CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
+CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW WHEN ((date_trunc('second'::text, new.written_at) IS DISTINCT FROM date_trunc('second'::text, old.written_at))) EXECUTE FUNCTION notify_loaded();
 CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
 CREATE TRIGGER market_history_new BEFORE INSERT ON market_history FOR EACH ROW EXECUTE FUNCTION skip_known_change();
 CREATE TRIGGER past_trade_stored BEFORE INSERT ON past_trade FOR EACH ROW EXECUTE FUNCTION store_past_trade();

@@ -92,7 +92,7 @@ def expected(url: str, width_s: int) -> Bars:
     for number, start, *values in rows(url, _TRADES.format(width_s=width_s)):
         missing = _missing(spans.get(number, []), start, start + width)
         vwap = values[5] / values[4]
-        found[number, start] = Bar(*values, vwap, 1 - missing / width, missing > timedelta(0))
+        found[number, start] = Bar(*(*values, vwap, 1 - missing / width, missing > timedelta(0)))
     return found
 
 

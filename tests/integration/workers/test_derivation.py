@@ -94,7 +94,8 @@ def test_minutes_that_form_wait_for_their_turn_and_those_that_are_over_do_not(de
         "VALUES (%s, 7001, now(), now(), 1, 1), (%s, 7002, now() - interval '2 minutes', now(), 1, 1)", BTC, BTC,
     )  # fmt: skip
     deriving.derivation.recent(deriving.connection, forming=False)
-    count = "SELECT count(*) FROM bar WHERE instrument_id = %s AND interval_s = 60 AND start > now() - interval %s"
+    count = ("SELECT count(*) FROM bar WHERE instrument_id = %s AND interval_s = 60 "
+             "AND start BETWEEN now() - interval %s AND now()")  # fmt: skip
     assert deriving.sql(count, BTC, "61 seconds") == [(0,)]
     assert deriving.sql(count, BTC, "4 minutes") == [(1,)]
     deriving.derivation.recent(deriving.connection, forming=True)

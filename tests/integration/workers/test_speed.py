@@ -5,6 +5,7 @@ import random
 import statistics
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Feed:
         return now, time.monotonic()
 
     @staticmethod
-    def copy(cursor: "psycopg2.extensions.cursor", lines: list[tuple[object, ...]]) -> None:
+    def copy(cursor: "psycopg2.extensions.cursor", lines: Sequence[tuple[object, ...]]) -> None:
         text = io.StringIO("".join("\t".join(map(str, line)) + "\n" for line in lines))
         cursor.copy_from(text, "trade", columns=("instrument_id", "trade_id", "ts_event", "ts_recv", "price", "size",
                                                  "aggressor"))  # fmt: skip
