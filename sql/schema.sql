@@ -5,6 +5,7 @@ CREATE SCHEMA partition;
 COMMENT ON SCHEMA partition IS 'Day partitions of trade, quote and book, kept out of public so that \dt lists the tables only.';
 GRANT USAGE ON SCHEMA partition TO tapedeck_reader;
 
+GRANT USAGE ON SCHEMA public TO tapedeck_deriver;
 GRANT USAGE ON SCHEMA public TO tapedeck_reader;
 GRANT USAGE ON SCHEMA public TO tapedeck_recorder;
 GRANT USAGE ON SCHEMA public TO tapedeck_replay;
@@ -55,6 +56,74 @@ COMMENT ON COLUMN alert.acknowledged_note IS 'What that person wrote; NULL witho
 COMMENT ON COLUMN alert.silenced_until IS 'End of the last silence that covered it while it fired, by our clock, UTC; NULL without one.';
 GRANT SELECT ON TABLE alert TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE alert TO tapedeck_watchdog;
+
+CREATE TABLE bar (
+    instrument_id bigint NOT NULL,
+    interval_s integer NOT NULL,
+    start timestamp with time zone NOT NULL,
+    open double precision NOT NULL,
+    high double precision NOT NULL,
+    low double precision NOT NULL,
+    close double precision NOT NULL,
+    volume double precision,
+    notional double precision,
+    vwap double precision,
+    trade_count bigint NOT NULL,
+    buy_volume double precision,
+    sell_volume double precision,
+    coverage double precision NOT NULL,
+    in_gap boolean NOT NULL,
+    complete boolean NOT NULL,
+    revision integer NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT bar_pkey PRIMARY KEY (instrument_id, interval_s, start),
+    CONSTRAINT bar_coverage_check CHECK (((coverage >= (0)::double precision) AND (coverage <= (1)::double precision))),
+    CONSTRAINT bar_interval_s_check CHECK ((interval_s = ANY (ARRAY[60, 300, 900, 3600, 14400, 86400]))),
+    CONSTRAINT bar_revision_check CHECK ((revision > 0)),
+    CONSTRAINT bar_trade_count_check CHECK ((trade_count > 0))
+);
+CREATE INDEX bar_forming ON bar USING btree (start) WHERE (NOT complete);
+COMMENT ON TABLE bar IS 'Bars of trades: 1 minute from trade, longer ones from shorter ones. An interval without a trade has none. Written by bin/deriver.';
+COMMENT ON COLUMN bar.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN bar.interval_s IS 'Length of the bar, seconds: 60, 300, 900, 3600, 14400 or 86400.';
+COMMENT ON COLUMN bar.start IS 'First instant inside, by the venue''s clock, UTC; a multiple of the length since 1970.';
+COMMENT ON COLUMN bar.open IS 'Price of the first trade, in the order of ts_event and trade_id, quote units per base unit.';
+COMMENT ON COLUMN bar.high IS 'Highest price, quote units per base unit.';
+COMMENT ON COLUMN bar.low IS 'Lowest price, quote units per base unit.';
+COMMENT ON COLUMN bar.close IS 'Price of the last trade, in the same order, quote units per base unit.';
+COMMENT ON COLUMN bar.volume IS 'Sum of sizes, base units; NULL where a price or a size is not 0 and outside of 1e-70 to 1e70.';
+COMMENT ON COLUMN bar.notional IS 'Sum of price * size, quote units; NULL as volume.';
+COMMENT ON COLUMN bar.vwap IS 'notional / volume, quote units per base unit; NULL as volume.';
+COMMENT ON COLUMN bar.trade_count IS 'Number of trades.';
+COMMENT ON COLUMN bar.buy_volume IS 'Base units bought by takers, a part of volume; NULL as volume.';
+COMMENT ON COLUMN bar.sell_volume IS 'Base units sold by takers, a part of volume; NULL as volume.';
+COMMENT ON COLUMN bar.coverage IS 'Part of the interval outside of gaps of trades that are not healed, and after the first frame about the instrument; 0 to 1.';
+COMMENT ON COLUMN bar.in_gap IS 'Whether such a gap touches the interval, however short it is.';
+COMMENT ON COLUMN bar.complete IS 'Whether all that was received until deriver.lateness_s after its end was loaded. False while the bar forms.';
+COMMENT ON COLUMN bar.revision IS '1, and one more for each change after the bar was complete: late, healed, corrected or removed trades, or a gap.';
+COMMENT ON COLUMN bar.updated_at IS 'When the row was last changed, UTC.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bar TO tapedeck_deriver;
+GRANT SELECT ON TABLE bar TO tapedeck_reader;
+
+CREATE TABLE bar_dirty (
+    kind "char" NOT NULL,
+    dirty_id bigint NOT NULL,
+    instrument_ids bigint[] NOT NULL,
+    low timestamp with time zone NOT NULL,
+    high timestamp with time zone NOT NULL,
+    marked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT bar_dirty_pkey PRIMARY KEY (kind, dirty_id),
+    CONSTRAINT bar_dirty_kind_check CHECK ((kind = ANY (ARRAY['m'::"char", 'r'::"char", 'g'::"char"])))
+);
+COMMENT ON TABLE bar_dirty IS 'Bars to be derived again. Written by triggers of trade, gap and instrument; bin/deriver removes a mark in the transaction that stores its bars.';
+COMMENT ON COLUMN bar_dirty.kind IS 'm: trades of one minute changed; r: all minutes of a range are to be derived; g: gaps or the begin of recording changed, which concerns coverage only.';
+COMMENT ON COLUMN bar_dirty.dirty_id IS 'Number of the mark, in the order of marking.';
+COMMENT ON COLUMN bar_dirty.instrument_ids IS 'Instruments concerned (instrument).';
+COMMENT ON COLUMN bar_dirty.low IS 'First instant concerned, UTC; may be -infinity.';
+COMMENT ON COLUMN bar_dirty.high IS 'First instant after, UTC; infinity for a gap that goes on.';
+COMMENT ON COLUMN bar_dirty.marked_at IS 'When it was marked, UTC.';
+GRANT DELETE, SELECT, UPDATE ON TABLE bar_dirty TO tapedeck_deriver;
+GRANT SELECT ON TABLE bar_dirty TO tapedeck_reader;
 
 CREATE TABLE book (
     instrument_id bigint NOT NULL,
@@ -233,6 +302,7 @@ CREATE TABLE gap (
 );
 CREATE INDEX gap_instrument_channel_started_at ON gap USING btree (instrument_id, channel, started_at);
 CREATE INDEX gap_state_open ON gap USING btree (instrument_id, channel) WHERE (state = 'open'::text);
+CREATE INDEX gap_trade_not_healed ON gap USING btree (instrument_id) WHERE ((channel = 'trade'::text) AND (state <> 'healed'::text));
 COMMENT ON TABLE gap IS 'Ranges of a stream that may be incomplete. Written by bin/writer; a higher revision replaces a lower.';
 COMMENT ON COLUMN gap.gap_id IS 'Random 64-bit number drawn when the gap was detected.';
 COMMENT ON COLUMN gap.instrument_id IS 'Instrument of the stream.';
@@ -248,6 +318,7 @@ COMMENT ON COLUMN gap.ended_at IS 'Receipt time of the first good frame after th
 COMMENT ON COLUMN gap.last_ts_event IS 'Start of the gap by the venue''s clock, UTC; NULL when unknown.';
 COMMENT ON COLUMN gap.first_ts_event IS 'End of the gap by the venue''s clock, UTC; NULL when unknown.';
 COMMENT ON COLUMN gap.revision IS '1, 2, ...; the stored row is the highest revision seen.';
+GRANT SELECT ON TABLE gap TO tapedeck_deriver;
 GRANT SELECT ON TABLE gap TO tapedeck_reader;
 GRANT SELECT, UPDATE ON TABLE gap TO tapedeck_replay;
 GRANT SELECT ON TABLE gap TO tapedeck_watchdog;
@@ -316,6 +387,7 @@ COMMENT ON COLUMN instrument.quote_unit IS 'Smallest unit in which the venue set
 COMMENT ON COLUMN instrument.first_seen IS 'Receipt time of the first frame about it, UTC; lowered when an older journal is loaded. While it is only listed, of the first list with it.';
 COMMENT ON COLUMN instrument.recorded IS 'True once a journal with data of it was loaded; false while it is only listed.';
 COMMENT ON COLUMN instrument.canonical IS 'BASE-QUOTE in the common names of the assets, such as BTC-USD; several instruments of a venue may share it (spot, perpetual, futures). NULL where the instrument is no pair of assets (outcome, option), and until known.';
+GRANT SELECT ON TABLE instrument TO tapedeck_deriver;
 GRANT SELECT ON TABLE instrument TO tapedeck_reader;
 GRANT SELECT ON TABLE instrument TO tapedeck_recorder;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_replay;
@@ -370,6 +442,7 @@ COMMENT ON COLUMN journal.updated_at IS 'When the row was last changed, UTC.';
 COMMENT ON COLUMN journal.incarnation IS 'Incarnation (one start of its recorder) of the last block loaded; random, 63 bits; 0 before the first.';
 COMMENT ON COLUMN journal.written_at IS 'When the last block loaded was written, UTC.';
 COMMENT ON COLUMN journal.state IS 'State of its streams at most some seconds before the last block loaded, msgpack (recorder/journal/lineage.py).';
+GRANT SELECT ON TABLE journal TO tapedeck_deriver;
 GRANT SELECT ON TABLE journal TO tapedeck_reader;
 GRANT SELECT ON TABLE journal TO tapedeck_replay;
 GRANT SELECT ON TABLE journal TO tapedeck_watchdog;
@@ -1264,6 +1337,7 @@ COMMENT ON COLUMN schema_migration.version IS 'Four-digit number of the file.';
 COMMENT ON COLUMN schema_migration.name IS 'File name.';
 COMMENT ON COLUMN schema_migration.checksum IS 'SHA-256 of the file as applied, hexadecimal; an applied file never changes.';
 COMMENT ON COLUMN schema_migration.applied_at IS 'When the file was applied, UTC.';
+GRANT SELECT ON TABLE schema_migration TO tapedeck_deriver;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_reader;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_recorder;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_replay;
@@ -1373,6 +1447,7 @@ COMMENT ON COLUMN trade.price IS 'Price, quote units per base unit; up to 15 sig
 COMMENT ON COLUMN trade.size IS 'Size, base units; up to 15 significant digits are exact.';
 COMMENT ON COLUMN trade.aggressor IS 'Side of the taker: b buy, s sell; NULL where the venue does not say.';
 COMMENT ON COLUMN trade.venue_trade_id IS 'The venue''s id as text; NULL where the id is a number.';
+GRANT SELECT ON TABLE trade TO tapedeck_deriver;
 GRANT SELECT ON TABLE trade TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE trade TO tapedeck_replay;
 GRANT SELECT ON TABLE trade TO tapedeck_watchdog;
@@ -1757,6 +1832,46 @@ COMMENT ON FUNCTION ensure_partition(text,date) IS 'Creates the partition of one
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_replay;
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_writer;
 
+CREATE OR REPLACE FUNCTION public.fold_bar_marks(older_than interval)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+    folded bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM (SELECT marked_at FROM public.bar_dirty WHERE kind = 'm' ORDER BY dirty_id LIMIT 1) AS oldest
+                    WHERE marked_at < clock_timestamp() - older_than) THEN
+        RETURN 0;
+    END IF;
+    WITH old AS (
+        DELETE FROM public.bar_dirty WHERE kind = 'm' AND marked_at < clock_timestamp() - older_than
+        RETURNING instrument_ids, low
+    ), days AS (
+        SELECT DISTINCT date_bin('1 day', o.low, 'epoch') AS day, i AS instrument_id FROM old o, unnest(o.instrument_ids) AS i
+    ), former AS (
+        DELETE FROM public.bar_dirty r USING (SELECT DISTINCT day FROM days) AS d
+         WHERE r.kind = 'r' AND r.low = d.day AND r.high = d.day + interval '1 day'
+        RETURNING r.low AS day, r.instrument_ids
+    ), together AS (
+        SELECT day, instrument_id FROM days
+         UNION
+        SELECT f.day, i FROM former f, unnest(f.instrument_ids) AS i
+    )
+    INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+    SELECT 'r', array_agg(n.instrument_id), n.day, n.day + interval '1 day'
+      FROM (SELECT day, instrument_id, (row_number() OVER (PARTITION BY day ORDER BY instrument_id) - 1) / 20 AS lot
+              FROM together) AS n
+     GROUP BY n.day, n.lot;
+    GET DIAGNOSTICS folded = ROW_COUNT;
+    RETURN folded;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION fold_bar_marks(interval) FROM PUBLIC;
+COMMENT ON FUNCTION fold_bar_marks(interval) IS 'Replaces marks of minutes that no deriver took for so long by marks of their days; returns the number of the latter.';
+GRANT EXECUTE ON FUNCTION fold_bar_marks(interval) TO tapedeck_writer;
+
 CREATE OR REPLACE FUNCTION public.fold_poll_runs(before timestamp with time zone)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1794,6 +1909,21 @@ $function$;
 REVOKE EXECUTE ON FUNCTION fold_poll_runs(timestamp with time zone) FROM PUBLIC;
 COMMENT ON FUNCTION fold_poll_runs(timestamp with time zone) IS 'Adds the rows of poll_run whose slot is before an instant to poll_day and removes them, in one transaction; returns their number.';
 GRANT EXECUTE ON FUNCTION fold_poll_runs(timestamp with time zone) TO tapedeck_writer;
+
+CREATE OR REPLACE FUNCTION public.gap_extent(last_ts_event timestamp with time zone, started_at timestamp with time zone, first_ts_event timestamp with time zone, ended_at timestamp with time zone)
+ RETURNS tstzrange
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    SELECT CASE WHEN coalesce(first_ts_event, ended_at) IS NULL THEN tstzrange(coalesce(last_ts_event, started_at), NULL)
+                ELSE tstzrange(least(coalesce(last_ts_event, started_at), coalesce(first_ts_event, ended_at)),
+                               greatest(coalesce(last_ts_event, started_at), coalesce(first_ts_event, ended_at))
+                               + interval '1 microsecond') END
+$function$;
+REVOKE EXECUTE ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) FROM PUBLIC;
+COMMENT ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) IS 'Time that a gap of trades covers: by the venue''s clock where it is known, else by receipt; both ends included.';
+GRANT EXECUTE ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) TO tapedeck_deriver;
+GRANT EXECUTE ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) TO tapedeck_reader;
 
 CREATE OR REPLACE FUNCTION public.keep_first_label()
  RETURNS trigger
@@ -1871,6 +2001,141 @@ $function$;
 REVOKE EXECUTE ON FUNCTION keep_known_since() FROM PUBLIC;
 COMMENT ON FUNCTION keep_known_since() IS 'Keeps the earlier of two values of known_since.';
 
+CREATE OR REPLACE FUNCTION public.mark_first_seen()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(instrument_id), '-infinity', first_seen FROM fresh GROUP BY first_seen;
+    ELSE
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(f.instrument_id), least(s.first_seen, f.first_seen), greatest(s.first_seen, f.first_seen)
+          FROM fresh f JOIN stale s USING (instrument_id)
+         WHERE f.first_seen <> s.first_seen
+         GROUP BY 3, 4;
+    END IF;
+    IF FOUND THEN
+        PERFORM public.notify_deriver();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_first_seen() FROM PUBLIC;
+COMMENT ON FUNCTION mark_first_seen() IS 'Trigger: marks the time for which it changed whether an instrument was recorded.';
+
+CREATE OR REPLACE FUNCTION public.mark_gaps()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(DISTINCT instrument_id), lower(span), coalesce(upper(span), 'infinity')
+          FROM (SELECT instrument_id, public.gap_extent(last_ts_event, started_at, first_ts_event, ended_at) AS span
+                  FROM fresh WHERE channel = 'trade') AS g
+         GROUP BY span;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(DISTINCT instrument_id), lower(span), coalesce(upper(span), 'infinity')
+          FROM (SELECT instrument_id, public.gap_extent(last_ts_event, started_at, first_ts_event, ended_at) AS span
+                  FROM stale WHERE channel = 'trade') AS g
+         GROUP BY span;
+    ELSE
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(DISTINCT instrument_id), lower(span), coalesce(upper(span), 'infinity')
+          FROM (SELECT instrument_id, public.gap_extent(last_ts_event, started_at, first_ts_event, ended_at) AS span
+                  FROM (SELECT * FROM fresh UNION ALL SELECT * FROM stale) AS both_of WHERE channel = 'trade') AS g
+         GROUP BY span;
+    END IF;
+    IF FOUND THEN
+        PERFORM public.notify_deriver();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_gaps() FROM PUBLIC;
+COMMENT ON FUNCTION mark_gaps() IS 'Trigger: marks the extents of gaps of trades that a statement changed, before and after.';
+
+CREATE OR REPLACE FUNCTION public.mark_trades()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+    over boolean;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
+    ELSIF TG_OP = 'DELETE' THEN
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT DISTINCT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM stale) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
+    ELSE
+        WITH marked AS (
+            INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+            SELECT 'm', array_agg(m.instrument_id), m.minute, m.minute + interval '1 minute'
+              FROM (SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') AS minute FROM fresh
+                     UNION
+                    SELECT instrument_id, date_bin('1 minute', ts_event, 'epoch') FROM stale) AS m
+             GROUP BY m.minute
+            RETURNING high
+        ) SELECT bool_or(high <= now()) INTO over FROM marked;
+    END IF;
+    IF over THEN
+        PERFORM public.notify_deriver();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_trades() FROM PUBLIC;
+COMMENT ON FUNCTION mark_trades() IS 'Trigger: marks the minutes of the trades that a statement changed, and notifies channel bar_dirty where one of them is over.';
+
+CREATE OR REPLACE FUNCTION public.notify_deriver()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF pg_notification_queue_usage() < 0.5 THEN
+        NOTIFY bar_dirty;
+    END IF;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION notify_deriver() FROM PUBLIC;
+COMMENT ON FUNCTION notify_deriver() IS 'Notifies channel bar_dirty, unless a listener that hangs has made the queue of notifications half full.';
+
+CREATE OR REPLACE FUNCTION public.notify_loaded()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM public.notify_deriver();
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION notify_loaded() FROM PUBLIC;
+COMMENT ON FUNCTION notify_loaded() IS 'Trigger: notifies channel bar_dirty when what is loaded of a journal has come to another second.';
+
 CREATE OR REPLACE FUNCTION public.notify_subscription()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1888,6 +2153,32 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION notify_subscription() FROM PUBLIC;
 COMMENT ON FUNCTION notify_subscription() IS 'Notifies the recorders of a venue that its subscriptions changed; Postgres merges equal notifications of one transaction.';
+
+CREATE OR REPLACE FUNCTION public.rebuild_bars(in_instrument_ids bigint[], low timestamp with time zone, high timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+    marked bigint;
+BEGIN
+    INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+    SELECT 'r', array_agg(i.instrument_id), d.day, d.day + interval '1 day'
+      FROM generate_series(date_bin('1 day', rebuild_bars.low, 'epoch'), rebuild_bars.high - interval '1 microsecond',
+                           interval '1 day') AS d (day),
+           (SELECT instrument_id, (row_number() OVER () - 1) / 20 AS lot FROM unnest(in_instrument_ids) AS instrument_id) AS i
+     GROUP BY d.day, i.lot
+     ORDER BY d.day DESC;
+    GET DIAGNOSTICS marked = ROW_COUNT;
+    PERFORM public.notify_deriver();
+    RETURN marked;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) FROM PUBLIC;
+COMMENT ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) IS 'Marks all bars of instruments on the days of a range to be derived again, the newest day first; returns the number of marks.';
+GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) TO tapedeck_deriver;
+GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) TO tapedeck_replay;
 
 CREATE OR REPLACE FUNCTION public.register_venue()
  RETURNS trigger
@@ -1971,10 +2262,16 @@ $function$;
 REVOKE EXECUTE ON FUNCTION touch_subscription() FROM PUBLIC;
 COMMENT ON FUNCTION touch_subscription() IS 'Sets subscription.updated_at.';
 
+CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER gap_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
 CREATE TRIGGER instrument_first_seen BEFORE UPDATE OF first_seen ON instrument FOR EACH ROW EXECUTE FUNCTION keep_first_seen();
+CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
 CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN (((new.tick_size IS NOT NULL) OR (new.min_size IS NOT NULL) OR (new.status IS NOT NULL))) EXECUTE FUNCTION keep_instrument_history();
+CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
 CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
+CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW WHEN ((date_trunc('second'::text, new.written_at) IS DISTINCT FROM date_trunc('second'::text, old.written_at))) EXECUTE FUNCTION notify_loaded();
 CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
 CREATE TRIGGER market_history_new BEFORE INSERT ON market_history FOR EACH ROW EXECUTE FUNCTION skip_known_change();
 CREATE TRIGGER past_trade_stored BEFORE INSERT ON past_trade FOR EACH ROW EXECUTE FUNCTION store_past_trade();
@@ -1982,6 +2279,109 @@ CREATE TRIGGER resolution_first BEFORE UPDATE ON resolution FOR EACH ROW EXECUTE
 CREATE TRIGGER subscription_notify AFTER INSERT OR DELETE OR UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION notify_subscription();
 CREATE TRIGGER subscription_touch BEFORE UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION touch_subscription();
 CREATE TRIGGER subscription_venue BEFORE INSERT OR UPDATE OF venue ON subscription FOR EACH ROW EXECUTE FUNCTION register_venue();
+CREATE TRIGGER trade_deleted AFTER DELETE ON trade REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
+CREATE TRIGGER trade_inserted AFTER INSERT ON trade REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
+CREATE TRIGGER trade_updated AFTER UPDATE ON trade REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
+
+CREATE VIEW bar_named AS
+ SELECT i.venue,
+    i.symbol,
+        CASE b.interval_s
+            WHEN 60 THEN '1m'::text
+            WHEN 300 THEN '5m'::text
+            WHEN 900 THEN '15m'::text
+            WHEN 3600 THEN '1h'::text
+            WHEN 14400 THEN '4h'::text
+            ELSE '1d'::text
+        END AS timeframe,
+    b.start,
+    b.open,
+    b.high,
+    b.low,
+    b.close,
+    b.volume,
+    b.vwap,
+    b.trade_count,
+    b.buy_volume,
+    b.sell_volume,
+    b.coverage,
+    b.in_gap,
+    b.complete,
+    b.revision,
+    b.updated_at
+   FROM bar b
+     JOIN instrument i ON i.instrument_id = b.instrument_id;
+COMMENT ON VIEW bar_named IS 'Bars by venue and symbol.';
+COMMENT ON COLUMN bar_named.venue IS 'Venue of the trades.';
+COMMENT ON COLUMN bar_named.symbol IS 'Symbol in the venue''s own spelling.';
+COMMENT ON COLUMN bar_named.timeframe IS '1m, 5m, 15m, 1h, 4h or 1d.';
+COMMENT ON COLUMN bar_named.start IS 'First instant inside, by the venue''s clock, UTC.';
+COMMENT ON COLUMN bar_named.open IS 'Price of the first trade, quote units per base unit.';
+COMMENT ON COLUMN bar_named.high IS 'Highest price, quote units per base unit.';
+COMMENT ON COLUMN bar_named.low IS 'Lowest price, quote units per base unit.';
+COMMENT ON COLUMN bar_named.close IS 'Price of the last trade, quote units per base unit.';
+COMMENT ON COLUMN bar_named.volume IS 'Sum of sizes, base units; NULL where a price or a size is absurd (bar).';
+COMMENT ON COLUMN bar_named.vwap IS 'Average price by size, quote units per base unit; NULL as volume.';
+COMMENT ON COLUMN bar_named.trade_count IS 'Number of trades.';
+COMMENT ON COLUMN bar_named.buy_volume IS 'Base units bought by takers; NULL as volume.';
+COMMENT ON COLUMN bar_named.sell_volume IS 'Base units sold by takers; NULL as volume.';
+COMMENT ON COLUMN bar_named.coverage IS 'Part of the interval in which no trade can be missing, 0 to 1.';
+COMMENT ON COLUMN bar_named.in_gap IS 'Whether a gap touches the interval, however short it is.';
+COMMENT ON COLUMN bar_named.complete IS 'Whether all that was received until shortly after its end was loaded. False while the bar forms.';
+COMMENT ON COLUMN bar_named.revision IS '1, and one more for each change after the bar was complete.';
+COMMENT ON COLUMN bar_named.updated_at IS 'When the row was last changed, UTC.';
+GRANT SELECT ON TABLE bar_named TO tapedeck_reader;
+
+CREATE VIEW bars AS
+ SELECT bar_named.start AS "timestamp",
+    bar_named.symbol,
+    bar_named.venue AS exchange,
+    bar_named.timeframe,
+    bar_named.open,
+    bar_named.high,
+    bar_named.low,
+    bar_named.close,
+    bar_named.volume,
+    bar_named.vwap,
+    bar_named.trade_count,
+    bar_named.complete,
+    bar_named.revision
+   FROM bar_named
+UNION ALL
+ SELECT e.start AS "timestamp",
+    i.symbol,
+    i.venue AS exchange,
+        CASE e.interval_s
+            WHEN 60 THEN '1m'::text
+            ELSE '1d'::text
+        END AS timeframe,
+    e.open,
+    e.high,
+    e.low,
+    e.close,
+    e.volume::double precision AS volume,
+    NULL::double precision AS vwap,
+    NULL::bigint AS trade_count,
+    NOT e.partial AS complete,
+    NULL::integer AS revision
+   FROM equity_bar e
+     JOIN instrument i ON i.instrument_id = e.instrument_id
+  WHERE NOT e.live AND (e.interval_s = ANY (ARRAY[60, 86400]));
+COMMENT ON VIEW bars IS 'Bars under the names of the specification: those of trades, and those of stocks from Yahoo Finance.';
+COMMENT ON COLUMN bars.timestamp IS 'Start of the bar, UTC.';
+COMMENT ON COLUMN bars.symbol IS 'Symbol in the venue''s own spelling.';
+COMMENT ON COLUMN bars.exchange IS 'Venue; yahoo for stocks.';
+COMMENT ON COLUMN bars.timeframe IS '1m, 5m, 15m, 1h, 4h or 1d; of stocks 1m and 1d.';
+COMMENT ON COLUMN bars.open IS 'First price, quote units per base unit; of a stock currency units per share.';
+COMMENT ON COLUMN bars.high IS 'Highest price; as open.';
+COMMENT ON COLUMN bars.low IS 'Lowest price; as open.';
+COMMENT ON COLUMN bars.close IS 'Last price; as open.';
+COMMENT ON COLUMN bars.volume IS 'Base units or shares traded; NULL where it is not known.';
+COMMENT ON COLUMN bars.vwap IS 'Average price by size; NULL where it is not known, as of stocks.';
+COMMENT ON COLUMN bars.trade_count IS 'Number of trades; NULL of stocks.';
+COMMENT ON COLUMN bars.complete IS 'Whether the bar is over and loaded. False while it forms.';
+COMMENT ON COLUMN bars.revision IS '1, and one more for each change after the bar was complete; NULL of stocks.';
+GRANT SELECT ON TABLE bars TO tapedeck_reader;
 
 CREATE VIEW equity_day AS
  SELECT i.symbol,
@@ -2233,6 +2633,21 @@ COMMENT ON COLUMN quote_last.bid_size IS 'Size at the bid, base units; NULL wher
 COMMENT ON COLUMN quote_last.ask IS 'Lowest ask price, quote units per base unit; NULL when there is no ask.';
 COMMENT ON COLUMN quote_last.ask_size IS 'Size at the ask, base units; NULL where the venue does not say.';
 GRANT SELECT ON TABLE quote_last TO tapedeck_reader;
+
+CREATE VIEW trade_gap AS
+ SELECT gap.instrument_id,
+    gap_extent(gap.last_ts_event, gap.started_at, gap.first_ts_event, gap.ended_at) AS span
+   FROM gap
+  WHERE gap.channel = 'trade'::text AND gap.state <> 'healed'::text
+UNION ALL
+ SELECT instrument.instrument_id,
+    tstzrange(NULL::timestamp with time zone, instrument.first_seen) AS span
+   FROM instrument;
+COMMENT ON VIEW trade_gap IS 'Time in which trades may be missing: gaps that are not healed, and the time before the first frame about an instrument.';
+COMMENT ON COLUMN trade_gap.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN trade_gap.span IS 'That time, UTC; without an end while a gap goes on.';
+GRANT SELECT ON TABLE trade_gap TO tapedeck_deriver;
+GRANT SELECT ON TABLE trade_gap TO tapedeck_reader;
 
 CREATE VIEW trade_last AS
  SELECT i.venue,

@@ -18,6 +18,8 @@ _IGNORED = ("__pycache__", ".md")
 
 def entry(program: str) -> str:
     """Return the module that a program begins with."""
+    if program == "deriver":
+        return "analysis.workers.deriver"
     return f"recorder.programs.{'recorder' if venue_of(program) else program}"
 
 
@@ -82,7 +84,7 @@ def imports(root: Path, file: Path) -> tuple[str, ...]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in found if name.partition(".")[0] == "recorder")
+    return tuple(name for name in found if name.partition(".")[0] in ("recorder", "analysis"))
 
 
 def _of_another_venue(root: Path, file: Path, venue: str) -> bool:

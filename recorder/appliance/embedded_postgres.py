@@ -38,6 +38,7 @@ LOGINS = (
     "tapedeck_replay",
     "tapedeck_trainer",
     "tapedeck_watchdog",
+    "tapedeck_deriver",
 )
 SOCKET_PATH_MAX = 103 if sys.platform == "darwin" else 107  # sun_path, less its closing zero byte
 LOCK_WAIT_S = 30.0

@@ -125,7 +125,7 @@ def columns(lines: Sequence[Line]) -> list[Column]:
         Column("silent", [_number(len(line.silent) or None) for line in lines], 74),
         Column("msg/s", [_number(line.messages_per_s) for line in lines], 70),
         Column("age", ["" if line.data_age_s is None else f"{line.data_age_s:.1f} s" for line in lines], 30),
-        Column("lag", ["" if (lag := line.journal_lag_bytes) is None else size(lag) for line in lines], 60),
+        Column("lag", [_lag(line) for line in lines], 60),
         Column("rows/s", [_number(line.rows_per_s) for line in lines], 40),
         Column("gaps", [_number(line.open_gaps) for line in lines], 20),
     ]
@@ -198,6 +198,13 @@ def _streams(line: Line) -> str:
     if line.streams is None:
         return ""
     return f"{line.streams:,}" if line.venue_streams is None else f"{line.streams:,} of {line.venue_streams:,}"
+
+
+def _lag(line: Line) -> str:
+    """Return how far Postgres is behind a journal, or how far bars are behind the trades."""
+    if line.bars_lag_s is not None:
+        return f"{line.bars_lag_s:.1f} s"
+    return "" if line.journal_lag_bytes is None else size(line.journal_lag_bytes)
 
 
 def _number(value: float | None) -> str:

@@ -144,6 +144,7 @@ class Loader:
             for tail in self._tails.values():
                 self._store.name_instruments(tail.reader.venue, tail.names())
             self._store.end_idle_readers()
+            self._store.fold_bar_marks()
             self._named_s = now_s
         self.database = "up"
         return worked

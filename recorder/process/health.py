@@ -131,6 +131,19 @@ class WriterFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="writer")
         return self.database == "up" and all(journal.stored_until >= until for journal in self.journals.values())
 
 
+class DeriverFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="deriver"):
+    """Figures of the deriver. Counts are since its start."""
+
+    bars: int = 0  # written, of any length
+    bars_per_s: float = 0.0
+    revised: int = 0  # of these, that had been complete
+    removed: int = 0  # because they have no trade any more
+    marks: int = 0  # that were taken
+    lag_s: float = 0.0  # for how long a change of trades in Postgres may not be in the bars yet
+    ranges: int = 0  # of whole days that are to be derived again, behind everything else
+    database: str = ""  # "up", or why it is not
+
+
 class JobFigures(msgspec.Struct, frozen=True):
     """One job of the poller. Counts are since its start."""
 
@@ -198,7 +211,7 @@ class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchd
     messages_waiting: int = 0  # that a channel has not taken yet
 
 
-Figures = RecorderFigures | WriterFigures | PollerFigures | SimulatorFigures | WatchdogFigures
+Figures = RecorderFigures | WriterFigures | DeriverFigures | PollerFigures | SimulatorFigures | WatchdogFigures
 
 
 class Report(msgspec.Struct, frozen=True):

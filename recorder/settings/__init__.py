@@ -2,6 +2,7 @@
 
 from recorder.settings.appliance import EMBEDDED, Settings
 from recorder.settings.groups import (
+    DeriverSettings,
     JournalSettings,
     LogSettings,
     MonitoringSettings,
@@ -16,6 +17,7 @@ from recorder.settings.watched import AlertSettings, WatchdogSettings
 __all__ = [
     "EMBEDDED",
     "AlertSettings",
+    "DeriverSettings",
     "JournalSettings",
     "LogSettings",
     "MonitoringSettings",

@@ -27,6 +27,7 @@ from recorder.portmap import PortUse
 from recorder.settings import errors, filled, sources
 from recorder.settings.groups import (
     DatabaseSettings,
+    DeriverSettings,
     Group,
     JournalSettings,
     JupyterSettings,
@@ -74,6 +75,7 @@ class Settings(Group):
     database: DatabaseSettings = DatabaseSettings()
     journal: JournalSettings = JournalSettings()
     writer: WriterSettings = WriterSettings()
+    deriver: DeriverSettings = DeriverSettings()
     websocket: WebsocketSettings = WebsocketSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     log: LogSettings = LogSettings()

@@ -94,6 +94,21 @@ class WriterSettings(Group):
     partitions_ahead_days: int = Field(14, ge=1, le=366, description="Day partitions created in advance")
 
 
+class DeriverSettings(Group):
+    """The process that derives bars from the trades in Postgres."""
+
+    enabled: bool = Field(True, description="Start it with the appliance; without it bars are marked and not derived")
+    lateness_s: float = Field(
+        2.0, ge=0, le=3600, description="A bar is complete when all that came until so long after its end is loaded"
+    )
+    forming_s: float = Field(
+        1.0, ge=0.05, le=60, description="Bars that still form are derived so often; those that are over at once"
+    )
+    max_lag_s: float = Field(
+        60, gt=0, description="Behind the trades in Postgres by more than this, the deriver reports that it is degraded"
+    )
+
+
 class WebsocketSettings(Group):
     """How connections are kept alive."""
 

@@ -17,6 +17,7 @@ RECORDER = "tapedeck_recorder"
 REPLAY = "tapedeck_replay"
 TRAINER = "tapedeck_trainer"
 WATCHDOG = "tapedeck_watchdog"
+DERIVER = "tapedeck_deriver"
 
 CONNECT_TIMEOUT_S = 4  # a server that hangs accepts connections and answers none of them
 LOCK_TIMEOUT_S = 10.0

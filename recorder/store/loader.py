@@ -27,7 +27,7 @@ from recorder.store.lifeline import Lifeline
 from recorder.store.partitions import Partitions
 from recorder.store.restore import unfinished_restore
 from recorder.store.staging import STAGED_ALWAYS, column_list, identifier, merge
-from recorder.store.upkeep import end_idle_readers, name_instruments
+from recorder.store.upkeep import end_idle_readers, fold_bar_marks, name_instruments
 
 _log = get_logger(__name__)
 
@@ -205,6 +205,14 @@ class Store:
         try:
             with self._cursor() as cursor:
                 end_idle_readers(cursor)
+        except psycopg2.Error as error:
+            self._fail(error)
+
+    def fold_bar_marks(self) -> None:
+        """Bound the marks of bars that no deriver takes (see `upkeep`)."""
+        try:
+            with self._cursor() as cursor:
+                fold_bar_marks(cursor)
         except psycopg2.Error as error:
             self._fail(error)
 

@@ -1,7 +1,7 @@
 """The group roles of tapedeck, and the SQL that prepares an existing Postgres server for it."""
 
 from recorder.store.access import DENY, limit_sql
-from recorder.store.database import READER, RECORDER, REPLAY, TRAINER, WATCHDOG, WRITER
+from recorder.store.database import DERIVER, READER, RECORDER, REPLAY, TRAINER, WATCHDOG, WRITER
 
 ROLES = {
     WRITER: "stores what is recorded: bin/writer, bin/poller",
@@ -10,6 +10,7 @@ ROLES = {
     REPLAY: "corrects stored rows: tapedeck replay --apply",
     TRAINER: "stores models and predictions: tapedeck-analysis train and score",
     WATCHDOG: "looks at what is recorded and stores alerts: bin/watchdog",
+    DERIVER: "derives bars from what is recorded: bin/deriver",
 }
 
 

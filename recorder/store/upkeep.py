@@ -10,6 +10,9 @@ from recorder.store.database import Cursor
 MAX_IDLE = "10 minutes"
 MAX_TRANSACTION = "6 hours"  # tapedeck verify reads a whole database in one
 
+MARKS_KEPT = "1 hour"
+"""A deriver takes marks of bars at once; older ones have none, and would fill the disk."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = """
 INSERT INTO instrument AS i (instrument_id, venue, symbol, first_seen)
@@ -48,3 +51,11 @@ def end_idle_readers(cursor: Cursor) -> None:
     cursor.execute("SELECT pid, login, application, reason FROM end_idle_readers(%s, %s)", (MAX_IDLE, MAX_TRANSACTION))
     for pid, login, application, reason in cursor.fetchall():
         _log.warning("reader.ended", pid=pid, login=login, application=application or "", reason=reason)
+
+
+def fold_bar_marks(cursor: Cursor) -> None:
+    """Replace old marks of minutes, which no deriver takes, by few marks of days."""
+    cursor.execute("SELECT fold_bar_marks(%s)", (MARKS_KEPT,))
+    row = cursor.fetchone()
+    if row is not None and row[0]:
+        _log.warning("bar_marks.folded", days=row[0], action="no deriver has taken them; see tapedeck status")

@@ -104,7 +104,7 @@ def covers(cause: str, finding: Finding) -> bool:
     if venue_of(cause) and finding.rule == "program_unwell" and subject == "writer":
         return True  # it reports what is wrong with a journal that it loads
     if cause in _OF_ALL_VENUES:
-        return subject not in ("writer", "postgres")  # it serves what is polled, too
+        return subject not in ("writer", "deriver", "postgres")  # it serves what is polled, too
     if cause in _OF_POSTGRES:
-        return finding.rule in ("database_lagging", "database_down") or subject == "writer"
+        return finding.rule in ("database_lagging", "database_down") or subject in ("writer", "deriver")
     return False

@@ -85,6 +85,13 @@ def database_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
         yield Found("", f"Postgres is {lag_s:.0f} s behind the journals{reported}", lag_s)
 
 
+def bars_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
+    deriver = evidence.deriver
+    if deriver is not None and evidence.fresh("deriver") and deriver.lag_s > limit:
+        reported = "" if deriver.database == "up" else f"; Postgres is {deriver.database}"
+        yield Found("deriver", f"the bars are {deriver.lag_s:.0f} s behind the trades{reported}", deriver.lag_s)
+
+
 def database_connections(evidence: Evidence, limit: float) -> Iterator[Found]:
     facts = evidence.database.facts
     if facts is not None and facts.max_connections:

@@ -8,6 +8,7 @@ import msgspec
 from recorder.appliance.status import judge
 from recorder.appliance.supervisor import Process
 from recorder.process.health import (
+    DeriverFigures,
     Figures,
     JournalFigures,
     LinkFigures,
@@ -25,7 +26,7 @@ from recorder.watchdog.evidence import DatabaseEvidence, DatabaseFacts, DiskEvid
 NOW = 1_800_000_000.0
 NOW_S = 5_000.0
 VENUES = ("north", "south")
-PROGRAMS = ("postgres", "recorder-north", "recorder-south", "writer", "poller", "watchdog")
+PROGRAMS = ("postgres", "recorder-north", "recorder-south", "writer", "deriver", "poller", "watchdog")
 LIMITS = rules.limits(WatchdogSettings())
 
 
@@ -42,6 +43,8 @@ def figures_of(program: str) -> Figures | None:
     if program == "writer":
         journals = {name: JournalFigures(0, NOW, 0.0) for name in PROGRAMS if name.startswith("recorder-")}
         return WriterFigures(rows=1_000, database="up", journals=journals)
+    if program == "deriver":
+        return DeriverFigures(bars=300, database="up")
     return PollerFigures() if program == "poller" else None
 
 

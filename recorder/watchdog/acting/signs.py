@@ -12,7 +12,7 @@ from recorder.watchdog.acting.policy import Signs
 from recorder.watchdog.evidence import Evidence
 
 _OURSELVES = "watchdog"
-_ASKS_POSTGRES = ("writer", "poller")
+_ASKS_POSTGRES = ("writer", "deriver", "poller")
 _WAITING = ("starting", "waiting", "stopping")  # states of a report
 
 

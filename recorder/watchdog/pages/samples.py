@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from recorder.printable import printable
 from recorder.process.health import (
+    DeriverFigures,
     JobFigures,
     LinkFigures,
     PollerFigures,
@@ -91,6 +92,15 @@ def of_writer(value: Callable[[WriterFigures], float]) -> Callable[[Round], Iter
         writer = given.evidence.writer
         if writer is not None:
             yield Sample((), value(writer), given.evidence.reports["writer"].started_at)
+
+    return samples
+
+
+def of_deriver(value: Callable[[DeriverFigures], float]) -> Callable[[Round], Iterator[Sample]]:
+    def samples(given: Round) -> Iterator[Sample]:
+        deriver = given.evidence.deriver
+        if deriver is not None:
+            yield Sample((), value(deriver), given.evidence.reports["deriver"].started_at)
 
     return samples
 

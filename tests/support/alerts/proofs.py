@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "watchdog.rules.venue_no_data": {"threshold": 60},
     "watchdog.rules.gap_long": {"threshold": 90},
     "watchdog.rules.database_lagging": {"threshold": 10},
+    "watchdog.rules.bars_lagging": {"threshold": 10},
     "watchdog.rules.partitions_ahead": {"for_s": 30},
     "watchdog.rules.disk_days": {"for_s": 30},
     "watchdog.rules.program_unwell": {"for_s": 30},
@@ -172,6 +173,10 @@ def _released(bench: Bench) -> None:
 
 def _lock(bench: Bench) -> None:
     bench.appliance.hold("LOCK TABLE quote IN ACCESS EXCLUSIVE MODE")
+
+
+def _lock_bars(bench: Bench) -> None:
+    bench.appliance.hold("LOCK TABLE bar IN ACCESS EXCLUSIVE MODE")
 
 
 def _connections(bench: Bench) -> None:
@@ -325,6 +330,8 @@ SCENES: tuple[tuple[Proof, ...], ...] = (
     (
         Proof("partitions_ahead", "", "the partitions of coming days are dropped", inject=_sql(_DROP_AHEAD),
               cure=_sql(_ENSURE_AHEAD), over_s=60),
+        Proof("bars_lagging", "deriver", "a session keeps a lock on the table of the bars", needs_s=12,
+              inject=_lock_bars, cure=_released),
         Proof("disk_filling", "journal", "a disk of 1 GiB is 92 % full", inject=_filled(92), cure=_emptied),
         Proof("circuit_open", "poller", "429 storm of a REST service", needs_s=15,
               inject=_faults("clob", ("rest", {"status": 429, "times": None})), cure=_healed("clob"), over_s=45),

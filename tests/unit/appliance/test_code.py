@@ -12,7 +12,8 @@ from recorder.appliance import code
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("release")
-    shutil.copytree(ROOT / "recorder", root / "recorder", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("recorder", "analysis"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     return root
 
 
@@ -71,3 +72,10 @@ def test_every_program_has_an_entry(release: Path) -> None:
         files = code.files_of(release, name)
         assert any(file.match("recorder/programs/*.py") for file in files), name
         assert release / "recorder" / "settings" / "groups.py" in files
+
+
+def test_the_deriver_is_changed_by_what_it_derives_with_and_by_no_model(release: Path) -> None:
+    files = code.files_of(release, "deriver")
+    assert {release / "analysis" / "workers" / name for name in ("deriver.py", "bar_sql.py")} <= set(files)
+    assert release / "recorder" / "store" / "database.py" in files
+    assert not any(file.is_relative_to(release / "analysis" / "models") for file in files)

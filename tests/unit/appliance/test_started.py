@@ -5,7 +5,7 @@ from pathlib import Path
 from recorder.appliance import started
 from recorder.settings import Settings
 
-PROGRAMS = ("postgres", "simulator", "recorder-kraken", "recorder-okx", "writer", "poller", "watchdog")
+PROGRAMS = ("postgres", "simulator", "recorder-kraken", "recorder-okx", "writer", "deriver", "poller", "watchdog")
 
 
 def load(home: Path, **variables: str) -> Settings:

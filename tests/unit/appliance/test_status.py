@@ -15,6 +15,7 @@ from recorder.cli.columns import duration, size
 from recorder.cli.status import disk_lines, gather, table, view, witness_lines
 from recorder.process.health import (
     UNREADABLE,
+    DeriverFigures,
     Figures,
     JournalFigures,
     LinkFailure,
@@ -63,6 +64,15 @@ def test_all_running_and_live_is_healthy_and_shows_its_figures() -> None:
     assert (recorder.messages_per_s, recorder.data_age_s, recorder.journal_lag_bytes) == (12.0, 0.2, 2048)
     assert recorder.open_gaps == 1
     assert table(status, 140).row_count == 3
+
+
+def test_the_deriver_shows_how_far_bars_are_behind_in_seconds() -> None:
+    figures = DeriverFigures(bars=500, bars_per_s=174.0, lag_s=0.44, database="up")
+    reports = {"deriver": Report("deriver", 7, NOW - 60, NOW, "live", "", figures), "writer": report("writer")}
+    status = judge("/var", list(reports), {name: process(name) for name in reports}, reports, NOW)
+    assert status.healthy
+    assert shown(status, "lag") == ["0.4 s", "2 KiB"]
+    assert shown(status, "rows/s") == ["174", "34"]
 
 
 def test_shards_of_a_venue_are_shown_beside_each_other() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from support.documents import ROOT
 from support.watchdog import LIMITS, NOW, NOW_S, VENUES, evidence, facts, found, keys, recorder, report
@@ -9,7 +10,15 @@ from support.watchdog import LIMITS, NOW, NOW_S, VENUES, evidence, facts, found,
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.supervisor import Process
 from recorder.errors import ConfigError
-from recorder.process.health import JobFigures, JournalFigures, LinkFailure, PollerFigures, Refusal, WriterFigures
+from recorder.process.health import (
+    DeriverFigures,
+    JobFigures,
+    JournalFigures,
+    LinkFailure,
+    PollerFigures,
+    Refusal,
+    WriterFigures,
+)
 from recorder.settings import WatchdogSettings
 from recorder.settings.watched import RuleSettings
 from recorder.watchdog import rules
@@ -49,6 +58,11 @@ def lagging(lag_s: float) -> Evidence:
     return evidence(reports={"writer": report("writer", figures)})
 
 
+def deriving(state: str = "live", **changes: Any) -> Evidence:
+    figures = msgspec.structs.replace(DeriverFigures(bars=300, database="up"), **changes)
+    return evidence(reports={"deriver": report("deriver", figures, state=state)})
+
+
 def disk(percent: float) -> Evidence:
     return evidence(disk=DiskEvidence([FileSystem("home", 100, 1, percent)], NOW_S))
 
@@ -77,6 +91,9 @@ CASES: list[tuple[Evidence, set[tuple[str, str]]]] = [
     (evidence(database=DatabaseEvidence("hung", "no answer", 9.0, facts())), {("database_hung", "")}),
     (lagging(61), {("database_lagging", "")}),
     (lagging(59), set()),
+    (deriving(lag_s=61.0), {("bars_lagging", "deriver")}),
+    (deriving(lag_s=59.0), set()),
+    (deriving(state="waiting", lag_s=61.0, database="down: timeout"), {("bars_lagging", "deriver")}),
     (asked(connections=52), {("database_connections", "")}),
     (asked(connections=51), set()),
     (asked(default_partitions=["trade"]), {("default_partition", "")}),

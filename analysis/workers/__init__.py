@@ -1,0 +1,1 @@
+"""Programs that derive tables from what is recorded."""
