@@ -1,0 +1,308 @@
+"""Makes certificates of settled hours: reads the journals of a venue once, and compares them with what is stored."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+import recorder
+from recorder.certify.database import Database, LoadedJournal
+from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
+from recorder.certify.grade import grade, rules_of
+from recorder.certify.hour import differences, least_delay_us, rows_of
+from recorder.certify.segments import SegmentHashes, journals_in
+from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour
+from recorder.journal.block import FILE_HEADER
+from recorder.journal.reader import JournalReader, segment_path, segments
+from recorder.position import Position
+from recorder.venues import VENUES
+from recorder.venues.base import Venue
+
+POLLS = "poller"  # the recorder's name in the journal of past trades
+SETTLED_US = 120 * 10**6
+"""Blocks of this time after an hour belong to it: what was on its way, audits of books, ends of gaps."""
+
+_LOADED_US = 60 * 10**6  # the journal must be loaded this long after the hour
+_NEXT_TRADE_US = HOUR_US  # the trade after an hour is awaited for this long
+_RECEIVED_US = 5 * 10**6  # after the receipt of a trade its block is written
+
+
+class Unsettled(NamedTuple):
+    """An hour of a stream that cannot be certified yet."""
+
+    key: StreamHour
+    symbol: str
+    reason: str
+
+
+class Journals:
+    """The journals of a folder that belong to one venue, and that of the poller, as far as they are loaded.
+
+    Args:
+        folder: Settings' journal.dir.
+        interface: Name of the feed in the settings.
+        venue: Name of the venue.
+        loaded: How far the database has loaded each journal.
+    """
+
+    def __init__(self, folder: Path, interface: str, venue: str, loaded: Mapping[str, LoadedJournal]) -> None:
+        self.recorders: list[JournalReader] = []
+        self.polls: JournalReader | None = None
+        self._loaded = loaded
+        for journal_id, path in journals_in(folder).items():
+            if journal_id not in loaded or not segments(path):
+                continue
+            reader = JournalReader(path)
+            if path.name == POLLS:
+                self.polls = reader
+                continue
+            next(reader.read(reader.first(), 1, bodies=False), None)  # a checkpoint names the venue
+            if reader.venue == venue and interface_of(path.name, venue) == interface:
+                self.recorders.append(reader)
+            else:
+                reader.close()
+
+    def end(self, reader: JournalReader) -> Position:
+        """Return how far a journal is loaded."""
+        return self._loaded[reader.journal_id].end
+
+    def close(self) -> None:
+        """Close the files."""
+        for reader in [*self.recorders, *([self.polls] if self.polls is not None else [])]:
+            reader.close()
+
+
+class Maker:
+    """Makes the certificates of a venue.
+
+    Args:
+        database: The database, which has loaded the journals.
+        folder: Settings' journal.dir.
+        interface: Name of the feed of the venue in the settings.
+        venue: The venue, as the settings describe it.
+        decode: Whether the frames are decoded again; else the recorded rows are compared with the stored ones.
+        progress: Receives the name of a journal, the bytes read of it, and all bytes.
+    """
+
+    def __init__(
+        self, database: Database, folder: Path, interface: str, venue: Venue, *, decode: bool,
+        progress: Callable[[str, int, int], None] = lambda _name, _done, _all: None,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._interface = interface
+        self._venue = venue
+        self._decode = decode
+        self._progress = progress
+        self._journals = Journals(folder, interface, venue.name, database.journals())
+        self._hashes = SegmentHashes()
+        self._first: dict[tuple[str, int], int] = {}
+
+    def make(
+        self, symbols: Mapping[int, str], wanted: Iterable[StreamHour], now_us: int
+    ) -> tuple[list[Certificate], list[Unsettled]]:
+        """Return certificates without a place in the chain, and the hours that are not settled.
+
+        Hours of streams that no journal names are left out: nothing was recorded.
+
+        Args:
+            symbols: By instrument.
+            wanted: Hours of these instruments.
+            now_us: The time, microseconds since 1970.
+
+        Raises:
+            StoreError, ConfigError: The database failed.
+            JournalError: A journal cannot be read.
+        """
+        unsettled = []
+        gaps: dict[StreamHour, list[GapFact]] = {}
+        until_ns: dict[StreamHour, int] = {}
+        for key in wanted:
+            if now_us < key.begin_us + HOUR_US + SETTLED_US:
+                unsettled.append(Unsettled(key, symbols[key.instrument_id], "the hour is not over for two minutes"))
+                continue
+            gaps[key] = self._database.gaps(key)
+            until_ns[key] = 1000 * self._read_until_us(key, gaps[key])
+        tape = Tape(until_ns)
+        try:
+            if tape.hours:
+                self._read(tape)
+            polled = self._read_history(tape, gaps)
+            made = []
+            for key in sorted(tape.hours):
+                hour, symbol = tape.hours[key], symbols[key.instrument_id]
+                if not hour.reached_ns:
+                    continue
+                reason = self._unsettled(key, hour)
+                if reason is not None:
+                    unsettled.append(Unsettled(key, symbol, reason))
+                    continue
+                one = self._certificate(key, symbol, hour, gaps[key], polled)
+                if self._awaits_trade(one, now_us):
+                    unsettled.append(Unsettled(key, symbol, "the first trade after it is awaited"))
+                    continue
+                made.append(one)
+                hour.trades, hour.others = {}, []  # a day of rows would take much memory
+        finally:
+            self._journals.close()
+        return made, unsettled
+
+    def _read_until_us(self, key: StreamHour, gaps: Iterable[GapFact]) -> int:
+        until_us = key.begin_us + HOUR_US + SETTLED_US
+        for gap in gaps:
+            if gap.until_us is not None:
+                until_us = max(until_us, gap.until_us + SETTLED_US)
+        if key.channel == "trade":
+            until_us = max(until_us, (self._database.received_until(key) or 0) + _RECEIVED_US)
+        return until_us
+
+    def _read(self, tape: Tape) -> None:
+        begin_us = min(key.begin_us for key in tape.hours)
+        new_decoder = self._venue.decoder if self._decode else None
+        for reader in self._journals.recorders:
+            first = self._first_segment(reader, begin_us) if self._decode else _segment_at(reader, begin_us)
+            end = self._journals.end(reader)
+            place = Position(first, FILE_HEADER.size)
+            total = max(1, reader.lag_bytes(place))
+
+            def at(position: Position, reader: JournalReader = reader, total: int = total) -> None:
+                self._progress(reader.folder.name, total - reader.lag_bytes(position), total)
+
+            tape.read(JournalRange(reader, place, end, new_decoder, self._venue.name), _Seldom(at))
+
+    def _first_segment(self, reader: JournalReader, begin_us: int) -> int:
+        """Return the segment in which the oldest session that received in an hour began."""
+        known = self._first.get((reader.journal_id, begin_us))
+        if known is not None:
+            return known
+        sessions = self._database.sessions_since(self._venue.name, begin_us, begin_us + HOUR_US)
+        found = _segment_at(reader, min(sessions.get(reader.folder.name, begin_us), begin_us))
+        self._first[reader.journal_id, begin_us] = found
+        return found
+
+    def _read_history(self, tape: Tape, gaps: Mapping[StreamHour, list[GapFact]]) -> dict[StreamHour, int]:
+        """Read the poller's journal where hours were healed by it; return the first segment for each of these hours."""
+        healed = [
+            key
+            for key, hour in tape.hours.items()
+            if key.channel == "trade"
+            and (
+                self._database.has_past(key)
+                or any(gap.state == "healed" and (gap.gap_id, gap.revision) not in hour.gaps for gap in gaps[key])
+            )
+        ]
+        polls = self._journals.polls
+        if polls is None or not healed:
+            return {}
+        found = {key: _segment_at(polls, key.begin_us) for key in healed}
+        place = Position(min(found.values()), FILE_HEADER.size)
+        tape.read_history(JournalRange(polls, place, self._journals.end(polls), None, ""))
+        return found
+
+    @staticmethod
+    def _unsettled(key: StreamHour, hour: TapeHour) -> str | None:
+        if hour.reached_ns // 1000 < key.begin_us + HOUR_US + _LOADED_US:
+            return "the journal is not loaded to a minute after it"
+        return None
+
+    def _awaits_trade(self, one: Certificate, now_us: int) -> bool:
+        waits = one.channel == "trade" and rules_of(one.interface, one.channel).ids and one.rows.after_id is None
+        return waits and now_us < one.begin_us + HOUR_US + _NEXT_TRADE_US
+
+    def _certificate(
+        self, key: StreamHour, symbol: str, hour: TapeHour, gaps: list[GapFact], polled: Mapping[StreamHour, int]
+    ) -> Certificate:
+        stored = self._database.rows(key)
+        different = differences(key, symbol, hour, stored)
+        replay: Replayed = "differs" if different else "equal" if self._decode else "not made"
+        ids = rules_of(self._interface, key.channel).ids
+        rows = rows_of(key, hour, stored, (None, None, 0))
+        if ids:
+            rows = rows_of(key, hour, stored, self._database.neighbours(key, rows.first_id, rows.last_id))
+        decoder = type(self._venue.decoder())
+        one = Certificate(
+            venue=self._venue.name,
+            interface=self._interface,
+            symbol=symbol,
+            instrument_id=key.instrument_id,
+            channel=key.channel,
+            hour=hour_text(key.begin_us),
+            grade="holed",
+            reasons=[],
+            program=recorder.__version__,
+            decoder=f"{decoder.__module__}.{decoder.__qualname__}",
+            book_depth=self._venue.book_depth,
+            watched_from_us=hour.watched_from_us,
+            rows=rows,
+            frames=hour.frames,
+            sessions=sorted(hour.sessions),
+            gaps=gaps,
+            book=hour.checks,
+            witnesses=dict(hour.witnesses),
+            least_delay_us=least_delay_us(key, hour),
+            quarantined=hour.quarantined,
+            damaged=hour.damaged,
+            read_until_us=hour.until_ns // 1000,
+            replay=replay,
+            differences=different,
+            journals=self._journal_facts(key, hour, polled),
+        )
+        return graded(one)
+
+    def _journal_facts(self, key: StreamHour, hour: TapeHour, polled: Mapping[StreamHour, int]) -> list[JournalFact]:
+        facts = []
+        for reader in self._journals.recorders:
+            first, last = self._first_segment(reader, key.begin_us), 0
+            for number in segments(reader.folder):
+                began_ns = reader.began_ns(number)
+                if number >= first and (began_ns is None or began_ns < hour.until_ns):
+                    last = number
+            end = self._journals.end(reader)
+            if last >= first:
+                facts.append(self._hashes.fact(reader, first, _closed(reader, last, end)))
+        if key in polled and self._journals.polls is not None:
+            polls = self._journals.polls
+            facts.append(self._hashes.fact(polls, polled[key], self._journals.end(polls)))
+        return facts
+
+
+class _Seldom:
+    """Passes on the first of every hundred positions."""
+
+    def __init__(self, at: Callable[[Position], None]) -> None:
+        self._at = at
+        self._count = 0
+
+    def __call__(self, position: Position) -> None:
+        if self._count % 100 == 0:
+            self._at(position)
+        self._count += 1
+
+
+def graded(facts: Certificate) -> Certificate:
+    """Return a certificate with the grade that follows from its facts."""
+    found, reasons = grade(facts, rules_of(facts.interface, facts.channel))
+    return msgspec.structs.replace(facts, grade=found, reasons=reasons)
+
+
+def interface_of(name: str, venue: str) -> str:
+    """Return the feed that a recorder records, by its name: several feeds of a venue have one `venue.name`."""
+    words = name.split("-")
+    return words[1] if len(words) > 1 and words[1] in VENUES else venue
+
+
+def _segment_at(reader: JournalReader, at_us: int) -> int:
+    """Return the segment that was written at a time; the first one where the journal begins later."""
+    found = reader.first().segment
+    for number in segments(reader.folder):
+        began_ns = reader.began_ns(number)
+        if began_ns is not None and began_ns // 1000 <= at_us:
+            found = number
+    return found
+
+
+def _closed(reader: JournalReader, segment: int, end: Position) -> Position:
+    """Return the end of a segment, or the end of what is loaded where that lies in it."""
+    if segment >= end.segment:
+        return end
+    return Position(segment, segment_path(reader.folder, segment).stat().st_size)
