@@ -34,6 +34,7 @@ COMMENT ON COLUMN certificate.previous      IS 'Hash of the certificate of this 
 COMMENT ON COLUMN certificate.sha256        IS 'SHA-256 of the document without this hash, hex digits.';
 COMMENT ON COLUMN certificate.document      IS 'The document, JSON, exactly as it was hashed.';
 GRANT SELECT, INSERT ON certificate TO tapedeck_writer;
+GRANT SELECT ON replayed_block TO tapedeck_writer;
 
 CREATE VIEW certificate_last AS
 SELECT DISTINCT ON (c.instrument_id, c.channel, c.hour)

@@ -10,13 +10,13 @@ import msgspec
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, chain_faults, digest
 from recorder.certify.grade import grade, rules_of
 from recorder.certify.hour import all_rows, least_delay_us, rows_of
-from recorder.certify.make import POLLS
+from recorder.certify.make import LOADED_US, POLLS, SETTLED_US
 from recorder.certify.segments import SegmentHashes, journals_in
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour, touches
 from recorder.errors import ConfigError
 from recorder.identity import instrument_id
 from recorder.journal.block import FILE_HEADER
-from recorder.journal.reader import JournalReader
+from recorder.journal.reader import JournalReader, segment_path
 from recorder.position import Position
 from recorder.venues import VENUES
 
@@ -54,7 +54,7 @@ def check(
     by_venue: dict[tuple[str, int], list[Checked]] = defaultdict(list)
     for result in results:
         if not result.faults:
-            by_venue[result.certificate.interface, result.certificate.book_depth].append(result)
+            by_venue[result.certificate.venue, result.certificate.book_depth].append(result)
     for some in by_venue.values():
         # Revisions of one hour may end at other places, so each reading has one of them.
         rounds: dict[int, list[Checked]] = defaultdict(list)
@@ -76,9 +76,10 @@ def _without_frames(one: Certificate, found: Mapping[str, Path], hashes: Segment
         faults.append("its hash is not that of its text")
     if one.instrument_id != instrument_id(one.venue, one.symbol):
         faults.append("its instrument_id is not that of its venue and symbol")
-    if one.interface not in VENUES or VENUES[one.interface].name != one.venue:
-        return [*faults, f"{one.interface!r} is no feed of {one.venue!r}"]
-    expected, reasons = grade(one, rules_of(one.interface, one.channel))
+    for feed in {one.feed, *(fact.feed for fact in one.journals if fact.recorder != POLLS)}:
+        if feed not in VENUES or VENUES[feed].name != one.venue:
+            return [*faults, f"{feed!r} is no feed of {one.venue!r}"]
+    expected, reasons = grade(one, rules_of(one.feed, one.channel))
     if (expected, reasons) != (one.grade, one.reasons):
         faults.append(f"grade is {one.grade}, its facts give {expected}: {'; '.join(reasons)}")
     if one.replay == "differs":
@@ -92,10 +93,31 @@ def _without_frames(one: Certificate, found: Mapping[str, Path], hashes: Segment
         elif not fact.segments:
             faults.append(f"journal {fact.recorder} has no segment")
         else:
-            faults += hashes.faults(path, fact)
-            numbers = [segment.segment for segment in fact.segments]
-            if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-                faults.append(f"the segments of {fact.recorder} do not follow each other")
+            faults += hashes.faults(path, fact) or _range_faults(one, fact, path)
+    if one.read_until_us < one.begin_us + HOUR_US + SETTLED_US:
+        faults.append("it was not settled when it was made")
+    return faults
+
+
+def _range_faults(one: Certificate, fact: JournalFact, path: Path) -> list[str]:
+    """Return which segments of a journal belong to an hour and are not listed, or not completely."""
+    numbers = [segment.segment for segment in fact.segments]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return [f"the segments of {fact.recorder} do not follow each other"]
+    if fact.recorder == POLLS:
+        return []
+    reader = JournalReader(path)
+    try:
+        began_ns, after_ns = reader.began_ns(numbers[0]), reader.began_ns(numbers[-1] + 1)
+    finally:
+        reader.close()
+    faults = []
+    if numbers[0] > 1 and (began_ns is None or began_ns > one.begin_us * 1000):
+        faults.append(f"segment {numbers[0] - 1} of {fact.recorder} belongs to it and is not listed")
+    if after_ns is not None and after_ns < one.read_until_us * 1000:
+        ends = fact.segments[-1].bytes == segment_path(path, numbers[-1]).stat().st_size
+        if ends:  # else it was the newest one, and the certificate rests on what was loaded of it
+            faults.append(f"segment {numbers[-1] + 1} of {fact.recorder} belongs to it and is not listed")
     return faults
 
 
@@ -104,33 +126,38 @@ def _against_frames(
 ) -> None:
     tape = Tape({_key(one.certificate): one.certificate.read_until_us * 1000 for one in results})
     first = results[0].certificate
-    venue = VENUES[first.interface](book_depth=first.book_depth or None)
-    parts = _parts([fact for one in results for fact in one.certificate.journals])
-    for (journal_id, recorder), (start, end) in parts.items():
+    facts = [fact for one in results for fact in one.certificate.journals if fact.recorder != POLLS]
+    feeds = {fact.journal_id: fact.feed for fact in facts}
+    for journal_id, (start, end) in _parts(facts).items():
         reader = JournalReader(found[journal_id])
         try:
-            if recorder == POLLS:
-                tape.read_history(JournalRange(reader, start, end, None, ""))
-                continue
             next(reader.read(start, 1, bodies=False), None)
             if reader.venue != first.venue:
                 raise ConfigError(f"the journal in {reader.folder} is of {reader.venue!r}, not of {first.venue!r}")
+            kind = VENUES[feeds[journal_id]]
+            venue = kind(book_depth=first.book_depth if first.book_depth in kind.book_depths else None)
             tape.read(JournalRange(reader, start, end, venue.decoder, first.venue), progress)
         finally:
             reader.close()
+    for result in results:  # each knows only what was healed when it was made
+        for fact in result.certificate.journals:
+            if fact.recorder == POLLS:
+                ((start, end),) = _parts([fact]).values()
+                reader = JournalReader(found[fact.journal_id])
+                tape.read_history(JournalRange(reader, start, end, None, ""), {_key(result.certificate)})
+                reader.close()
     for result in results:
         result.faults.extend(_differences(result.certificate, tape.hours[_key(result.certificate)]))
 
 
-def _parts(facts: Sequence[JournalFact]) -> dict[tuple[str, str], tuple[Position, Position]]:
+def _parts(facts: Sequence[JournalFact]) -> dict[str, tuple[Position, Position]]:
     """Return the part of each journal that some certificates name, all together."""
-    parts: dict[tuple[str, str], tuple[Position, Position]] = {}
+    parts: dict[str, tuple[Position, Position]] = {}
     for fact in facts:
         start = Position(fact.segments[0].segment, FILE_HEADER.size)
         end = Position(fact.segments[-1].segment, fact.segments[-1].bytes)
-        key = fact.journal_id, POLLS if fact.recorder == POLLS else ""
-        known = parts.get(key, (start, end))
-        parts[key] = min(start, known[0]), max(end, known[1])
+        known = parts.get(fact.journal_id, (start, end))
+        parts[fact.journal_id] = min(start, known[0]), max(end, known[1])
     return parts
 
 
@@ -150,6 +177,8 @@ def _differences(one: Certificate, hour: TapeHour) -> list[str]:
         "damaged": hour.damaged,
     }
     faults = []
+    if hour.reached_ns // 1000 < one.begin_us + HOUR_US + LOADED_US:
+        faults.append("the listed segments end before the hour was settled")
     for name in _DERIVED:
         said, found = (msgspec.to_builtins(value) for value in (getattr(one, name), derived[name]))
         if isinstance(said, dict) and isinstance(found, dict):

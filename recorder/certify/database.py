@@ -136,6 +136,11 @@ class Database:
             for row in self._cursor.fetchall()
         }
 
+    def has_replayed(self) -> bool:
+        """Return whether stored rows come from a replay and not from the rows as they were recorded."""
+        self._cursor.execute("SELECT EXISTS (SELECT FROM replayed_block)")
+        return self._cursor.fetchone() == (True,)
+
     def sessions_since(self, venue: str, begin_us: int, end_us: int) -> dict[str, int]:
         """Return when the oldest session began that may have received in a time, by recorder."""
         self._cursor.execute(_SESSIONS, (venue, instant(end_us), instant(begin_us)))

@@ -7,7 +7,7 @@ certificate of the same stream that was made before it, so the certificates of a
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -81,16 +81,21 @@ class BookChecks(_Strict, frozen=True, kw_only=True):
 class SegmentHash(_Strict, frozen=True, kw_only=True):
     """A segment of a journal, or its beginning."""
 
-    segment: int
-    bytes: int
+    segment: Annotated[int, msgspec.Meta(ge=1, le=99_999_999)]
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
     sha256: str
 
 
 class JournalFact(_Strict, frozen=True, kw_only=True):
-    """The part of a journal that a certificate rests on."""
+    """The part of a journal that a certificate rests on.
+
+    Attributes:
+        feed: Whose frames it holds, as settings name it; empty of the poller's journal, which holds past trades.
+    """
 
     journal_id: str
     recorder: str
+    feed: str
     segments: list[SegmentHash]
 
 
@@ -99,7 +104,7 @@ class Certificate(_Strict, frozen=True, kw_only=True):
 
     Attributes:
         tapedeck_certificate: Version of this format.
-        interface: The feed of the venue, as settings name it.
+        feed: The feed of the venue by whose rules it is graded, as settings name it.
         hour: Begin of the hour, such as 2026-12-01T05:00:00Z.
         number: 1, 2, ... in the order in which the certificates of a stream were made.
         revision: 1, 2, ... of this hour.
@@ -124,7 +129,7 @@ class Certificate(_Strict, frozen=True, kw_only=True):
 
     tapedeck_certificate: int = FORMAT
     venue: str
-    interface: str
+    feed: str
     symbol: str
     instrument_id: int
     channel: Channel
@@ -195,11 +200,15 @@ def decode(data: bytes | str) -> Certificate:
     """
     try:
         found = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError(f"it is no certificate: {error}") from None
     if found.tapedeck_certificate != FORMAT:
         raise ConfigError(f"it has format {found.tapedeck_certificate}; this program reads format {FORMAT}")
-    if found.hour != hour_text(found.begin_us) or found.begin_us % HOUR_US:
+    try:
+        is_hour = found.hour == hour_text(found.begin_us) and found.begin_us % HOUR_US == 0
+    except (ValueError, OverflowError):
+        is_hour = False
+    if not is_hour:
         raise ConfigError(f"{found.hour!r} is not a UTC hour such as 2026-12-01T05:00:00Z")
     return found
 
@@ -218,7 +227,7 @@ def decode_all(data: bytes) -> list[Certificate]:
         return [decode(line) for line in lines if line.strip()]
     try:
         return [decode(bytes(item)) for item in msgspec.json.decode(text, type=list[msgspec.Raw])]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError(f"it is no list of certificates: {error}") from None
 
 

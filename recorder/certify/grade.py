@@ -6,7 +6,6 @@ The first rule that holds gives the grade. What makes an hour `holed` comes firs
 import msgspec
 
 from recorder.certify.document import HOUR_US, Certificate, GapFact, Grade
-from recorder.errors import ConfigError
 from recorder.venues import VENUES
 
 _QUIET, _AGREES, _DIFFERS = "quiet", "agrees", "differs"
@@ -29,15 +28,9 @@ class StreamRules(msgspec.Struct, frozen=True):
     sequenced: bool = False
 
 
-def rules_of(venue: str, channel: str) -> StreamRules:
-    """Return the rules of a channel of a venue.
-
-    Raises:
-        ConfigError: No venue has this name.
-    """
-    kind = VENUES.get(venue)
-    if kind is None:
-        raise ConfigError(f"there is no venue {venue!r}")
+def rules_of(feed: str, channel: str) -> StreamRules:
+    """Return the rules of a channel of a feed, which is one of VENUES."""
+    kind = VENUES[feed]
     history = kind.trade_history
     return StreamRules(
         ids=channel in kind.contiguous,

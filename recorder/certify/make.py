@@ -23,7 +23,9 @@ POLLS = "poller"  # the recorder's name in the journal of past trades
 SETTLED_US = 120 * 10**6
 """Blocks of this time after an hour belong to it: what was on its way, audits of books, ends of gaps."""
 
-_LOADED_US = 60 * 10**6  # the journal must be loaded this long after the hour
+LOADED_US = 60 * 10**6
+"""The journal must be loaded until this long after an hour."""
+
 _NEXT_TRADE_US = HOUR_US  # the trade after an hour is awaited for this long
 _RECEIVED_US = 5 * 10**6  # after the receipt of a trade its block is written
 
@@ -41,12 +43,11 @@ class Journals:
 
     Args:
         folder: Settings' journal.dir.
-        interface: Name of the feed in the settings.
-        venue: Name of the venue.
+        venue: Name of the venue; several feeds may have it.
         loaded: How far the database has loaded each journal.
     """
 
-    def __init__(self, folder: Path, interface: str, venue: str, loaded: Mapping[str, LoadedJournal]) -> None:
+    def __init__(self, folder: Path, venue: str, loaded: Mapping[str, LoadedJournal]) -> None:
         self.recorders: list[JournalReader] = []
         self.polls: JournalReader | None = None
         self._loaded = loaded
@@ -58,7 +59,7 @@ class Journals:
                 self.polls = reader
                 continue
             next(reader.read(reader.first(), 1, bodies=False), None)  # a checkpoint names the venue
-            if reader.venue == venue and interface_of(path.name, venue) == interface:
+            if reader.venue == venue:
                 self.recorders.append(reader)
             else:
                 reader.close()
@@ -79,24 +80,26 @@ class Maker:
     Args:
         database: The database, which has loaded the journals.
         folder: Settings' journal.dir.
-        interface: Name of the feed of the venue in the settings.
+        feed: Name of the feed in the settings, by whose rules hours are graded.
         venue: The venue, as the settings describe it.
-        decode: Whether the frames are decoded again; else the recorded rows are compared with the stored ones.
+        decode: Whether the frames are decoded again; else the recorded rows are compared with the stored ones. Where
+            `tapedeck replay --apply` has corrected stored rows, the frames are decoded in any case.
         progress: Receives the name of a journal, the bytes read of it, and all bytes.
     """
 
     def __init__(
-        self, database: Database, folder: Path, interface: str, venue: Venue, *, decode: bool,
+        self, database: Database, folder: Path, feed: str, venue: Venue, *, decode: bool,
         progress: Callable[[str, int, int], None] = lambda _name, _done, _all: None,
     ) -> None:  # fmt: skip
         self._database = database
-        self._interface = interface
+        self._feed = feed
         self._venue = venue
-        self._decode = decode
+        self._decode = decode or database.has_replayed()
         self._progress = progress
-        self._journals = Journals(folder, interface, venue.name, database.journals())
+        self._journals = Journals(folder, venue.name, database.journals())
         self._hashes = SegmentHashes()
         self._first: dict[tuple[str, int], int] = {}
+        self._cut_us = max((_cut_us(reader) for reader in self._journals.recorders), default=0)
 
     def make(
         self, symbols: Mapping[int, str], wanted: Iterable[StreamHour], now_us: int
@@ -118,8 +121,13 @@ class Maker:
         gaps: dict[StreamHour, list[GapFact]] = {}
         until_ns: dict[StreamHour, int] = {}
         for key in wanted:
+            reason = None
             if now_us < key.begin_us + HOUR_US + SETTLED_US:
-                unsettled.append(Unsettled(key, symbols[key.instrument_id], "the hour is not over for two minutes"))
+                reason = "the hour is not over for two minutes"
+            elif key.begin_us < self._cut_us:
+                reason = "segments of its journal were removed"
+            if reason is not None:
+                unsettled.append(Unsettled(key, symbols[key.instrument_id], reason))
                 continue
             gaps[key] = self._database.gaps(key)
             until_ns[key] = 1000 * self._read_until_us(key, gaps[key])
@@ -158,7 +166,6 @@ class Maker:
 
     def _read(self, tape: Tape) -> None:
         begin_us = min(key.begin_us for key in tape.hours)
-        new_decoder = self._venue.decoder if self._decode else None
         for reader in self._journals.recorders:
             first = self._first_segment(reader, begin_us) if self._decode else _segment_at(reader, begin_us)
             end = self._journals.end(reader)
@@ -168,7 +175,15 @@ class Maker:
             def at(position: Position, reader: JournalReader = reader, total: int = total) -> None:
                 self._progress(reader.folder.name, total - reader.lag_bytes(position), total)
 
+            new_decoder = self._venue_of(reader).decoder if self._decode else None
             tape.read(JournalRange(reader, place, end, new_decoder, self._venue.name), _Seldom(at))
+
+    def _venue_of(self, reader: JournalReader) -> Venue:
+        feed = self._feed_of(reader)
+        return self._venue if feed == self._feed else VENUES[feed]()
+
+    def _feed_of(self, reader: JournalReader) -> str:
+        return feed_of(reader.folder.name) or self._feed
 
     def _first_segment(self, reader: JournalReader, begin_us: int) -> int:
         """Return the segment in which the oldest session that received in an hour began."""
@@ -196,17 +211,17 @@ class Maker:
             return {}
         found = {key: _segment_at(polls, key.begin_us) for key in healed}
         place = Position(min(found.values()), FILE_HEADER.size)
-        tape.read_history(JournalRange(polls, place, self._journals.end(polls), None, ""))
+        tape.read_history(JournalRange(polls, place, self._journals.end(polls), None, ""), found)
         return found
 
     @staticmethod
     def _unsettled(key: StreamHour, hour: TapeHour) -> str | None:
-        if hour.reached_ns // 1000 < key.begin_us + HOUR_US + _LOADED_US:
+        if hour.reached_ns // 1000 < key.begin_us + HOUR_US + LOADED_US:
             return "the journal is not loaded to a minute after it"
         return None
 
     def _awaits_trade(self, one: Certificate, now_us: int) -> bool:
-        waits = one.channel == "trade" and rules_of(one.interface, one.channel).ids and one.rows.after_id is None
+        waits = one.channel == "trade" and rules_of(one.feed, one.channel).ids and one.rows.after_id is None
         return waits and now_us < one.begin_us + HOUR_US + _NEXT_TRADE_US
 
     def _certificate(
@@ -215,14 +230,14 @@ class Maker:
         stored = self._database.rows(key)
         different = differences(key, symbol, hour, stored)
         replay: Replayed = "differs" if different else "equal" if self._decode else "not made"
-        ids = rules_of(self._interface, key.channel).ids
+        ids = rules_of(self._feed, key.channel).ids
         rows = rows_of(key, hour, stored, (None, None, 0))
         if ids:
             rows = rows_of(key, hour, stored, self._database.neighbours(key, rows.first_id, rows.last_id))
         decoder = type(self._venue.decoder())
         one = Certificate(
             venue=self._venue.name,
-            interface=self._interface,
+            feed=self._feed,
             symbol=symbol,
             instrument_id=key.instrument_id,
             channel=key.channel,
@@ -252,6 +267,8 @@ class Maker:
     def _journal_facts(self, key: StreamHour, hour: TapeHour, polled: Mapping[StreamHour, int]) -> list[JournalFact]:
         facts = []
         for reader in self._journals.recorders:
+            if reader.journal_id not in hour.journals:
+                continue
             first, last = self._first_segment(reader, key.begin_us), 0
             for number in segments(reader.folder):
                 began_ns = reader.began_ns(number)
@@ -259,10 +276,10 @@ class Maker:
                     last = number
             end = self._journals.end(reader)
             if last >= first:
-                facts.append(self._hashes.fact(reader, first, _closed(reader, last, end)))
+                facts.append(self._hashes.fact(reader, self._feed_of(reader), first, _closed(reader, last, end)))
         if key in polled and self._journals.polls is not None:
             polls = self._journals.polls
-            facts.append(self._hashes.fact(polls, polled[key], self._journals.end(polls)))
+            facts.append(self._hashes.fact(polls, "", polled[key], self._journals.end(polls)))
         return facts
 
 
@@ -281,14 +298,14 @@ class _Seldom:
 
 def graded(facts: Certificate) -> Certificate:
     """Return a certificate with the grade that follows from its facts."""
-    found, reasons = grade(facts, rules_of(facts.interface, facts.channel))
+    found, reasons = grade(facts, rules_of(facts.feed, facts.channel))
     return msgspec.structs.replace(facts, grade=found, reasons=reasons)
 
 
-def interface_of(name: str, venue: str) -> str:
-    """Return the feed that a recorder records, by its name: several feeds of a venue have one `venue.name`."""
+def feed_of(name: str) -> str | None:
+    """Return the feed that a recorder of this name records; None where the name is of another program."""
     words = name.split("-")
-    return words[1] if len(words) > 1 and words[1] in VENUES else venue
+    return words[1] if len(words) > 1 and words[1] in VENUES else None
 
 
 def _segment_at(reader: JournalReader, at_us: int) -> int:
@@ -299,6 +316,13 @@ def _segment_at(reader: JournalReader, at_us: int) -> int:
         if began_ns is not None and began_ns // 1000 <= at_us:
             found = number
     return found
+
+
+def _cut_us(reader: JournalReader) -> int:
+    """Return until when the segments of a journal were removed; 0 where it has its first one."""
+    first = reader.first().segment
+    began_ns = reader.began_ns(first) if first > 1 else None
+    return 0 if began_ns is None else began_ns // 1000
 
 
 def _closed(reader: JournalReader, segment: int, end: Position) -> Position:

@@ -28,7 +28,7 @@ class SegmentHashes:
     def __init__(self) -> None:
         self._known: dict[tuple[Path, int], str] = {}
 
-    def fact(self, reader: JournalReader, first: int, end: Position) -> JournalFact:
+    def fact(self, reader: JournalReader, feed: str, first: int, end: Position) -> JournalFact:
         """Return the part of a journal from the beginning of a segment to a position, with the hashes of its segments.
 
         Raises:
@@ -40,18 +40,22 @@ class SegmentHashes:
                 path = segment_path(reader.folder, number)
                 size = end.offset if number == end.segment else _size(path)
                 listed.append(SegmentHash(segment=number, bytes=size, sha256=self.of(path, size)))
-        return JournalFact(journal_id=reader.journal_id, recorder=reader.folder.name, segments=listed)
+        return JournalFact(
+            journal_id=reader.journal_id, recorder=reader.folder.name, feed=feed, segments=listed
+        )  # fmt: skip
 
     def faults(self, folder: Path, fact: JournalFact) -> list[str]:
         """Return which segments of a journal are missing, shorter or other ones."""
         faults = []
-        for one in fact.segments:
+        for place, one in enumerate(fact.segments, 1):
             path = segment_path(folder, one.segment)
             name = f"segment {one.segment} of {fact.recorder}"
             if not path.is_file():
                 faults.append(f"{name} is missing")
             elif _size(path) < one.bytes:
                 faults.append(f"{name} is shorter than {one.bytes} bytes")
+            elif place < len(fact.segments) and _size(path) > one.bytes:
+                faults.append(f"{name} is longer than {one.bytes} bytes")
             elif self.of(path, one.bytes) != one.sha256:
                 faults.append(f"{name} has other bytes")
         return faults

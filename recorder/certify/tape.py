@@ -5,7 +5,7 @@ venue's clock for trades and of ours for quotes and books, as in their tables.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from recorder.certify.document import HOUR_US, BookChecks, GapFact
@@ -49,6 +49,7 @@ class TapeHour:
         others: Rows of quotes and books.
         decoded: How many rows the frames gave.
         past: Rows from the history of the venue, by trade id.
+        journals: Identities of the journals that carry the stream in the hour.
         reached_ns: When the last block was written that was read of a journal which carries the stream.
         gaps: All revisions of the gaps of the stream, by id and revision; few of them touch the hour.
     """
@@ -69,6 +70,7 @@ class TapeHour:
         self.gaps: dict[tuple[int, int], GapFact] = {}
         self.watched_from_us: int | None = None
         self.reached_ns = 0
+        self.journals: set[str] = set()
 
 
 class JournalRange(NamedTuple):
@@ -112,18 +114,20 @@ class Tape:
         """Read a part of a journal of a recorder."""
         _RecorderJournal(self, part).read(progress)
 
-    def read_history(self, part: JournalRange) -> None:
-        """Read a part of the poller's journal: past trades, and the revisions of gaps that follow from them."""
-        for item in part.reader.read(part.first, _ALL_BYTES):
+    def read_history(self, part: JournalRange, keys: Collection[StreamHour]) -> None:
+        """Read a part of the poller's journal: past trades and revisions of gaps, of some of the hours."""
+        for item in part.reader.read(part.first, _ALL_BYTES, bodies=False):
             if part.end is not None and item.position >= part.end:
                 break
             if isinstance(item, Damaged):
                 continue
-            for rows in item.parts:
-                if rows.table == "past_trade":
-                    self._take_past(rows)
-                elif rows.table == "gap":
-                    self.take_gaps(rows, None)
+            for table in {section.table for section in item.header.sections} & {"past_trade", "gap"}:
+                try:
+                    rows = part.reader.part_of(item, table)
+                except ValueError:
+                    continue  # its gaps stay open
+                if rows is not None:
+                    self._take_history(rows, keys)
 
     def stop_ns(self) -> int:
         """Return the time after which no block counts."""
@@ -156,21 +160,27 @@ class Tape:
             else:
                 hour.others.append(row)
 
-    def take_gaps(self, part: Part, written_ns: int | None) -> None:
-        """Take the revisions of gaps in a block."""
+    def take_gaps(self, part: Part, written_ns: int) -> None:
+        """Take the revisions of gaps in a block of a recorder."""
         for row in split(part.data):
             instrument, channel, fact = gap_of(dict(zip(part.columns, fields(row), strict=True)))
             for _, hour in self.hours_of(instrument, channel):
-                if written_ns is None or written_ns < hour.until_ns:
+                if written_ns < hour.until_ns:
                     hour.gaps[fact.gap_id, fact.revision] = fact
 
-    def _take_past(self, part: Part) -> None:
-        columns = part.columns
+    def _take_history(self, part: Part, keys: Collection[StreamHour]) -> None:
         for row in split(part.data):
-            named = dict(zip(columns, fields(row), strict=True))
+            named = dict(zip(part.columns, fields(row), strict=True))
+            if part.table == "gap":
+                instrument, channel, fact = gap_of(named)
+                for key, hour in self.hours_of(instrument, channel):
+                    if key in keys:
+                        hour.gaps[fact.gap_id, fact.revision] = fact
+                continue
+            at_hour = _instant_us(named["ts_event"]) // HOUR_US
             for key, hour in self.hours_of(number(named["instrument_id"]), "trade"):
-                if _instant_us(named["ts_event"]) // HOUR_US == key.hour:
-                    trade = conform(row, columns, COLUMNS["trade"])
+                if key.hour == at_hour and key in keys:
+                    trade = conform(row, part.columns, COLUMNS["trade"])
                     hour.past.setdefault(number(named["trade_id"]), trade)
 
 
@@ -231,10 +241,8 @@ class _RecorderJournal:
 
     def _rows(self, block: StoredBlock) -> dict[str, bytes]:
         part = self._part
-        if part.new_decoder is None or not block.frames:
+        if part.new_decoder is None or not block.frames or "" in block.lost:
             return rows_in_block(block)[0]
-        if "" in block.lost:
-            return {}
         if self._replayer is None:
             self._replayer = Replayer(part.venue, part.new_decoder, part.reader.journal_id)
         return self._replayer.block(block, part.reader.frames_of(block)).now
@@ -279,6 +287,9 @@ class _RecorderJournal:
     def _finish(self) -> None:
         for stream in self._named:
             for key, hour in self._tape.hours_of(*stream):
+                if self._written_ns < key.begin_us * 1000:
+                    continue  # it ended before, and another journal goes on
+                hour.journals.add(self._part.reader.journal_id)
                 hour.reached_ns = max(hour.reached_ns, self._written_ns)
                 sessions = self._sessions.get((*stream, key.hour), set())
                 hour.sessions |= sessions

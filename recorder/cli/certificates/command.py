@@ -11,7 +11,7 @@ from rich.table import Table
 from recorder.appliance.embedded_postgres import database_url
 from recorder.certify.check import Checked, check
 from recorder.certify.database import opened
-from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all, encode
+from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all
 from recorder.certify.make import Unsettled
 from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, wanted_hours
 from recorder.cli.common import console, instant_ns, venue_settings
@@ -19,7 +19,7 @@ from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.printable import printable
 from recorder.process.screen import shown
-from recorder.process.terminal import say
+from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import WRITER
 from recorder.venues import VENUES
@@ -52,7 +52,9 @@ def certify(
     journals: Annotated[
         Path | None, typer.Option(help="Folder of the journals for --check. Default: that of the settings.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the documents, one a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The documents, one a line; with --due their number by grade.")
+    ] = False,
 ) -> int:
     """Certify what is known of each hour of a stream: rows, sessions, gaps, checks, hashes, and a grade.
 
@@ -87,7 +89,7 @@ def certify(
     if due:
         if words or start or end:
             raise ConfigError("--due takes no venue and no time")
-        return _due(settings, now_us)
+        return _due(settings, now_us, as_json=as_json)
     if not 1 <= len(words) <= 2:
         raise ConfigError("name a venue, and a symbol or none: tapedeck certify coinbase BTC-USD")
     venue, symbol = words[0], words[1] if len(words) == 2 else ""
@@ -104,30 +106,30 @@ def certify(
             unsettled += made.unsettled
     if as_json:
         for one in certificates:
-            say(encode(one).decode())
+            say_json(one)
     else:
         _show(certificates)
     _report(certificates, unsettled)
     return 1 if any(one.replay == "differs" for one in certificates) else 0
 
 
-def _due(settings: Settings, now_us: int) -> int:
-    """Certify what is due of every venue."""
+def _due(settings: Settings, now_us: int, *, as_json: bool) -> int:
+    """Certify what is due of every venue that the settings enable."""
     end_us = now_us // HOUR_US * HOUR_US
-    differs = 0
-    for venue in sorted(settings.venues):
-        with opened(database_url(settings, WRITER)) as database:
+    stored: list[Certificate] = []
+    for venue in sorted(key for key, own in settings.venues.items() if own.enabled):
+        with opened(database_url(settings, WRITER)) as database, Bar(shown=not as_json) as bar:
             hours = database.due(VENUES[venue].name, end_us - _DUE_DAYS * DAY_US, end_us)
             symbols = {hour.instrument_id: hour.symbol for hour in hours}
-            days = made_by_day(
-                database, settings, venue, symbols, [hour.key for hour in hours], now_us, decode=False,
-                progress=lambda *_: None,
-            )  # fmt: skip
-            stored = [one for day in days for one in database.store(day.certificates, now_us)]
-        differs += sum(one.replay == "differs" for one in stored)
-        grades = Counter(one.grade for one in stored)
-        if stored:
-            say(f"{venue}: " + ", ".join(f"{grades[grade]} {grade}" for grade in GRADES if grades[grade]))
+            wanted = [hour.key for hour in hours]
+            for made in made_by_day(database, settings, venue, symbols, wanted, now_us, decode=False, progress=bar):
+                stored += database.store(made.certificates, now_us)
+    differs = sum(one.replay == "differs" for one in stored)
+    if as_json:
+        say_json({"made": dict(Counter(one.grade for one in stored)), "differs": differs})
+    else:
+        _show(stored)
+        _report(stored, [])
     return 1 if differs else 0
 
 

@@ -35,7 +35,7 @@ def hours_between(start_us: int, end_us: int) -> list[int]:
     first = -(-start_us // HOUR_US) * HOUR_US
     hours = list(range(first, end_us - HOUR_US + 1, HOUR_US))
     if not hours:
-        raise ConfigError("no complete hour lies between --start and --end")
+        raise ConfigError("no complete hour lies in this time")
     if len(hours) > _HOURS_MAX:
         raise ConfigError(f"{len(hours):,} hours are too many for one call; take {_HOURS_MAX:,} at most")
     return hours
