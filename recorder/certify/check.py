@@ -11,9 +11,8 @@ from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact
 from recorder.certify.grade import grade, rules_of
 from recorder.certify.hour import all_rows, least_delay_us, rows_of
 from recorder.certify.make import LOADED_US, POLLS, SETTLED_US
-from recorder.certify.segments import SegmentHashes, journals_in
+from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour, touches
-from recorder.errors import ConfigError
 from recorder.identity import instrument_id
 from recorder.journal.block import FILE_HEADER
 from recorder.journal.reader import JournalReader, segment_path
@@ -108,16 +107,19 @@ def _range_faults(one: Certificate, fact: JournalFact, path: Path) -> list[str]:
         return []
     reader = JournalReader(path)
     try:
+        next(reader.read(Position(numbers[0], FILE_HEADER.size), 1, bodies=False), None)
+        if reader.venue != one.venue:
+            return [f"the journal of {fact.recorder} is of {reader.venue!r}"]
         began_ns, after_ns = reader.began_ns(numbers[0]), reader.began_ns(numbers[-1] + 1)
     finally:
         reader.close()
     faults = []
     if numbers[0] > 1 and (began_ns is None or began_ns > one.begin_us * 1000):
         faults.append(f"segment {numbers[0] - 1} of {fact.recorder} belongs to it and is not listed")
-    if after_ns is not None and after_ns < one.read_until_us * 1000:
-        ends = fact.segments[-1].bytes == segment_path(path, numbers[-1]).stat().st_size
-        if ends:  # else it was the newest one, and the certificate rests on what was loaded of it
-            faults.append(f"segment {numbers[-1] + 1} of {fact.recorder} belongs to it and is not listed")
+    # Where less than the segment is listed, it was the newest one, and the certificate rests on what was loaded of it.
+    complete = fact.segments[-1].bytes == size_of(segment_path(path, numbers[-1]))
+    if complete and after_ns is not None and after_ns < one.read_until_us * 1000:
+        faults.append(f"segment {numbers[-1] + 1} of {fact.recorder} belongs to it and is not listed")
     return faults
 
 
@@ -131,9 +133,6 @@ def _against_frames(
     for journal_id, (start, end) in _parts(facts).items():
         reader = JournalReader(found[journal_id])
         try:
-            next(reader.read(start, 1, bodies=False), None)
-            if reader.venue != first.venue:
-                raise ConfigError(f"the journal in {reader.folder} is of {reader.venue!r}, not of {first.venue!r}")
             kind = VENUES[feeds[journal_id]]
             venue = kind(book_depth=first.book_depth if first.book_depth in kind.book_depths else None)
             tape.read(JournalRange(reader, start, end, venue.decoder, first.venue), progress)
@@ -147,7 +146,13 @@ def _against_frames(
                 tape.read_history(JournalRange(reader, start, end, None, ""), {_key(result.certificate)})
                 reader.close()
     for result in results:
-        result.faults.extend(_differences(result.certificate, tape.hours[_key(result.certificate)]))
+        one = result.certificate
+        in_part = any(
+            fact.segments[-1].bytes < size_of(segment_path(found[fact.journal_id], fact.segments[-1].segment))
+            for fact in one.journals
+            if fact.recorder != POLLS
+        )
+        result.faults.extend(_differences(one, tape.hours[_key(one)], in_part=in_part))
 
 
 def _parts(facts: Sequence[JournalFact]) -> dict[str, tuple[Position, Position]]:
@@ -161,8 +166,14 @@ def _parts(facts: Sequence[JournalFact]) -> dict[str, tuple[Position, Position]]
     return parts
 
 
-def _differences(one: Certificate, hour: TapeHour) -> list[str]:
-    """Return the facts of a certificate that the frames do not give."""
+def _differences(one: Certificate, hour: TapeHour, *, in_part: bool) -> list[str]:
+    """Return the facts of a certificate that the frames do not give.
+
+    Args:
+        one: The certificate.
+        hour: What the frames give.
+        in_part: Whether it rests on a part of the last segment of a journal.
+    """
     key = _key(one)
     neighbours = one.rows.before_id, one.rows.after_id, one.rows.strays
     derived = {
@@ -177,7 +188,7 @@ def _differences(one: Certificate, hour: TapeHour) -> list[str]:
         "damaged": hour.damaged,
     }
     faults = []
-    if hour.reached_ns // 1000 < one.begin_us + HOUR_US + LOADED_US:
+    if in_part and hour.reached_ns // 1000 < one.begin_us + HOUR_US + LOADED_US:
         faults.append("the listed segments end before the hour was settled")
     for name in _DERIVED:
         said, found = (msgspec.to_builtins(value) for value in (getattr(one, name), derived[name]))

@@ -11,7 +11,7 @@ from recorder.certify.database import Database, LoadedJournal
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
 from recorder.certify.grade import grade, rules_of
 from recorder.certify.hour import differences, least_delay_us, rows_of
-from recorder.certify.segments import SegmentHashes, journals_in
+from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour
 from recorder.journal.block import FILE_HEADER
 from recorder.journal.reader import JournalReader, segment_path, segments
@@ -51,10 +51,13 @@ class Journals:
         self.recorders: list[JournalReader] = []
         self.polls: JournalReader | None = None
         self._loaded = loaded
+        self._began: dict[str, list[tuple[int, int]]] = {}  # segments of each journal, and when each began
         for journal_id, path in journals_in(folder).items():
             if journal_id not in loaded or not segments(path):
                 continue
             reader = JournalReader(path)
+            times = [(number, reader.began_ns(number)) for number in segments(path)]
+            self._began[journal_id] = [(number, began_ns) for number, began_ns in times if began_ns is not None]
             if path.name == POLLS:
                 self.polls = reader
                 continue
@@ -67,6 +70,16 @@ class Journals:
     def end(self, reader: JournalReader) -> Position:
         """Return how far a journal is loaded."""
         return self._loaded[reader.journal_id].end
+
+    def segment_at(self, reader: JournalReader, at_us: int) -> int:
+        """Return the segment that was written at a time; the first one where the journal begins later."""
+        some = [number for number, began_ns in self._began[reader.journal_id] if began_ns <= at_us * 1000]
+        return max(some, default=reader.first().segment)
+
+    def removed_until_us(self, reader: JournalReader) -> int:
+        """Return until when the segments of a journal were removed; 0 where it has its first one."""
+        number, began_ns = min(self._began[reader.journal_id], default=(1, 0))
+        return began_ns // 1000 if number > 1 else 0
 
     def close(self) -> None:
         """Close the files."""
@@ -99,7 +112,8 @@ class Maker:
         self._journals = Journals(folder, venue.name, database.journals())
         self._hashes = SegmentHashes()
         self._first: dict[tuple[str, int], int] = {}
-        self._cut_us = max((_cut_us(reader) for reader in self._journals.recorders), default=0)
+        self._removed_until_us = max(map(self._journals.removed_until_us, self._journals.recorders), default=0)
+        self._without_begin: set[int] = set()  # hours with a session whose first frames were removed
 
     def make(
         self, symbols: Mapping[int, str], wanted: Iterable[StreamHour], now_us: int
@@ -124,8 +138,10 @@ class Maker:
             reason = None
             if now_us < key.begin_us + HOUR_US + SETTLED_US:
                 reason = "the hour is not over for two minutes"
-            elif key.begin_us < self._cut_us:
+            elif key.begin_us < self._removed_until_us:
                 reason = "segments of its journal were removed"
+            elif self._decode and self._lacks_begin(key.begin_us):
+                reason = "the begin of its session was removed from the journal; --recorded does without"
             if reason is not None:
                 unsettled.append(Unsettled(key, symbols[key.instrument_id], reason))
                 continue
@@ -155,6 +171,11 @@ class Maker:
             self._journals.close()
         return made, unsettled
 
+    def _lacks_begin(self, begin_us: int) -> bool:
+        for reader in self._journals.recorders:
+            self._first_segment(reader, begin_us)
+        return begin_us in self._without_begin
+
     def _read_until_us(self, key: StreamHour, gaps: Iterable[GapFact]) -> int:
         until_us = key.begin_us + HOUR_US + SETTLED_US
         for gap in gaps:
@@ -167,7 +188,9 @@ class Maker:
     def _read(self, tape: Tape) -> None:
         begin_us = min(key.begin_us for key in tape.hours)
         for reader in self._journals.recorders:
-            first = self._first_segment(reader, begin_us) if self._decode else _segment_at(reader, begin_us)
+            first = (
+                self._first_segment(reader, begin_us) if self._decode else self._journals.segment_at(reader, begin_us)
+            )
             end = self._journals.end(reader)
             place = Position(first, FILE_HEADER.size)
             total = max(1, reader.lag_bytes(place))
@@ -191,7 +214,10 @@ class Maker:
         if known is not None:
             return known
         sessions = self._database.sessions_since(self._venue.name, begin_us, begin_us + HOUR_US)
-        found = _segment_at(reader, min(sessions.get(reader.folder.name, begin_us), begin_us))
+        since_us = min(sessions.get(reader.folder.name, begin_us), begin_us)
+        if since_us < self._journals.removed_until_us(reader):
+            self._without_begin.add(begin_us)
+        found = self._journals.segment_at(reader, since_us)
         self._first[reader.journal_id, begin_us] = found
         return found
 
@@ -209,7 +235,7 @@ class Maker:
         polls = self._journals.polls
         if polls is None or not healed:
             return {}
-        found = {key: _segment_at(polls, key.begin_us) for key in healed}
+        found = {key: self._journals.segment_at(polls, key.begin_us) for key in healed}
         place = Position(min(found.values()), FILE_HEADER.size)
         tape.read_history(JournalRange(polls, place, self._journals.end(polls), None, ""), found)
         return found
@@ -269,11 +295,8 @@ class Maker:
         for reader in self._journals.recorders:
             if reader.journal_id not in hour.journals:
                 continue
-            first, last = self._first_segment(reader, key.begin_us), 0
-            for number in segments(reader.folder):
-                began_ns = reader.began_ns(number)
-                if number >= first and (began_ns is None or began_ns < hour.until_ns):
-                    last = number
+            first = self._first_segment(reader, key.begin_us)
+            last = self._journals.segment_at(reader, (hour.until_ns - 1) // 1000)
             end = self._journals.end(reader)
             if last >= first:
                 facts.append(self._hashes.fact(reader, self._feed_of(reader), first, _closed(reader, last, end)))
@@ -308,25 +331,8 @@ def feed_of(name: str) -> str | None:
     return words[1] if len(words) > 1 and words[1] in VENUES else None
 
 
-def _segment_at(reader: JournalReader, at_us: int) -> int:
-    """Return the segment that was written at a time; the first one where the journal begins later."""
-    found = reader.first().segment
-    for number in segments(reader.folder):
-        began_ns = reader.began_ns(number)
-        if began_ns is not None and began_ns // 1000 <= at_us:
-            found = number
-    return found
-
-
-def _cut_us(reader: JournalReader) -> int:
-    """Return until when the segments of a journal were removed; 0 where it has its first one."""
-    first = reader.first().segment
-    began_ns = reader.began_ns(first) if first > 1 else None
-    return 0 if began_ns is None else began_ns // 1000
-
-
 def _closed(reader: JournalReader, segment: int, end: Position) -> Position:
     """Return the end of a segment, or the end of what is loaded where that lies in it."""
     if segment >= end.segment:
         return end
-    return Position(segment, segment_path(reader.folder, segment).stat().st_size)
+    return Position(segment, size_of(segment_path(reader.folder, segment)))

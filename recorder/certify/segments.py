@@ -38,7 +38,7 @@ class SegmentHashes:
         for number in segments(reader.folder):
             if first <= number <= end.segment:
                 path = segment_path(reader.folder, number)
-                size = end.offset if number == end.segment else _size(path)
+                size = end.offset if number == end.segment else size_of(path)
                 listed.append(SegmentHash(segment=number, bytes=size, sha256=self.of(path, size)))
         return JournalFact(
             journal_id=reader.journal_id, recorder=reader.folder.name, feed=feed, segments=listed
@@ -52,9 +52,9 @@ class SegmentHashes:
             name = f"segment {one.segment} of {fact.recorder}"
             if not path.is_file():
                 faults.append(f"{name} is missing")
-            elif _size(path) < one.bytes:
+            elif size_of(path) < one.bytes:
                 faults.append(f"{name} is shorter than {one.bytes} bytes")
-            elif place < len(fact.segments) and _size(path) > one.bytes:
+            elif place < len(fact.segments) and size_of(path) > one.bytes:
                 faults.append(f"{name} is longer than {one.bytes} bytes")
             elif self.of(path, one.bytes) != one.sha256:
                 faults.append(f"{name} has other bytes")
@@ -88,7 +88,12 @@ def _sha256(path: Path, size: int) -> str:
     return found.hexdigest()
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return the size of a file in bytes.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
     try:
         return path.stat().st_size
     except OSError as error:

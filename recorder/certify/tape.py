@@ -217,7 +217,8 @@ class _RecorderJournal:
             if written_ns >= self._tape.stop_ns() + _CLOCK_STEP_NS:
                 break
             self._written_ns = written_ns
-            self._block(item, written_ns)
+            if written_ns < self._tape.stop_ns():
+                self._block(item, written_ns)
         self._finish()
 
     def _block(self, block: StoredBlock, written_ns: int) -> None:

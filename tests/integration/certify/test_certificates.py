@@ -180,3 +180,15 @@ def test_an_hour_is_certified_only_when_its_journal_is_loaded_beyond_it(home: Ce
     made, unsettled = home.make()
     assert not made
     assert {one.reason for one in unsettled} == {"the journal is not loaded to a minute after it"}
+
+
+def test_hours_whose_segments_were_removed_are_left_out_and_not_called_holed(home: CertifiedHome) -> None:
+    record_hours(home.recorder, hourly_feed())
+    home.load()
+    (home.recorder / "00000001.tape").unlink()
+    made, unsettled = home.make(decode=False)
+    assert {one.begin_us for one in made} <= {BEGIN_US + HOUR_US}
+    assert "segments of its journal were removed" in {one.reason for one in unsettled}
+    made, unsettled = home.make()
+    assert not made
+    assert any("the begin of its session was removed" in one.reason for one in unsettled)
