@@ -1211,6 +1211,7 @@ COMMENT ON COLUMN replayed_block.position IS 'Its offset in the segment, bytes.'
 COMMENT ON COLUMN replayed_block.replayed_at IS 'When it was last replayed, UTC.';
 GRANT SELECT ON TABLE replayed_block TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT ON TABLE replayed_block TO tapedeck_replay;
+GRANT SELECT ON TABLE replayed_block TO tapedeck_writer;
 
 CREATE TABLE replayed_trade (
     journal_id text NOT NULL,

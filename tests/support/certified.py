@@ -82,7 +82,7 @@ class CertifiedHome:
     """A folder of journals and a database that has loaded them."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self.journals = folder / "journal"
+        self.journals = folder / "journal" / "tapedeck"
         self.recorder = self.journals / "recorder-coinbase"
         self.url = url
 

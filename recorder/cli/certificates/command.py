@@ -94,8 +94,9 @@ def certify(
         raise ConfigError("name a venue, and a symbol or none: tapedeck certify coinbase BTC-USD")
     venue, symbol = words[0], words[1] if len(words) == 2 else ""
     venue_settings(settings, venue)
-    end_us = (instant_ns("--end", end) or now_us * 1000) // 1000
-    start_us = (instant_ns("--start", start) or (end_us - DAY_US) * 1000) // 1000
+    start_ns, end_ns = instant_ns("--start", start), instant_ns("--end", end)
+    end_us = now_us if end_ns is None else end_ns // 1000
+    start_us = end_us - DAY_US if start_ns is None else start_ns // 1000
     hours = hours_between(start_us, end_us)
     certificates: list[Certificate] = []
     unsettled: list[Unsettled] = []
@@ -110,6 +111,8 @@ def certify(
     else:
         _show(certificates)
     _report(certificates, unsettled)
+    if not certificates and not unsettled:
+        say(f"no journal in {settings.journal.dir} has recorded it in this time", err=True)
     return 1 if any(one.replay == "differs" for one in certificates) else 0
 
 
