@@ -183,6 +183,52 @@ COMMENT ON COLUMN book_audit.resyncs IS 'Number of snapshots requested.';
 GRANT SELECT ON TABLE book_audit TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE book_audit TO tapedeck_writer;
 
+CREATE TABLE certificate (
+    instrument_id bigint NOT NULL,
+    channel text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    revision integer NOT NULL,
+    number bigint NOT NULL,
+    grade text NOT NULL,
+    replay text NOT NULL,
+    row_count bigint NOT NULL,
+    open_gaps integer NOT NULL,
+    made_at timestamp with time zone NOT NULL,
+    previous text,
+    sha256 text NOT NULL,
+    document text NOT NULL,
+    CONSTRAINT certificate_pkey PRIMARY KEY (instrument_id, channel, hour, revision),
+    CONSTRAINT certificate_instrument_id_channel_number_key UNIQUE (instrument_id, channel, number),
+    CONSTRAINT certificate_chain CHECK (((number = 1) = (previous IS NULL))),
+    CONSTRAINT certificate_channel_check CHECK ((channel = ANY (ARRAY['trade'::text, 'quote'::text, 'book'::text]))),
+    CONSTRAINT certificate_grade_check CHECK ((grade = ANY (ARRAY['proved'::text, 'witnessed'::text, 'consistent'::text, 'claimed'::text, 'holed'::text]))),
+    CONSTRAINT certificate_hour_check CHECK ((hour = date_trunc('hour'::text, hour, 'UTC'::text))),
+    CONSTRAINT certificate_number_check CHECK ((number > 0)),
+    CONSTRAINT certificate_open_gaps_check CHECK ((open_gaps >= 0)),
+    CONSTRAINT certificate_previous_check CHECK ((length(previous) = 64)),
+    CONSTRAINT certificate_replay_check CHECK ((replay = ANY (ARRAY['equal'::text, 'differs'::text, 'not made'::text]))),
+    CONSTRAINT certificate_revision_check CHECK ((revision > 0)),
+    CONSTRAINT certificate_row_count_check CHECK ((row_count >= 0)),
+    CONSTRAINT certificate_sha256_check CHECK ((length(sha256) = 64))
+);
+CREATE INDEX certificate_hour ON certificate USING btree (hour);
+COMMENT ON TABLE certificate IS 'Certificates of streams by UTC hour (docs/guarantees.md). Written by tapedeck certify, never updated; the highest revision of an hour counts.';
+COMMENT ON COLUMN certificate.instrument_id IS 'Instrument of the stream (instrument).';
+COMMENT ON COLUMN certificate.channel IS 'trade, quote or book.';
+COMMENT ON COLUMN certificate.hour IS 'Begin of the hour, UTC: by the venue''s clock of trades, by ours of quotes and books.';
+COMMENT ON COLUMN certificate.revision IS '1, 2, ... of the hour: one more whenever a fact about it changed.';
+COMMENT ON COLUMN certificate.number IS '1, 2, ... in the order in which the certificates of the stream were made.';
+COMMENT ON COLUMN certificate.grade IS 'How complete the hour is known to be: proved, witnessed, consistent, claimed or holed.';
+COMMENT ON COLUMN certificate.replay IS 'Whether the frames, decoded again, give the stored rows: equal, differs; not made: the recorded rows were compared instead.';
+COMMENT ON COLUMN certificate.row_count IS 'Number of rows that are stored of the hour.';
+COMMENT ON COLUMN certificate.open_gaps IS 'Number of gaps that touch the hour and are not healed.';
+COMMENT ON COLUMN certificate.made_at IS 'When it was made, by our clock, UTC.';
+COMMENT ON COLUMN certificate.previous IS 'Hash of the certificate of this stream with the number before; NULL of the first.';
+COMMENT ON COLUMN certificate.sha256 IS 'SHA-256 of the document without this hash, hex digits.';
+COMMENT ON COLUMN certificate.document IS 'The document, JSON, exactly as it was hashed.';
+GRANT SELECT ON TABLE certificate TO tapedeck_reader;
+GRANT INSERT, SELECT ON TABLE certificate TO tapedeck_writer;
+
 CREATE TABLE corporate_action (
     instrument_id bigint NOT NULL,
     kind text NOT NULL,
@@ -1238,6 +1284,7 @@ COMMENT ON COLUMN replayed_block.position IS 'Its offset in the segment, bytes.'
 COMMENT ON COLUMN replayed_block.replayed_at IS 'When it was last replayed, UTC.';
 GRANT SELECT ON TABLE replayed_block TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT ON TABLE replayed_block TO tapedeck_replay;
+GRANT SELECT ON TABLE replayed_block TO tapedeck_writer;
 
 CREATE TABLE replayed_trade (
     journal_id text NOT NULL,
@@ -2382,6 +2429,35 @@ COMMENT ON COLUMN bars.trade_count IS 'Number of trades; NULL of stocks.';
 COMMENT ON COLUMN bars.complete IS 'Whether the bar is over and loaded. False while it forms.';
 COMMENT ON COLUMN bars.revision IS '1, and one more for each change after the bar was complete; NULL of stocks.';
 GRANT SELECT ON TABLE bars TO tapedeck_reader;
+
+CREATE VIEW certificate_last AS
+ SELECT DISTINCT ON (c.instrument_id, c.channel, c.hour) i.venue,
+    i.symbol,
+    c.channel,
+    c.hour,
+    c.grade,
+    c.replay,
+    c.row_count,
+    c.open_gaps,
+    c.revision,
+    c.made_at,
+    c.instrument_id
+   FROM certificate c
+     JOIN instrument i USING (instrument_id)
+  ORDER BY c.instrument_id, c.channel, c.hour, c.revision DESC;
+COMMENT ON VIEW certificate_last IS 'The highest revision of the certificate of each stream and hour, with names.';
+COMMENT ON COLUMN certificate_last.venue IS 'Venue of the instrument.';
+COMMENT ON COLUMN certificate_last.symbol IS 'The venue''s spelling of the instrument.';
+COMMENT ON COLUMN certificate_last.channel IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.hour IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.grade IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.replay IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.row_count IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.open_gaps IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.revision IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.made_at IS 'As in certificate.';
+COMMENT ON COLUMN certificate_last.instrument_id IS 'As in certificate.';
+GRANT SELECT ON TABLE certificate_last TO tapedeck_reader;
 
 CREATE VIEW equity_day AS
  SELECT i.symbol,

@@ -47,6 +47,7 @@ COMMANDS = {
     "gaps": Command("polls.gaps", "List the gaps: open, healed, and why one cannot be."),
     "heal": Command("polls.heal", "Fill gaps of trades from the history of their venue."),
     "verify": Command("verify", "Prove that nothing is lost or stored twice."),
+    "certify": Command("certificates.command", "Certify hours of streams, or check certificates."),
     "replay": Command("replay", "Decode the journal again and compare with the database."),
     "decode": Command("decode.command", "Decode a file of raw frames."),
     "settings": Command("settings", "Print every setting and where it comes from."),

@@ -3,7 +3,6 @@
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,10 @@ from rich.progress import (
 from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
-from recorder.cli.common import Context, console, make_venue
+from recorder.certify.make import feed_of
+from recorder.cli.certificates.made import DAY_US
+from recorder.cli.certificates.replayed import compare_stored
+from recorder.cli.common import Context, console, instant_ns, make_venue
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.journal.reader import JournalReader, segments
@@ -61,6 +63,9 @@ def replay(
     apply: Annotated[
         bool, typer.Option("--apply", help="Correct the stored rows, the appliance may be running.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the stored rows with the frames, hour by hour.")
+    ] = False,
     examples: Annotated[int, typer.Option(min=0, help="Rows to show of each kind of difference.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> int:
@@ -69,6 +74,10 @@ def replay(
     Use it after an adapter was corrected. Nothing is changed without `--apply`. With it the stored rows become what
     the frames give now. Each batch is one transaction, so the command may be killed and started again at any time, and
     applying twice changes nothing the second time. The differences shown are always those to the recording itself.
+
+    With `--check` the rows in the database are compared with those that the frames give, value by value, for each
+    complete hour of the last day, or from `--from` to `--to`. The exit code is 1 when any differ. Certificates hold
+    the same verdict (`tapedeck certify`).
 
     Exit code: 0 when every frame could be replayed, whether or not anything differs; 1 when some could not (damaged
     frames, rows Postgres refuses, differing blocks the writer has yet to load); 2 when you must change something.
@@ -80,12 +89,24 @@ def replay(
     `tapedeck replay --journal recorder-kraken --from 2026-11-20T00:00Z --to 2026-11-21T00:00Z --examples 10`
 
     `tapedeck replay --journal recorder-kraken --apply && tapedeck verify`
+
+    `tapedeck replay --check --from 2026-11-20T00:00Z --to 2026-11-21T00:00Z`
     """
     options: Context = context.obj
     settings = options.settings()
-    from_ns, until_ns = _instant("--from", since), _instant("--to", until)
+    from_ns, until_ns = instant_ns("--from", since), instant_ns("--to", until)
     if from_ns is not None and until_ns is not None and from_ns >= until_ns:
         raise ConfigError("--from must be before --to")
+    if check:
+        if apply:
+            raise ConfigError("--check changes nothing; use it without --apply, or after it")
+        names = [folder.name for folder in _folders(settings.journal.dir, journal or [])]
+        feeds = sorted({feed for feed in map(feed_of, names) if feed is not None})
+        now_us = SystemClock().wall_ns() // 1000
+        end_us = now_us if until_ns is None else until_ns // 1000
+        return compare_stored(
+            settings, feeds, end_us - DAY_US if from_ns is None else from_ns // 1000, end_us, now_us, as_json=as_json
+        )
     found = [JournalReader(folder) for folder in _folders(settings.journal.dir, journal or [])]
     readers = [reader for reader in found if not is_polls(reader)]
     venues = [venue_of(reader) for reader in readers]
@@ -171,23 +192,6 @@ def _folders(home: Path, wanted: list[str]) -> list[Path]:
     if wanted:
         return [found[name] for name in dict.fromkeys(wanted)]
     return [folder for folder in found.values() if segments(folder)]  # a new journal without a segment is left out
-
-
-def _instant(option: str, text: str | None) -> int | None:
-    """Return the nanoseconds of an ISO 8601 instant, which is UTC without an offset.
-
-    Raises:
-        ConfigError: The text is not an instant.
-    """
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text!r} is not an instant; write it like 2026-11-21T13:30:00Z") from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return int(instant.timestamp()) * 10**9 + instant.microsecond * 1000
 
 
 class _Bar:

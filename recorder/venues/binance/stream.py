@@ -305,6 +305,7 @@ class Binance(Venue):
     )
     heartbeat = Heartbeat(every_s=10, frame=None, silence_s=30)
     contiguous = frozenset({"trade"})
+    book_sequences = True
     channel_words: ClassVar[dict[str, Channel]] = {
         "trade": "trade", "bookTicker": "quote", "depth": "book", "depthUpdate": "book",
     }  # fmt: skip

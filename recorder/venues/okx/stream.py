@@ -258,6 +258,7 @@ class Okx(Venue):
     rest = RestLimits(per_s=5, burst=5)  # 20 requests in 2 s for instruments and for tickers
     heartbeat = Heartbeat(every_s=10, frame="ping", silence_s=30)
     contiguous = frozenset({"trade"})  # by Trade.count
+    book_sequences = True
     channel_words = CHANNEL_OF_WIRE
     listing_paths = listing.LISTING_PATHS
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS

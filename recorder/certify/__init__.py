@@ -1,0 +1,1 @@
+"""Certificates: what is known of one hour of one stream, and the proof of it."""

@@ -1,0 +1,139 @@
+"""The grade of an hour, as a function of the facts in its certificate. Pure; docs/guarantees.md has the same rules.
+
+The first rule that holds gives the grade. What makes an hour `holed` comes first: no evidence outweighs a hole.
+"""
+
+import msgspec
+
+from recorder.certify.document import HOUR_US, Certificate, GapFact, Grade
+from recorder.venues import VENUES
+
+_QUIET, _AGREES, _DIFFERS = "quiet", "agrees", "differs"
+_CANDLE_EQUAL = "candle equal"  # in the reason of a gap that was healed by time
+
+
+class StreamRules(msgspec.Struct, frozen=True):
+    """What the protocol of a venue proves of a channel.
+
+    Attributes:
+        ids: Trade ids rise by one.
+        merged: One row may stand for several ids, which the recorder counts while it records.
+        counted: The venue numbers all messages of a connection, so that none can be lost unseen.
+        sequenced: A message names the one before it.
+    """
+
+    ids: bool = False
+    merged: bool = False
+    counted: bool = False
+    sequenced: bool = False
+
+
+def rules_of(feed: str, channel: str) -> StreamRules:
+    """Return the rules of a channel of a feed, which is one of VENUES."""
+    kind = VENUES[feed]
+    history = kind.trade_history
+    return StreamRules(
+        ids=channel in kind.contiguous,
+        merged=channel == "trade" and bool(getattr(history, "merged", False)),
+        counted=kind.connection_sequences,
+        sequenced=channel == "book" and kind.book_sequences,
+    )
+
+
+def grade(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]]:
+    """Return the grade of an hour and its reasons.
+
+    Args:
+        facts: Its certificate; the grade in it is not used.
+        rules: Of its venue and channel.
+    """
+    holes = holes_of(facts, rules)
+    if holes:
+        return "holed", holes
+    if facts.channel == "trade":
+        return _of_trades(facts, rules)
+    if facts.channel == "book":
+        return _of_books(facts, rules)
+    if rules.counted:
+        return "proved", ["the venue numbers every message of its connections, and none is missing"]
+    return "claimed", ["sessions without a gap; the venue sends nothing that could prove its quotes"]
+
+
+def holes_of(facts: Certificate, rules: StreamRules) -> list[str]:
+    """Return why an hour is not complete; nothing where it is."""
+    holes = [_gap_text(gap) for gap in facts.gaps if gap.state != "healed"]
+    if facts.replay == "differs":
+        holes.append("the stored rows are not those of the frames")
+    if facts.damaged:
+        holes.append(f"{facts.damaged} blocks of the journal cannot be read")
+    if facts.watched_from_us is None:
+        holes.append("no journal says since when the stream was subscribed")
+    elif facts.watched_from_us > facts.begin_us:
+        minute, second = divmod(min(facts.watched_from_us - facts.begin_us, HOUR_US) // 10**6, 60)
+        holes.append(f"subscribed only since {minute:02d}:{second:02d} of the hour")
+    if facts.channel == "book" and facts.witnesses.get(_DIFFERS):
+        holes.append("REST had another book")
+    if rules.ids and not rules.merged:
+        holes += _id_holes(facts)
+    return holes
+
+
+def _id_holes(facts: Certificate) -> list[str]:
+    """Return the missing ids of trades that are numbered by one, between those that are stored."""
+    rows = facts.rows
+    never = sum(_ids(gap) for gap in facts.gaps if (gap.reason or "").startswith("never issued"))
+    if rows.first_id is None or rows.last_id is None:
+        if rows.before_id is None or rows.after_id is None:
+            return []
+        missing = rows.after_id - rows.before_id - 1
+    else:
+        low = rows.first_id if rows.before_id is None else rows.before_id + 1
+        high = rows.last_id if rows.after_id is None else rows.after_id - 1
+        missing = high - low + 1 - rows.distinct - rows.strays
+    if missing > never:
+        return [f"{missing - never} trade ids are not stored"]
+    return ["more trades than ids"] if missing < 0 else []
+
+
+def _of_trades(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]]:
+    rows, healed = facts.rows, [gap for gap in facts.gaps if gap.state == "healed"]
+    closed = rows.before_id is not None and rows.after_id is not None
+    if rules.ids and closed:
+        if rules.merged:
+            return "proved", ["the recorder has counted the ids of all merged trades, and none is missing"]
+        return "proved", [f"ids {rows.before_id} to {rows.after_id} follow each other"]
+    if not rules.ids and rules.counted and not healed:
+        return "proved", ["the venue numbers every message of its connections, and none is missing"]
+    if facts.witnesses.get(_QUIET) and not healed:
+        return "witnessed", ["REST had no trade that is not stored"]
+    if healed and not rules.ids:
+        if all(_CANDLE_EQUAL in (gap.reason or "") for gap in healed):
+            return "witnessed", ["two reads of the history agree, and the candles are equal"]
+        return "consistent", ["two reads of the history agree"]
+    if rules.ids:
+        side = "before" if rows.before_id is None else "after"
+        return "consistent", [f"the ids follow each other; no trade {side} the hour is stored"]
+    return "claimed", ["sessions without a gap; the venue sends nothing that could prove its trades"]
+
+
+def _of_books(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]]:
+    checks = facts.book
+    if checks.checksums_passed and not checks.checksums_failed:
+        return "proved", [f"{checks.checksums_passed} checksums of the venue matched, none did not"]
+    if rules.counted:
+        return "proved", ["the venue numbers every message of its connections, and none is missing"]
+    if facts.witnesses.get(_AGREES):
+        return "witnessed", [f"REST had the same book {facts.witnesses[_AGREES]} times"]
+    if rules.sequenced:
+        return "consistent", ["every message follows the one that it names"]
+    return "claimed", ["sessions without a gap; the venue sends nothing that could prove its books"]
+
+
+def _gap_text(gap: GapFact) -> str:
+    ids = _ids(gap)
+    count = f", {ids} ids" if ids else ""
+    return f"gap {gap.cause}, {gap.state}{count}"
+
+
+def _ids(gap: GapFact) -> int:
+    return 0 if gap.last_id is None or gap.first_id is None else max(0, gap.first_id - gap.last_id - 1)

@@ -1,0 +1,1 @@
+"""`tapedeck certify`, and the check of stored rows in `tapedeck replay --check`."""
