@@ -13,6 +13,7 @@ from recorder.errors import ConfigError, StoreError, nearest
 from recorder.instruments.catalog import CatalogFile
 from recorder.instruments.catalog_store import store_listings
 from recorder.instruments.configured import make_venue
+from recorder.poller.backfilling.configured import backfill_job
 from recorder.poller.cleanup import Cleanup
 from recorder.poller.discovery import Discovery, Source
 from recorder.poller.healing.configured import healing_job, healing_services
@@ -155,6 +156,11 @@ def _healing(around: Surroundings) -> list[Job]:
     return [healing_job(around.settings, around.clock, url)]
 
 
+def _backfill(around: Surroundings) -> list[Job]:
+    url = partial(embedded_postgres.database_url, around.settings, WRITER)
+    return [backfill_job(around.settings, around.clock, url)]
+
+
 def _polymarket(around: Surroundings) -> list[Job]:
     return polymarket_jobs(*around)
 
@@ -163,7 +169,9 @@ def _yahoo(around: Surroundings) -> list[Job]:
     return yahoo_jobs(around.settings, around.clock)
 
 
-_JOBS: tuple[Callable[[Surroundings], list[Job]], ...] = (_discovery, _cleanup, _healing, _polymarket, _yahoo)
+_JOBS: tuple[Callable[[Surroundings], list[Job]], ...] = (
+    _discovery, _cleanup, _healing, _backfill, _polymarket, _yahoo,
+)  # fmt: skip
 
 
 def _venues(settings: Settings) -> dict[str, Venue]:

@@ -38,7 +38,7 @@ from recorder.settings.groups import (
     WebsocketSettings,
     WriterSettings,
 )
-from recorder.settings.polled import PollerSettings, YahooSettings
+from recorder.settings.polled import BackfillSettings, PollerSettings, YahooSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
 from recorder.settings.watched import AlertSettings, RuleSettings, WatchdogSettings
 
@@ -80,6 +80,7 @@ class Settings(Group):
     venues: dict[str, VenueSettings] = Field({})
     simulator: SimulatorSettings = SimulatorSettings()
     poller: PollerSettings = PollerSettings()
+    backfill: BackfillSettings = BackfillSettings()
     yahoo: YahooSettings = YahooSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     alerts: AlertSettings = AlertSettings()

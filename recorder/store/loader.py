@@ -32,6 +32,7 @@ from recorder.store.upkeep import end_idle_readers, name_instruments
 _log = get_logger(__name__)
 
 PARTITIONED = ("trade", "quote", "book", "market_snapshot", "market_book")
+_ENTERS = {"past_trade": "trade"}  # tables whose trigger stores their rows in one that is partitioned
 SAMPLE_BYTES = 1024
 STATEMENT_S = 60.0
 _MAX_STATEMENT_S = 3600.0
@@ -225,6 +226,9 @@ class Store:
             if group.table in PARTITIONED:
                 for day in sorted(group.days):
                     self._ensure_partition(group.table, day, received_day)
+            elif group.table in _ENTERS:  # its days were asked for, however old they are
+                for day in sorted(group.days):
+                    self._ensure_partition(_ENTERS[group.table], day, day)
         now = time.monotonic()
         modes = [
             _LoadMode.STAGED

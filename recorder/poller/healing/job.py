@@ -33,6 +33,7 @@ from recorder.healer.verdict import (
 )
 from recorder.healer.walk import ReadError, Walk, agrees, span_of
 from recorder.poller.discovery import waited_for
+from recorder.poller.healing.pauses import Pauses
 from recorder.poller.job import Kept, Outcome, Round
 from recorder.process.log import get_logger
 from recorder.timestamps import plausible
@@ -45,9 +46,7 @@ _LISTED_IDS = 20_000  # of a hole whose stored ids are read before the venue is 
 _LOADED_S = 600.0  # a block that is not loaded by then may be lost, and its reads are repeated
 _MISREAD_S = 600.0
 _MORE_PAGES = 3  # than the ids of a hole fill
-_PAUSE_S = 60.0
 _PATIENT_S = 120.0
-_PAUSES_MAX = 6
 _REASON_CHARS = 200
 _NS = 10**9
 
@@ -128,7 +127,7 @@ class Healing:
         self._patient_until_s = clock.monotonic_s() + _PATIENT_S
         self._expected: dict[int, _Expected] = {}
         self._later_s: dict[int, float] = {}  # gaps whose answers were not understood, by when they are read again
-        self._pauses: dict[str, tuple[int, float]] = {}  # venues that refuse: how often in a row, and until when
+        self._pauses = Pauses(clock)
 
     def run(self, round: Round) -> Outcome:
         """Read the holes that are due.
@@ -137,7 +136,7 @@ class Healing:
             StoreError, ConfigError: the database failed; what was stored before is kept.
             RestUnavailable: venues did not answer; what others answered is stored.
         """
-        venues = [name for name in self._sources if self._pauses.get(name, (0, 0.0))[1] <= self._clock.monotonic_s()]
+        venues = [name for name in self._sources if not self._pauses.waits(name)]
         try:
             tasks = waited_for(lambda: self.plan(venues), round.stop) if venues else []
         except StoreUnavailable:
@@ -161,13 +160,11 @@ class Healing:
                     left[venue] -= self._heal_time(round, task, left[venue], counts)
                 else:
                     left[venue] -= self._heal(round, task, left[venue], counts)
-                self._pauses.pop(venue, None)
+                self._pauses.answered(venue)
             except RestError as error:
                 left[venue] = 0
                 problems.append(f"{venue}: {str(error)[:_REASON_CHARS]}")
-                failures = min(self._pauses.get(venue, (0, 0.0))[0] + 1, _PAUSES_MAX)
-                pause_s = _PAUSE_S * 2 ** (failures - 1)
-                self._pauses[venue] = failures, self._clock.monotonic_s() + pause_s
+                self._pauses.refused(venue)
             except DecodeError as error:
                 round.odd(f"{venue} {task.stream.symbol}", str(error))
                 self._later(task)
