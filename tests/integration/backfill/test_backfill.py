@@ -150,3 +150,38 @@ def test_a_time_that_nobody_recorded_is_filled_and_equals_what_the_venue_made(
         assert progress is not None
         assert (progress.state, progress.listed, progress.missing) == ("done", len(expected), 0)
         assert progress.grade == ("proved" if venue in BY_ID else "claimed"), progress.reason
+
+
+@pytest.mark.parametrize("venue", sorted(name for name, kind in VENUES.items() if kind.minute_candles is not None))
+def test_candles_of_a_venue_are_what_it_sums_up_and_stay_apart_from_trades(
+    venue: str, tmp_path: Path, database: str
+) -> None:
+    with Rig(tmp_path, database, 32, venues=(venue,), rate=200.0) as rig:
+        rig.start("writer")
+        rig.wait("there are tables", lambda: bool(rig.query("SELECT to_regclass('backfill')")[0][0]))
+        symbol = rig.symbols[venue][0]
+        grow(rig, venue, symbol, 200)
+        rig.stop_market()
+        over_ns = time.time_ns() // (60 * _SECOND) * 60 * _SECOND  # the minute that goes on has no final candle
+        past = made(rig, venue, symbol, 0, over_ns)
+        ask(rig, venue, symbol, past[0].ts_ns - 60 * _SECOND, over_ns, "candles")
+        with Filler(rig, venue) as filler:
+            filler.until_ended()
+        ((_, progress),) = questions(rig)
+        assert progress is not None
+        assert (progress.state, progress.grade) == ("done", "claimed"), progress.reason
+        minutes = {one.ts_ns // (60 * _SECOND) * 60 for one in past}
+        rows = rig.query(
+            "SELECT extract(epoch FROM start)::bigint, open, high, low, close, volume, trade_count FROM venue_bar"
+            " WHERE instrument_id = %s AND volume > 0 ORDER BY 1",
+            instrument_id(venue, symbol),
+        )
+        assert [row[0] for row in rows] == sorted(minutes)
+        spec = rig.venues[venue].venue.symbols[symbol].spec
+        for start_s, *prices, volume, count in rows:
+            trades = [one for one in past if one.ts_ns // (60 * _SECOND) * 60 == start_s]
+            made_prices = [one.price / 10**spec.price_decimals for one in trades]
+            assert prices == [made_prices[0], max(made_prices), min(made_prices), made_prices[-1]]
+            assert volume == sum(one.size for one in trades) / 10**spec.size_decimals
+            assert count in (None, len(trades))
+        assert not rig.query("SELECT 1 FROM trade")
