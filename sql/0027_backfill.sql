@@ -89,3 +89,26 @@ COMMENT ON COLUMN venue_bar.trade_count   IS 'Number of trades; NULL where the v
 COMMENT ON COLUMN venue_bar.ts_recv       IS 'When the answer with it was received, by our clock, UTC, microseconds truncated.';
 COMMENT ON COLUMN venue_bar.revision      IS 'Receipt in nanoseconds since 1970: the greatest replaces the others.';
 GRANT SELECT, INSERT, UPDATE ON venue_bar TO tapedeck_writer;
+
+CREATE VIEW venue_bar_check AS
+SELECT v.instrument_id, v.interval_s, v.start, v.volume AS venue_volume, t.volume AS trade_volume,
+       v.trade_count AS venue_trades, coalesce(t.trades, 0) AS stored_trades,
+       coalesce(abs(t.volume - v.volume::numeric) <= 0.5 * 10::numeric ^ (-v.volume_digits)
+                AND t.high = v.high AND t.low = v.low AND t.trades = coalesce(v.trade_count, t.trades),
+                v.volume = 0) AS agrees
+  FROM venue_bar v
+  LEFT JOIN LATERAL (
+       SELECT sum(size::numeric) AS volume, max(price) AS high, min(price) AS low, count(*) AS trades
+         FROM trade
+        WHERE instrument_id = v.instrument_id
+          AND ts_event >= v.start AND ts_event < v.start + make_interval(secs => v.interval_s)
+       HAVING count(*) > 0) t ON true;
+COMMENT ON VIEW   venue_bar_check               IS 'Each candle of a venue beside the trades that are stored of its time. Most venues call their candles possibly incomplete: one that agrees proves, another one does not disprove.';
+COMMENT ON COLUMN venue_bar_check.instrument_id IS 'Instrument (instrument).';
+COMMENT ON COLUMN venue_bar_check.interval_s    IS 'Length, seconds.';
+COMMENT ON COLUMN venue_bar_check.start         IS 'Begin, by the venue''s clock, UTC.';
+COMMENT ON COLUMN venue_bar_check.venue_volume  IS 'Volume of the candle, base units.';
+COMMENT ON COLUMN venue_bar_check.trade_volume  IS 'Sum of the sizes of the stored trades, base units, in decimals; NULL without a trade.';
+COMMENT ON COLUMN venue_bar_check.venue_trades  IS 'Number of trades of the candle; NULL where the venue does not say.';
+COMMENT ON COLUMN venue_bar_check.stored_trades IS 'Number of the stored trades.';
+COMMENT ON COLUMN venue_bar_check.agrees        IS 'Whether volume (to the last digit that the venue prints), highest and lowest price and number are equal.';

@@ -32,15 +32,19 @@ _ASK = """
 INSERT INTO backfill (backfill_id, instrument_id, venue, symbol, what, since, until, asked_at, asked_by)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (backfill_id) DO UPDATE SET asked_at = EXCLUDED.asked_at"""
+_NAME = """
+INSERT INTO instrument (instrument_id, venue, symbol, first_seen, recorded) VALUES (%s, %s, %s, %s, false)
+ON CONFLICT DO NOTHING"""
 _WITHDRAW = """
 DELETE FROM backfill b
- WHERE b.venue = %s AND (%s = '' OR b.symbol = %s)
+ WHERE %s IN ('', b.venue) AND %s IN ('', b.symbol)
    AND NOT EXISTS (SELECT FROM backfill_range r WHERE r.backfill_id = b.backfill_id AND r.state <> 'running')"""
 _NEW_STREAMS = f"""
 SELECT i.venue, i.symbol, {_NS.format("i.first_seen")}
   FROM instrument i
  WHERE i.recorded AND i.venue = ANY (%s)
-   AND EXISTS (SELECT FROM trade t WHERE t.instrument_id = i.instrument_id AND t.ts_event > i.first_seen - interval '1 day')
+   AND EXISTS (SELECT FROM trade t
+                WHERE t.instrument_id = i.instrument_id AND t.ts_event > i.first_seen - interval '1 day')
    AND NOT EXISTS (SELECT FROM backfill b WHERE b.instrument_id = i.instrument_id AND b.asked_by = 'subscription')
  LIMIT 1000"""
 
@@ -63,13 +67,14 @@ class Database:
     def ask(self, asked: Asked, by: str) -> None:
         """Ask for a time; what is asked for already is tried again."""
         times = [instant(one) for one in (asked.since_ns, asked.until_ns, asked.asked_ns)]
+        self._cursor.execute(_NAME, (asked.instrument_id, asked.venue, asked.symbol, times[-1]))
         self._cursor.execute(
             _ASK, (asked.backfill_id, asked.instrument_id, asked.venue, asked.symbol, asked.what, *times, by)
         )
 
     def withdraw(self, venue: str, symbol: str) -> int:
         """Withdraw what was not read to its end, and return how many questions that were."""
-        self._cursor.execute(_WITHDRAW, (venue, symbol, symbol))
+        self._cursor.execute(_WITHDRAW, (venue, symbol))
         return self._cursor.rowcount
 
     def stored(self, instrument_id: int, since_ns: int, until_ns: int) -> list[StoredTrade]:
@@ -84,11 +89,6 @@ class Database:
         self._cursor.execute(_NEWER, (instrument_id, *times, trade_id))
         row = self._cursor.fetchone()
         return None if row is None else StoredTrade(*row)
-
-    def is_named(self, instrument_id: int) -> bool:
-        """Return whether the database has the name of an instrument."""
-        self._cursor.execute("SELECT 1 FROM instrument WHERE instrument_id = %s", (instrument_id,))
-        return self._cursor.fetchone() is not None
 
     def new_streams(self, venues: list[str]) -> list[tuple[str, str, int]]:
         """Return venue, symbol and first receipt of the instruments that are recorded and were never filled."""

@@ -74,8 +74,11 @@ class Progress(msgspec.Struct):
         return self.state == "running" or (self.state in ("short", "stopped") and asked.asked_ns > self.revision)
 
     def begin_again(self) -> None:
-        """Go on with what ended short or was stopped."""
+        """Go on with what ended short or was stopped, from its begin where nothing beyond that was listed."""
         self.state, self.grade, self.reason = "running", None, None
+        if not self.witnessed:
+            self.edge_id = self.edge_ns = None
+            self.listed = self.controls = self.missing = 0
 
     def stop(self, reason: str) -> None:
         """End with an answer that proves nothing."""

@@ -25,6 +25,8 @@ class Search:
         self._at_ns = at_ns
         self._asked: int | None = None
         self._floor_id = 0  # no id up to here is listed
+        self._suspect_id: int | None = None  # first trade of a page that began above the id asked for
+        self._probe: int | None = None  # an id far below it
         self._pages = 0
         self._ids_per_ns = 0.0
 
@@ -52,6 +54,8 @@ class Search:
         self._note_floor(ordered)
         earlier = [one for one in ordered if one.ts_event_ns < self._at_ns]
         later = [one for one in ordered if one.ts_event_ns >= self._at_ns]
+        if earlier:
+            self._probe = None
         if earlier and (self.before is None or earlier[-1].trade_id > self.before.trade_id):
             self.before = earlier[-1]
         if later and (self.after is None or later[0].trade_id < self.after.trade_id):
@@ -68,20 +72,26 @@ class Search:
 
     def _note_floor(self, ordered: Sequence[PastTrade]) -> None:
         """Learn from a page below which id the venue lists nothing."""
-        rising = self._history.rising
-        if self._asked is None:
+        if self._asked is None or self.before is not None:
             return
-        if not ordered:
-            if not rising:
-                self._floor_id = max(self._floor_id, self._asked)
-            return
-        first_id = ordered[0].trade_id
-        if (rising and first_id > self._asked) or (not rising and len(ordered) < self._history.rows):
-            self._floor_id = max(self._floor_id, first_id - 1)
+        if not self._history.rising:
+            if len(ordered) < self._history.rows:
+                lowest_id = self._asked if not ordered else ordered[0].trade_id - 1
+                self._floor_id = max(self._floor_id, lowest_id)
+        elif ordered and ordered[0].trade_id > self._asked:
+            # The id asked for may be one that is missing, so half of it must lead to the same trade.
+            first_id = ordered[0].trade_id
+            if first_id == self._suspect_id or self._asked <= 1:
+                self._floor_id = first_id - 1
+            else:
+                self._suspect_id, self._probe = first_id, max(1, self._asked // 2)
 
     def _guess(self, after: PastTrade) -> int:
         """Return the id to ask for next, between those that are known."""
         low_id, rows = self._low_id(), self._history.rows
+        if self._probe is not None:
+            guess, self._probe = self._probe, None
+            return min(max(guess, low_id + 1), after.trade_id - 1)
         if self.before is None and self._floor_id:
             guess = (low_id + after.trade_id) // 2
         elif self.before is None:

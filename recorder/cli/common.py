@@ -1,5 +1,6 @@
 """Helpers of all commands: options given before the command, settings, venues, and the console."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,3 +81,20 @@ def require_symbols(symbols: list[str]) -> None:
     for symbol in symbols:
         if not symbol or symbol != symbol.strip() or any(c.isspace() for c in symbol):
             raise ConfigError(f"{symbol!r} is not a symbol; write it as the venue does, such as BTC-USD or BTC/USD")
+
+
+def instant_of(option: str, text: str | None) -> int | None:
+    """Return the nanoseconds of an ISO 8601 instant, which is UTC without an offset.
+
+    Raises:
+        ConfigError: The text is not an instant.
+    """
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r} is not an instant; write it like 2026-11-21T13:30:00Z") from None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return int(instant.timestamp()) * 10**9 + instant.microsecond * 1000

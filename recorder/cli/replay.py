@@ -3,7 +3,6 @@
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
-from recorder.cli.common import Context, console, make_venue
+from recorder.cli.common import Context, console, instant_of, make_venue
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.journal.reader import JournalReader, segments
@@ -83,7 +82,7 @@ def replay(
     """
     options: Context = context.obj
     settings = options.settings()
-    from_ns, until_ns = _instant("--from", since), _instant("--to", until)
+    from_ns, until_ns = instant_of("--from", since), instant_of("--to", until)
     if from_ns is not None and until_ns is not None and from_ns >= until_ns:
         raise ConfigError("--from must be before --to")
     found = [JournalReader(folder) for folder in _folders(settings.journal.dir, journal or [])]
@@ -171,23 +170,6 @@ def _folders(home: Path, wanted: list[str]) -> list[Path]:
     if wanted:
         return [found[name] for name in dict.fromkeys(wanted)]
     return [folder for folder in found.values() if segments(folder)]  # a new journal without a segment is left out
-
-
-def _instant(option: str, text: str | None) -> int | None:
-    """Return the nanoseconds of an ISO 8601 instant, which is UTC without an offset.
-
-    Raises:
-        ConfigError: The text is not an instant.
-    """
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text!r} is not an instant; write it like 2026-11-21T13:30:00Z") from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return int(instant.timestamp()) * 10**9 + instant.microsecond * 1000
 
 
 class _Bar:

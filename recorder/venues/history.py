@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY
 
 _INT64 = range(-(2**63), 2**63)
-_SECONDS = range(EARLIEST_NS // 10**9, 2**33)
+_SECONDS = range(2**33)
 _DIGITS = 30
 
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -140,6 +140,23 @@ def _chosen(settings: Settings, name: str) -> Job:
 # ---- a round by hand ---------------------------------------------------------------------------------------
 
 
+def run_here(
+    settings: Settings, job: Job, jobs: Sequence[Job], goes_on: Callable[[RunRow], bool] = lambda _run: False
+) -> RunRow:
+    """Run a round in this process, and others as long as they are wanted; return what became of the last.
+
+    Raises:
+        ConfigError: a poller runs.
+    """
+    stop = threading.Event()
+    services = Services(services_of(settings, stop))
+    try:
+        return run_once(settings, jobs, job.name, services, stop, goes_on)
+    finally:
+        stop.set()
+        services.close()
+
+
 def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
     """Let the running poller run a round, or run it here where there is none.
 
@@ -152,13 +169,7 @@ def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
         ConfigError: the poller does not answer, or does not run it.
     """
     if not running(settings):
-        stop = threading.Event()
-        services = Services(services_of(settings, stop))
-        try:
-            return run_once(settings, jobs, job.name, services, stop)
-        finally:
-            stop.set()
-            services.close()
+        return run_here(settings, job, jobs)
     requests = Requests(settings.home)
     token = requests.ask(job.name)
     say(f"tapedeck: the running poller runs {job.name}", err=True)

@@ -49,6 +49,7 @@ class Backfilling:
         days: Of history that each new stream is filled with; 0: none.
         only: A backfill that is read alone; None: all.
         round_s: How long a round reads.
+        shown: Called after each page.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Backfilling:
         days: float = 0.0,
         only: int | None = None,
         round_s: float = _ROUND_S,
+        shown: Callable[[Asked, Progress], None] = lambda _asked, _progress: None,
     ) -> None:
         self._sources = sources
         self._url = url
@@ -66,6 +68,7 @@ class Backfilling:
         self._days = days
         self._only = only
         self._round_s = round_s
+        self._shown = shown
         self._patient_until_s = clock.monotonic_s() + _PATIENT_S
         self._pauses = Pauses(clock)
         self._open: dict[int, _Open] = {}
@@ -114,8 +117,8 @@ class Backfilling:
 
     def _read(self, round: Round, readings: list[Reading], problems: list[str]) -> None:
         until_s = self._clock.monotonic_s() + self._round_s
-        listed = sum(one.progress.listed for one in readings)
-        while readings and not round.stop.is_set():
+        rows = 0
+        while readings and rows <= _ROWS_MAX and not round.stop.is_set():
             venues = {one.asked.venue: one for one in reversed(readings)}  # the oldest of each
             venue = min(venues, key=lambda name: self._next_s.get(name, 0.0))
             reading = venues[venue]
@@ -125,6 +128,7 @@ class Backfilling:
             if wait_s > 0 and round.stop.wait(wait_s):
                 break
             self._next_s[venue] = self._clock.monotonic_s() + reading.pause_s
+            rows -= reading.progress.listed
             try:
                 reading.step(round)
                 self._pauses.answered(venue)
@@ -135,11 +139,11 @@ class Backfilling:
             except (ReadError, DecodeError) as error:
                 reading.progress.stop(str(error)[:_REASON_CHARS])
                 reading.changed = True
+            rows += reading.progress.listed
+            self._shown(reading.asked, reading.progress)
             if reading.progress.state != "running":
                 self._log(reading)
                 readings = [one for one in readings if one is not reading]
-            if sum(one.progress.listed for one in readings) - listed > _ROWS_MAX:
-                break
 
     def _due(self) -> list[Reading]:
         """Return what can be read now, the oldest question first.

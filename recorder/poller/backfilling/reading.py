@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from recorder.backfill.database import Database, opened
@@ -65,7 +66,7 @@ class Reading:
         self._times: TimeWalk | None = None
         self._listed: dict[int, PastTrade] = {}  # of the last page, where the feed joins trades
         self._held: list[tuple[PastTrade, int]] = []  # of the last page, until the next one shows where groups begin
-        self._named = False
+        self._covered: set[int] = set()  # ids of these for which a stored trade of an earlier page stands
 
     def step(self, round: Round) -> None:
         """Ask for the next page, and store what follows.
@@ -128,21 +129,27 @@ class Reading:
         walk, progress = self._walk, self.progress
         assert walk is not None
         answer = self._ask(round, history.path(self.asked.symbol, walk.cursor))
-        first = walk.edge is None
+        before = walk.edge
         page = history.decode(answer.body)
         step = walk.take(page)
-        if first and step.trades:
+        if before is None and step.trades:
             one = step.trades[0]
             progress.witnessed = progress.witnessed or one.trade_id == 1 or not self._is_inside(one)
-        listed = {one.trade_id: one for one in page.trades}
         fresh = [(one, answer.received_ns) for one in step.trades]
-        ready = fresh
+        held, ready = self._held, fresh
+        stored = self._stored(round, [one for one, _ in (*held, *fresh)])
         if history.merged:
-            listed = self._listed | listed
-            ready = self._held if not step.done else [*self._held, *fresh]
-            self._listed, self._held = {one.trade_id: one for one in page.trades}, fresh
-        stored = self._stored(round, [one for one, _ in ready] + [one for one, _ in self._held])
-        self._insert(round, ready, _known(listed, stored, history), listed)
+            listed = self._listed | {one.trade_id: one for one in page.trades}
+            ready = [*held, *fresh] if step.done else held
+            lowest_id = min((one.trade_id for one, _ in ready), default=None if before is None else before.trade_id)
+            # Where the groups of lower ids begin is on the next page.
+            groups = [one for one in stored if lowest_id is not None and one.trade_id >= lowest_id]
+            known = self._covered | _spans(listed, groups, self.asked.since_ns)
+            self._listed = {one.trade_id: one for one in page.trades}
+            self._held, self._covered = fresh, known & {one.trade_id for one, _ in fresh}
+        else:
+            known = _known({one.trade_id: one for one in page.trades}, stored)
+        self._insert(round, ready, known)
         self._declare(round, step.missing, stored)
         if ready:
             last = ready[-1][0]
@@ -183,7 +190,7 @@ class Reading:
             ends = [Edge(run.last.trade_id, run.last.ts_event_ns)]
             ends += [known[number] for number in sorted(known) if run.last.trade_id < number < run.first.trade_id]
             ends.append(Edge(run.first.trade_id, run.first.ts_event_ns))
-            for last, first in zip(ends, ends[1:], strict=False):
+            for last, first in pairwise(ends):
                 if first.trade_id - last.trade_id > 1:
                     self._gap(round, last, first)
 
@@ -205,6 +212,7 @@ class Reading:
         if self._times is None:
             self._times = TimeWalk(history, asked.since_ns if progress.edge_ns is None else progress.edge_ns)
         walk = self._times
+        walk.trades = {number: one for number, one in walk.trades.items() if one.ts_event_ns >= walk.from_ns}
         answer = self._ask(round, history.path(asked.symbol, walk.from_ns, asked.until_ns - 1))
         page = history.decode(answer.body)
         fresh = [(one, answer.received_ns) for one in page if one.trade_id not in walk.trades]
@@ -212,14 +220,17 @@ class Reading:
         stored = self._stored(round, [one for one, _ in fresh])
         listed = walk.trades
         if fresh:
-            first_ns, last_ns = (edge(one.ts_event_ns for one, _ in fresh) for edge in (min, max))
+            times = [one.ts_event_ns for one, _ in fresh]
+            first_ns, last_ns = min(times), max(times)
             for one in stored:
                 if first_ns < one.ts_event_ns < last_ns and one.trade_id not in listed:
                     raise ReadError(f"the venue does not list stored trade {one.trade_id}")
-        self._insert(round, fresh, _known(listed, stored, None), listed)
+        self._insert(round, fresh, _known(listed, stored))
         if fresh:
             newest = max((one for one, _ in fresh), key=lambda one: one.ts_event_ns)
             progress.edge_id, progress.edge_ns = newest.trade_id, newest.ts_event_ns
+            if walk.done and newest.ts_event_ns > walk.from_ns:  # a short page is the last one if the next adds nothing
+                walk.done, walk.from_ns = False, newest.ts_event_ns
         if walk.done:
             reason = f"read once from a venue whose ids prove nothing; {progress.controls} control trades found"
             progress.finish(crossed=False, at_begin=False, unproved=reason, short=False)
@@ -257,9 +268,7 @@ class Reading:
 
     # ---- both
 
-    def _insert(
-        self, round: Round, trades: Sequence[tuple[PastTrade, int]], known: set[int], listed: Mapping[int, PastTrade]
-    ) -> None:
+    def _insert(self, round: Round, trades: Sequence[tuple[PastTrade, int]], known: set[int]) -> None:
         progress = self.progress
         rows = []
         for one, received_ns in trades:
@@ -303,12 +312,6 @@ class Reading:
         return waited_for(work, round.stop)
 
     def _ask(self, round: Round, path: str) -> Kept:
-        asked = self.asked
-        if not self._named:
-            if not self._query(round, lambda database: database.is_named(asked.instrument_id)):
-                now_ns = round.slot_ns
-                round.store("instrument", [(asked.instrument_id, asked.venue, asked.symbol, now_ns)])
-            self._named = True
         answer = round.get(self._source.service, path)
         self.progress.answers += 1
         self.progress.revision = max(self.progress.revision + 1, answer.received_ns)
@@ -318,16 +321,22 @@ class Reading:
         return answer
 
 
-def _known(
-    listed: Mapping[int, PastTrade], stored: Sequence[StoredTrade], history: TradeHistory | None
-) -> set[int]:
-    """Return the ids that need not be stored.
+def _spans(listed: Mapping[int, PastTrade], stored: Sequence[StoredTrade], since_ns: int) -> set[int]:
+    """Return the ids for which stored trades stand, where the feed joins trades.
 
     Raises:
         ReadError: A stored trade differs from what the venue lists.
     """
-    if history is not None and history.merged:
-        return {number for one in stored if one.trade_id in listed for number in span_of(listed, one)}
+    shown = [one for one in stored if one.trade_id in listed and one.ts_event_ns >= since_ns]
+    return {number for one in shown for number in span_of(listed, one)}
+
+
+def _known(listed: Mapping[int, PastTrade], stored: Sequence[StoredTrade]) -> set[int]:
+    """Return the ids that are stored.
+
+    Raises:
+        ReadError: A stored trade differs from what the venue lists.
+    """
     known = set()
     for one in stored:
         other = listed.get(one.trade_id)

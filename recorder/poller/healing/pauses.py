@@ -7,7 +7,7 @@ _PAUSES_MAX = 6
 
 
 class Pauses:
-    """Pauses of venues: a minute after the first failure, twice as long after each further one, half an hour at most."""
+    """Pauses of venues: a minute after the first failure, twice as long after each one more, half an hour at most."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

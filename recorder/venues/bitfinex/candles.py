@@ -1,7 +1,7 @@
 """Candles of Bitfinex: `GET /v2/candles/trade:1m:SYMBOL/hist?start=MS&end=MS&sort=1`, both ends included, oldest first.
 
-Rows are `[ms, open, close, high, low, volume]`: close before high and low. A minute without a trade has no row. Volumes of
-some days were lower than the sum of their trades (bitfinex-api-py#144): an equal candle proves, another one does not
+Rows are `[ms, open, close, high, low, volume]`: close before high and low. A minute without a trade has no row. Volumes
+of some days were lower than the sum of their trades (bitfinex-api-py#144): an equal candle proves, another one does not
 disprove. Source: https://docs.bitfinex.com/reference/rest-public-candles
 """
 

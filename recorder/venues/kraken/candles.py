@@ -1,7 +1,7 @@
 """Candles of Kraken: `GET /0/public/OHLC?interval=1&since=S`, the newest 720 minutes whatever `since` says.
 
-Rows are `[time in s, open, high, low, close, vwap, volume, count]`, and the last one is not final. Volumes of closed hours
-have changed (ccxt#6742): an equal candle proves, another one does not disprove. Source:
+Rows are `[time in s, open, high, low, close, vwap, volume, count]`, and the last one is not final. Volumes of closed
+hours have changed (ccxt#6742): an equal candle proves, another one does not disprove. Source:
 https://docs.kraken.com/api/docs/rest-api/get-ohlc-data
 """
 

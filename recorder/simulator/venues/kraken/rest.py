@@ -1,4 +1,4 @@
-"""The public REST of Kraken that a recorder uses: `AssetPairs`, `Ticker`, `Trades`, `OHLC`. The status is always 200."""
+"""The public REST of Kraken that a recorder uses: `AssetPairs`, `Ticker`, `Trades`, `OHLC`; the status is always 200."""
 
 import msgspec
 
@@ -74,7 +74,7 @@ def _named(market: Market, query: dict[str, str]) -> SymbolMarket | None:
 
 
 def _candles(market: Market, query: dict[str, str]) -> Response:
-    """Answer with the newest 720 minutes, the one that goes on included; whatever `since` says, no older one is there."""
+    """Answer with the newest 720 minutes, the one that goes on included, whatever `since` says."""
     found = _named(market, query)
     if found is None:
         return _error("EQuery:Unknown asset pair")
