@@ -46,6 +46,7 @@ COMMANDS = {
     "poll": Command("polls.poll", "List the jobs of the poller, or run one now."),
     "gaps": Command("polls.gaps", "List the gaps: open, healed, and why one cannot be."),
     "heal": Command("polls.heal", "Fill gaps of trades from the history of their venue."),
+    "backfill": Command("polls.backfill", "Read past trades or candles of a venue."),
     "verify": Command("verify", "Prove that nothing is lost or stored twice."),
     "certify": Command("certificates.command", "Certify hours of streams, or check certificates."),
     "replay": Command("replay", "Decode the journal again and compare with the database."),

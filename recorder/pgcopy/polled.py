@@ -110,10 +110,21 @@ POLLED: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("read_at", "instant"), ("next_at", "instant"), ("reason", "text"), ("evidence", "jsonb"),
         ("revision", "int8"),
     ),
+    "backfill_range": (
+        ("backfill_id", "int8"), ("instrument_id", "int8"), ("state", "text"), ("grade", "text"), ("reason", "text"),
+        ("since", "instant"), ("until", "instant"), ("edge_id", "int8"), ("edge_at", "instant"),
+        ("witnessed", "bool"), ("answers", "int8"), ("listed", "int8"), ("controls", "int8"), ("missing", "int8"),
+        ("revision", "int8"),
+    ),
+    "venue_bar": (
+        ("instrument_id", "int8"), ("interval_s", "int4"), ("start", "instant"), ("open", "float8"),
+        ("high", "float8"), ("low", "float8"), ("close", "float8"), ("volume", "float8"), ("volume_digits", "int4"),
+        ("trade_count", "int8"), ("ts_recv", "instant"), ("revision", "int8"),
+    ),
 }  # fmt: skip
 
-DAY_OF = {"market_snapshot": "ts_recv", "market_book": "ts_recv"}
-"""The column by whose day a table is partitioned."""
+DAY_OF = {"market_snapshot": "ts_recv", "market_book": "ts_recv", "past_trade": "ts_event"}
+"""The column by whose day a table is partitioned, or the table that its rows enter."""
 
 
 _DAY_AT = {table: [name for name, _ in POLLED[table]].index(column) for table, column in DAY_OF.items()}

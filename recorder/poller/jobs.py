@@ -13,6 +13,7 @@ from recorder.errors import ConfigError, StoreError, nearest
 from recorder.instruments.catalog import CatalogFile
 from recorder.instruments.catalog_store import store_listings
 from recorder.instruments.configured import make_venue
+from recorder.poller.backfilling.configured import backfill_job
 from recorder.poller.certifying import certificates_job
 from recorder.poller.cleanup import Cleanup
 from recorder.poller.discovery import Discovery, Source
@@ -160,6 +161,11 @@ def _certificates(around: Surroundings) -> list[Job]:
     return [certificates_job(around.settings.environment, around.clock)]
 
 
+def _backfill(around: Surroundings) -> list[Job]:
+    url = partial(embedded_postgres.database_url, around.settings, WRITER)
+    return [backfill_job(around.settings, around.clock, url)]
+
+
 def _polymarket(around: Surroundings) -> list[Job]:
     return polymarket_jobs(*around)
 
@@ -169,7 +175,7 @@ def _yahoo(around: Surroundings) -> list[Job]:
 
 
 _JOBS: tuple[Callable[[Surroundings], list[Job]], ...] = (
-    _discovery, _cleanup, _healing, _certificates, _polymarket, _yahoo,
+    _discovery, _cleanup, _healing, _backfill, _certificates, _polymarket, _yahoo,
 )  # fmt: skip
 
 

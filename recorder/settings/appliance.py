@@ -39,7 +39,7 @@ from recorder.settings.groups import (
     WebsocketSettings,
     WriterSettings,
 )
-from recorder.settings.polled import PollerSettings, YahooSettings
+from recorder.settings.polled import BackfillSettings, PollerSettings, YahooSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
 from recorder.settings.watched import AlertSettings, RuleSettings, WatchdogSettings
 
@@ -82,6 +82,7 @@ class Settings(Group):
     venues: dict[str, VenueSettings] = Field({})
     simulator: SimulatorSettings = SimulatorSettings()
     poller: PollerSettings = PollerSettings()
+    backfill: BackfillSettings = BackfillSettings()
     yahoo: YahooSettings = YahooSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     alerts: AlertSettings = AlertSettings()

@@ -56,6 +56,18 @@ class PollerSettings(Group):
     polymarket: PolymarketSettings = PolymarketSettings()
 
 
+class BackfillSettings(Group):
+    """History that the poller reads, and `tapedeck backfill`."""
+
+    days: float = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="History of trades before the first one recorded that each new instrument is filled with, days; "
+        "0: none",
+    )
+
+
 class YahooSettings(Group):
     """Stocks, whose bars are polled from Yahoo Finance. Its address is poller.services.yahoo."""
 

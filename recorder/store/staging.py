@@ -27,12 +27,14 @@ KEYS = {
     "corporate_action": ("instrument_id", "kind", "ex_day"),
     "past_trade": ("instrument_id", "trade_id", "ts_event"),
     "gap_read": ("gap_id",),
+    "backfill_range": ("backfill_id",),
+    "venue_bar": ("instrument_id", "interval_s", "start"),
 }
 """Columns that identify a row. A row whose key is stored already is a duplicate, or a revision of it."""
 
 _REVISED = (
     "gap", "session", "market", "market_rules", "market_event", "resolution", "whale_event", "equity_bar",
-    "corporate_action", "gap_read",
+    "corporate_action", "gap_read", "backfill_range", "venue_bar",
 )  # fmt: skip
 STAGED_ALWAYS = (*_REVISED, "instrument", "market_history", "past_trade")  # triggers leave out rows of the last two
 
@@ -56,6 +58,13 @@ UPDATE instrument i SET first_seen = e.first_seen, recorded = true
   FROM earlier e WHERE e.instrument_id = i.instrument_id"""
 
 
+# The history of a venue may round a time otherwise than its feed, which may send a healed trade again.
+_KNOWN_BY_HISTORY = """
+ WHERE NOT EXISTS (SELECT FROM past_trade p
+                    WHERE p.instrument_id = s.instrument_id AND p.trade_id = s.trade_id AND p.ts_event <> s.ts_event
+                      AND p.ts_event BETWEEN s.ts_event - interval '2 seconds' AND s.ts_event + interval '2 seconds')"""
+
+
 def merge(cursor: Cursor, group: Group) -> int:
     """Insert the new rows of the staging table into the table, and return their number."""
     table, stage = identifier(group.table), identifier(f"stage_{group.table}")
@@ -74,8 +83,9 @@ def merge(cursor: Cursor, group: Group) -> int:
             raise RowRejected(str(other[0]))
         return inserted
     if group.table not in _REVISED:
+        new = f"{stage} s{_KNOWN_BY_HISTORY}" if group.table == "trade" else stage
         cursor.execute(
-            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} ON CONFLICT ({column_list(key)}) DO NOTHING"
+            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {new} ON CONFLICT ({column_list(key)}) DO NOTHING"
         )
         return cursor.rowcount
     newest = (

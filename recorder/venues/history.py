@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from recorder.timestamps import EARLIEST_NS, NS_PER_DAY
 
 _INT64 = range(-(2**63), 2**63)
+_SECONDS = range(2**33)
 _DIGITS = 30
 
 
@@ -46,6 +47,7 @@ class TradeHistory(NamedTuple):
         path: The path of a page, from a symbol and a cursor.
         decode: Decodes an answer; raises DecodeError, or RestUnavailable where the answer asks to wait.
         merged: Whether the feed joins several trades of the history into one, with the id of the last of them.
+        newest: The path of the newest page, from a symbol; None where the cursor is a time.
     """
 
     rows: int
@@ -54,6 +56,7 @@ class TradeHistory(NamedTuple):
     path: Callable[[str, int], str]
     decode: Callable[[bytes], PastPage]
     merged: bool = False
+    newest: Callable[[str], str] | None = None
 
 
 class TimedHistory(NamedTuple):
@@ -79,6 +82,7 @@ class Candle(NamedTuple):
     low: Decimal
     close: Decimal
     volume: Decimal  # base units, with the digits that the venue prints
+    trade_count: int | None = None  # None where the venue does not say
 
 
 class MinuteCandles(NamedTuple):
@@ -86,11 +90,15 @@ class MinuteCandles(NamedTuple):
 
     Attributes:
         path: The path of the candles from a symbol and the first and the last minute, in seconds since 1970.
-        decode: Decodes an answer; raises DecodeError.
+        decode: Decodes an answer; raises DecodeError, or RestUnavailable where the answer asks to wait.
+        rows: The most candles of one answer.
+        kept: The minutes before now that the venue keeps; None: years.
     """
 
     path: Callable[[str, int, int], str]
     decode: Callable[[bytes], Sequence[Candle]]
+    rows: int
+    kept: int | None = None
 
 
 def checked(trades: Sequence[PastTrade], rows: int) -> Sequence[PastTrade]:
@@ -116,7 +124,9 @@ def checked_candles(candles: Sequence[Candle]) -> Sequence[Candle]:
         ValueError: A number is none, or has more digits than any price or volume.
     """
     for one in candles:
-        for number in one[1:]:
+        if one.start_s not in _SECONDS or (one.trade_count or 0) not in _INT64:
+            raise ValueError(f"a candle at {str(one.start_s)[:40]}")
+        for number in one[1:6]:
             exponent = Decimal(number).as_tuple().exponent
             if not isinstance(exponent, int) or not -_DIGITS <= exponent <= _DIGITS or Decimal(number) < 0:
                 raise ValueError(f"a candle at {str(one.start_s)[:40]} with {str(number)[:40]}")

@@ -4,7 +4,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -141,6 +141,26 @@ def _chosen(settings: Settings, name: str) -> Job:
 # ---- a round by hand ---------------------------------------------------------------------------------------
 
 
+def run_here(
+    settings: Settings, job: Job, jobs: Sequence[Job], goes_on: Callable[[RunRow], bool] = lambda _run: False
+) -> RunRow:
+    """Run a round in this process, and others as long as they are wanted; return what became of the last.
+
+    Raises:
+        ConfigError: a poller runs.
+    """
+    stop = threading.Event()
+    services = Services(services_of(settings, stop))
+    try:
+        return run_once(settings, jobs, job.name, services, stop, goes_on)
+    except KeyboardInterrupt:
+        say("tapedeck: interrupted; what is not stored is taken up by the next round", err=True)
+        raise
+    finally:
+        stop.set()
+        services.close()
+
+
 def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
     """Let the running poller run a round, or run it here where there is none.
 
@@ -153,23 +173,10 @@ def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
         ConfigError: the poller does not answer, or does not run it.
         StoreUnavailable: the round needs the database.
     """
-    run = _run_here(settings, job, jobs) if not running(settings) else _ask_poller(settings, job)
+    run = _ask_poller(settings, job) if running(settings) else run_here(settings, job, jobs)
     if run.state == "skipped" and run.reason.endswith(NO_DATABASE):
         raise StoreUnavailable(f"the job {job.name} needs it")
     return run
-
-
-def _run_here(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
-    stop = threading.Event()
-    services = Services(services_of(settings, stop))
-    try:
-        return run_once(settings, jobs, job.name, services, stop)
-    except KeyboardInterrupt:
-        say("tapedeck: interrupted; the round stored nothing, and its job takes up what is due", err=True)
-        raise
-    finally:
-        stop.set()
-        services.close()
 
 
 def _ask_poller(settings: Settings, job: Job) -> RunRow:

@@ -1,7 +1,7 @@
 """One round of a job in this process: while no poller runs, or only to show what a round would store."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from recorder.clock import SystemClock
 from recorder.errors import JournalError
@@ -76,8 +76,26 @@ def dry_run(job: Job, services: Services, stop: threading.Event) -> tuple[DryRou
     return round, job.handler.run(round)
 
 
-def run_once(settings: Settings, jobs: Sequence[Job], name: str, services: Services, stop: threading.Event) -> RunRow:
+def run_once(
+    settings: Settings,
+    jobs: Sequence[Job],
+    name: str,
+    services: Services,
+    stop: threading.Event,
+    goes_on: Callable[[RunRow], bool] = lambda _run: False,
+) -> RunRow:
     """Run a round of a job and journal it, as the poller does.
+
+    Args:
+        settings: The settings.
+        jobs: All jobs.
+        name: Of the job.
+        services: That the jobs ask.
+        stop: Ends every wait.
+        goes_on: Whether another round follows one whose block is written.
+
+    Returns:
+        What became of the last round.
 
     Raises:
         ConfigError: a poller runs, or the journal cannot be written.
@@ -89,10 +107,13 @@ def run_once(settings: Settings, jobs: Sequence[Job], name: str, services: Servi
     try:
         begin(journal, runner, clock)
         run = runner.extra(name, BY_HAND)
+        while run is not None and goes_on(run):
+            run = runner.extra(name, BY_HAND)
     finally:
         if runner.failure is None:
             journal.close("one round was run by hand")
     if runner.failure is not None:
         raise JournalError(str(runner.failure))
-    assert run is not None
+    if run is None:
+        raise JournalError("the journal cannot take more rows")
     return run

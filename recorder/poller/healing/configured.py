@@ -16,7 +16,7 @@ from recorder.venues.base import RestLimits, Venue
 from recorder.venues.history import TimedHistory, TradeHistory
 
 NAME = "healing"
-_SHARE = 0.5
+SHARE = 0.5
 """The part of what live books leave of a budget that healing may take."""
 
 
@@ -32,7 +32,7 @@ def healing_job(settings: Settings, clock: Clock, url: Callable[[], str], only: 
     period_s = settings.poller.every_s.get(NAME, PERIOD_S)
     sources = {
         name: Source(service, history, pages_of(venue.rest, history, period_s), venue.minute_candles)
-        for name, (service, venue, history) in _healed(settings).items()
+        for name, (service, venue, history) in healed_venues(settings).items()
     }
     return Job(
         NAME, Every(PERIOD_S, 11), 20.0, Healing(sources, url, clock, only),
@@ -53,7 +53,7 @@ def healing_services(settings: Settings, stop: threading.Event) -> dict[str, Ser
                 Priority.SCHEDULED,
             )
         )
-        for name, (service, venue, _) in _healed(settings).items()
+        for name, (service, venue, _) in healed_venues(settings).items()
         if service not in settings.venues or not settings.venues[service].enabled
     }  # fmt: skip
 
@@ -62,10 +62,10 @@ def pages_of(limits: RestLimits, history: TradeHistory | TimedHistory, period_s:
     """Return how many pages a round may read: half of what the live recorder leaves of the budget; at least one."""
     path = history.path("", 0, 0) if isinstance(history, TimedHistory) else history.path("", 0)
     cost = cost_of(limits, path)
-    return max(1, int(limits.per_s * period_s * (1 - RESERVED) * _SHARE / cost))
+    return max(1, int(limits.per_s * period_s * (1 - RESERVED) * SHARE / cost))
 
 
-def _healed(settings: Settings) -> dict[str, tuple[str, Venue, TradeHistory | TimedHistory]]:
+def healed_venues(settings: Settings) -> dict[str, tuple[str, Venue, TradeHistory | TimedHistory]]:
     """Return the service, the venue and the call of each venue that can be healed, by its name."""
     found: dict[str, tuple[str, Venue, TradeHistory | TimedHistory]] = {}
     public: set[str] = set()  # recorded by another interface, at its public address

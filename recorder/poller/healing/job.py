@@ -13,7 +13,7 @@ from recorder.clock import Clock
 from recorder.errors import ConfigError, DecodeError, RestError, RestUnavailable, StoreUnavailable
 from recorder.healer import by_time
 from recorder.healer.by_time import TimeHole, TimeWalk, unite_times
-from recorder.healer.candles import MINUTES_MAX, agree, minutes_of
+from recorder.healer.candles import MINUTE_NS, MINUTES_MAX, agree, minutes_of
 from recorder.healer.database import Database, Stream, opened
 from recorder.healer.hole import Hole, OpenGap, StoredTrade, unite
 from recorder.healer.verdict import (
@@ -33,6 +33,7 @@ from recorder.healer.verdict import (
 )
 from recorder.healer.walk import ReadError, Walk, agrees, span_of
 from recorder.poller.discovery import waited_for
+from recorder.poller.healing.pauses import Pauses
 from recorder.poller.job import Kept, Outcome, Round
 from recorder.process.log import get_logger
 from recorder.timestamps import plausible
@@ -47,9 +48,7 @@ _LISTED_IDS = 20_000  # of a hole whose stored ids are read before the venue is 
 _LOADED_S = 600.0  # a block that is not loaded by then may be lost, and its reads are repeated
 _MISREAD_S = 600.0
 _MORE_PAGES = 3  # than the ids of a hole fill
-_PAUSE_S = 60.0
 _PATIENT_S = 120.0
-_PAUSES_MAX = 6
 _REASON_CHARS = 200
 _NS = 10**9
 
@@ -130,7 +129,7 @@ class Healing:
         self._patient_until_s = clock.monotonic_s() + _PATIENT_S
         self._expected: dict[int, _Expected] = {}
         self._later_s: dict[int, float] = {}  # gaps whose answers were not understood, by when they are read again
-        self._pauses: dict[str, tuple[int, float]] = {}  # venues that refuse: how often in a row, and until when
+        self._pauses = Pauses(clock)
 
     def run(self, round: Round) -> Outcome:
         """Read the holes that are due.
@@ -139,7 +138,7 @@ class Healing:
             StoreError, ConfigError: the database failed; what was stored before is kept.
             RestUnavailable: venues did not answer; what others answered is stored.
         """
-        venues = [name for name in self._sources if self._pauses.get(name, (0, 0.0))[1] <= self._clock.monotonic_s()]
+        venues = [name for name in self._sources if not self._pauses.waits(name)]
         try:
             tasks = waited_for(lambda: self.plan(venues), round.stop) if venues else []
         except StoreUnavailable:
@@ -165,13 +164,11 @@ class Healing:
                     left[venue] -= self._heal_time(round, task, left[venue], counts)
                 else:
                     left[venue] -= self._heal(round, task, left[venue], counts)
-                self._pauses.pop(venue, None)
+                self._pauses.answered(venue)
             except RestError as error:
                 left[venue] = 0
                 problems.append(f"{venue}: {str(error)[:_REASON_CHARS]}")
-                failures = min(self._pauses.get(venue, (0, 0.0))[0] + 1, _PAUSES_MAX)
-                pause_s = _PAUSE_S * 2 ** (failures - 1)
-                self._pauses[venue] = failures, self._clock.monotonic_s() + pause_s
+                self._pauses.refused(venue)
             except DecodeError as error:
                 round.odd(f"{venue} {task.stream.symbol}", str(error))
                 self._later(task)
@@ -341,9 +338,10 @@ class Healing:
         else:
             earlier = by_time.earlier_digest(gaps[0], self._clock.wall_ns())
             if earlier == found.digest:
+                candle = self._candle(reading, task, walk)
                 new = [(one, reading.received_ns[one.trade_id]) for one in found.new]
                 round.store("past_trade", [_row(stream.instrument_id, *one) for one in new])
-                reason = f"two reads agree, {found.controls} control trades found, candle not comparable"
+                reason = f"two reads agree, {found.controls} control trades found, candle {candle}"
                 rows = healed_by_time(gaps, reason)
                 counts["healed_ids"] += len(new)
             else:
@@ -355,6 +353,20 @@ class Healing:
             left=len(rows.reads),
         )  # fmt: skip
         return reading.pages
+
+    def _candle(self, reading: "_Reading", task: TimeTask, walk: TimeWalk) -> str:
+        """Return whether the candles of the minutes of a hole are those of the trades that were listed."""
+        call, hole = self._sources[task.stream.venue].candles, task.hole
+        minutes = range(hole.since_ns // MINUTE_NS * 60, hole.until_ns // MINUTE_NS * 60 + 60, 60)
+        whole = task.from_ns <= minutes.start * _NS and minutes.stop * _NS <= task.until_ns + 1
+        if call is None or not whole or len(minutes) > MINUTES_MAX:
+            return "not comparable"
+        try:
+            listed = reading.candles(call, minutes)
+        except (ReadError, DecodeError):
+            return "not comparable"
+        trades = [StoredTrade(*one[:5]) for one in walk.trades.values()]
+        return "equal" if agree(minutes, listed, trades) else "differs"
 
     def _store(self, round: Round, gaps: Sequence[OpenGap], rows: Rows) -> None:
         round.store("gap", rows.gaps)

@@ -50,10 +50,11 @@ def candles(body: bytes) -> Sequence[Candle]:
     def read(body: bytes) -> Sequence[Candle]:
         rows = _decode(body)[:_ROWS]
         return checked_candles(
-            [Candle(row.opened_ms // 1000, row.open, row.high, row.low, row.close, row.volume) for row in rows]
-        )
+            [Candle(row.opened_ms // 1000, row.open, row.high, row.low, row.close, row.volume, row.trade_count)
+             for row in rows]
+        )  # fmt: skip
 
     return decoded("candles", body, read)
 
 
-MINUTE_CANDLES = MinuteCandles(path, candles)
+MINUTE_CANDLES = MinuteCandles(path, candles, _ROWS)

@@ -32,6 +32,11 @@ def path(symbol: str, cursor: int) -> str:
     return f"/api/v3/historicalTrades?symbol={quote(symbol, safe='')}&limit={_ROWS}&fromId={cursor}"
 
 
+def newest(symbol: str) -> str:
+    """Return the path of the newest page."""
+    return f"/api/v3/trades?symbol={quote(symbol, safe='')}&limit={_ROWS}"
+
+
 def page(body: bytes) -> PastPage:
     """Decode an answer of `historicalTrades`.
 
@@ -49,4 +54,4 @@ def page(body: bytes) -> PastPage:
     return decoded("trades", body, read)
 
 
-TRADE_HISTORY = TradeHistory(_ROWS, True, lambda trade_id, _ts_ns: trade_id, path, page)
+TRADE_HISTORY = TradeHistory(_ROWS, True, lambda trade_id, _ts_ns: trade_id, path, page, newest=newest)

@@ -301,6 +301,7 @@ class Binance(Venue):
             (r"/ticker/24hr", 80),
             (r"/trades\?|/historicalTrades\?", 25),
             (r"/exchangeInfo", 20),
+            (r"/klines\?", 2),
         ),
     )
     heartbeat = Heartbeat(every_s=10, frame=None, silence_s=30)

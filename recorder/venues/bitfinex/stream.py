@@ -12,6 +12,7 @@ from recorder.errors import DecodeError, NotAFeedFrame
 from recorder.events import Accepted, Alive, Book, Channel, Ending, Lost, Output, Quote, Refused, Reply, Stream, Trade
 from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.bitfinex import listing
+from recorder.venues.bitfinex.candles import MINUTE_CANDLES
 from recorder.venues.bitfinex.feed import EarlyFrame, EarlyFrames, Feed
 from recorder.venues.bitfinex.history import TRADE_HISTORY
 from recorder.venues.bitfinex.messages import (
@@ -314,6 +315,7 @@ class Bitfinex(Venue):
     listing_paths = listing.LISTING_PATHS
     witness_questions = WITNESS_QUESTIONS
     trade_history = TRADE_HISTORY
+    minute_candles = MINUTE_CANDLES
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 100

@@ -16,6 +16,7 @@ from recorder.venues.history import Candle, MinuteCandles, checked_candles
 from recorder.venues.witness import decoded
 
 _ROWS = 1_000
+_ASKED = 300  # more are refused
 
 _decode = msgspec.json.Decoder(list[tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]]).decode
 
@@ -42,4 +43,4 @@ def candles(body: bytes) -> Sequence[Candle]:
     return decoded("candles", body, read)
 
 
-MINUTE_CANDLES = MinuteCandles(path, candles)
+MINUTE_CANDLES = MinuteCandles(path, candles, _ASKED)

@@ -36,6 +36,11 @@ def path(symbol: str, cursor: int) -> str:
     return f"/products/{quote(symbol, safe='')}/trades?limit={_ROWS}&after={cursor}"
 
 
+def newest(symbol: str) -> str:
+    """Return the path of the newest page."""
+    return f"/products/{quote(symbol, safe='')}/trades?limit={_ROWS}"
+
+
 def page(body: bytes) -> PastPage:
     """Decode an answer of `trades`.
 
@@ -54,4 +59,4 @@ def page(body: bytes) -> PastPage:
     return decoded("trades", body, read)
 
 
-TRADE_HISTORY = TradeHistory(_ROWS, False, lambda trade_id, _ts_ns: trade_id + 1, path, page)
+TRADE_HISTORY = TradeHistory(_ROWS, False, lambda trade_id, _ts_ns: trade_id + 1, path, page, newest=newest)

@@ -16,6 +16,7 @@ from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits
 from recorder.venues.book_sync import BookSync
 from recorder.venues.kraken import listing
 from recorder.venues.kraken.book import Digits, KrakenBook
+from recorder.venues.kraken.candles import MINUTE_CANDLES
 from recorder.venues.kraken.history import TRADE_HISTORY
 from recorder.venues.kraken.witness import WITNESS_QUESTIONS
 from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, json_number, with_nulls
@@ -275,6 +276,7 @@ class Kraken(Venue):
     default_book_depth = 100
     witness_questions = WITNESS_QUESTIONS
     trade_history = TRADE_HISTORY
+    minute_candles = MINUTE_CANDLES
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return self._requests("subscribe", streams)

@@ -39,6 +39,11 @@ def path(symbol: str, cursor: int) -> str:
     return f"/api/v5/market/history-trades?instId={quote(symbol, safe='')}&type=1&limit={_ROWS}&after={cursor}"
 
 
+def newest(symbol: str) -> str:
+    """Return the path of the newest page."""
+    return f"/api/v5/market/trades?instId={quote(symbol, safe='')}&limit={_ROWS}"
+
+
 def page(body: bytes) -> PastPage:
     """Decode an answer of `history-trades`.
 
@@ -56,4 +61,6 @@ def page(body: bytes) -> PastPage:
     return decoded("trades", body, read)
 
 
-TRADE_HISTORY = TradeHistory(_ROWS, False, lambda trade_id, _ts_ns: trade_id + 1, path, page, merged=True)
+TRADE_HISTORY = TradeHistory(
+    _ROWS, False, lambda trade_id, _ts_ns: trade_id + 1, path, page, merged=True, newest=newest
+)  # fmt: skip

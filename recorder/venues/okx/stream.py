@@ -15,6 +15,7 @@ from recorder.events import Accepted, Alive, Book, Channel, Ending, Levels, Outp
 from recorder.venues.base import Day, Heartbeat, Limits, ListingPage, RestLimits, Venue
 from recorder.venues.book_sync import BookSync
 from recorder.venues.okx import listing
+from recorder.venues.okx.candles import MINUTE_CANDLES
 from recorder.venues.okx.history import TRADE_HISTORY
 from recorder.venues.okx.witness import WITNESS_QUESTIONS
 from recorder.venues.orderbook import Side, side_tops
@@ -265,6 +266,7 @@ class Okx(Venue):
     fixed_books = "books of 400 levels"
     witness_questions = WITNESS_QUESTIONS
     trade_history = TRADE_HISTORY
+    minute_candles = MINUTE_CANDLES
 
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         return _requests("subscribe", streams)

@@ -1,6 +1,8 @@
 """Past trades: each is stored in trade once, whatever came by the feed, and one that is refused is declared."""
 
+import time
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 import psycopg2
 import pytest
@@ -28,7 +30,8 @@ def past_part(*trades: Trade) -> HandPart:
         (IDS[one.symbol], one.trade_id, one.ts_event_ns, one.ts_recv_ns, one.price, one.size, one.aggressor, None)
         for one in trades
     ]
-    return HandPart("past_trade", COLUMNS["past_trade"], len(rows), encode_rows("past_trade", rows))
+    days = tuple(sorted({one.ts_event_ns // (86_400 * SECOND) for one in trades}))
+    return HandPart("past_trade", COLUMNS["past_trade"], len(rows), encode_rows("past_trade", rows), days)
 
 
 def query(url: str, text: str) -> list[tuple[object, ...]]:
@@ -39,6 +42,10 @@ def query(url: str, text: str) -> list[tuple[object, ...]]:
             return cursor.fetchall()
     finally:
         connection.close()
+
+
+def day_name(day: int) -> str:
+    return f"{date(1970, 1, 1) + timedelta(days=day):%Y%m%d}"
 
 
 def later(number: int, ns: int) -> Trade:
@@ -61,6 +68,27 @@ def test_what_the_feed_brought_is_a_duplicate_also_with_another_time(store: Stor
     finally:
         connection.close()
     assert report.ok, report.problems
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_filled_trade_that_the_feed_sends_again_with_another_time_is_a_duplicate(
+    store: Store, database: str, restarted: bool
+) -> None:
+    now = trade(3, ts_recv_ns=time.time_ns())
+    loaded = store.load(batch(None, [trade_part([trade(1)])], [past_part(now)]))
+    other = Store(database) if restarted else store
+    again = other.load(batch(loaded.end, [trade_part([later(3, US), trade(4)])]))
+    assert again.tables["trade"] == Counts(1, 2, 1, 1)
+    assert query(database, "SELECT trade_id FROM trade ORDER BY 1") == [(1,), (3,), (4,)]
+    if restarted:
+        other.close()
+
+
+def test_past_trades_of_a_year_ago_are_stored_in_partitions_of_their_days(store: Store, database: str) -> None:
+    old = [later(number, -365 * 86_400 * SECOND) for number in (1, 2)]
+    day = old[0].ts_event_ns // (86_400 * SECOND)
+    store.load(batch(None, [past_part(*old)]))
+    assert query(database, f"SELECT count(*) FROM partition.trade_{day_name(day)}") == [(2,)]
 
 
 def test_an_id_that_comes_again_much_later_is_another_trade(store: Store, database: str) -> None:

@@ -19,7 +19,8 @@ TRADES = [
 
 
 def candle(start_s: int, *values: str) -> Candle:
-    return Candle(start_s, *map(Decimal, values))
+    opened, high, low, close, volume = map(Decimal, values)
+    return Candle(start_s, opened, high, low, close, volume)
 
 
 RIGHT = candle(60, "10", "12.5", "10.0", "11", "0.6")
@@ -59,10 +60,16 @@ def test_the_candles_of_the_venues_are_read_in_their_own_order() -> None:
     bodies = {
         "coinbase": b"[[60,10.0,12.5,10,11,0.6]]",
         "binance": b'[[60000,"10.0","12.5","10.0","11.0","0.60000000",119999,"0",3,"0","0","0"]]',
+        "kraken": b'{"error":[],"result":{"XXBTZUSD":[[60,"10.0","12.5","10.0","11.0","10.9","0.6",3]],"last":60}}',
+        "okx": b'{"code":"0","msg":"","data":[["120000","1","1","1","1","1","1","1","0"],'
+        b'["60000","10","12.5","10","11","0.6","0.6","6","1"]]}',
+        "bitfinex": b"[[60000,10,11,12.5,10,0.6]]",
     }
+    counts = {"binance": 3, "kraken": 3}
     for name, kind in VENUES.items():
         if kind.minute_candles is not None:
-            assert list(kind.minute_candles.decode(bodies[name])) == [RIGHT], name
+            expected = RIGHT._replace(trade_count=counts.get(name))
+            assert list(kind.minute_candles.decode(bodies[name])) == [expected], name
 
 
 @pytest.mark.parametrize("name", sorted(name for name, kind in VENUES.items() if kind.minute_candles is not None))
@@ -70,10 +77,13 @@ def test_the_candles_of_the_venues_are_read_in_their_own_order() -> None:
 def test_a_number_that_no_candle_has_is_an_error_of_the_answer(name: str, number: str) -> None:
     call = VENUES[name].minute_candles
     assert call is not None
-    quoted = f'"{number}"' if name == "binance" or not number[-1].isdigit() else number
+    quoted = f'"{number}"' if name in ("binance", "kraken", "okx") or not number[-1].isdigit() else number
     body = {
         "coinbase": f"[[60,10.0,12.5,10,11,{quoted}]]",
         "binance": f'[[60000,"10.0","12.5","10.0","11.0",{quoted},119999,"0",3,"0","0","0"]]',
+        "kraken": f'{{"error":[],"result":{{"X":[[60,"10.0","12.5","10.0","11.0","10.9",{quoted},3]]}}}}',
+        "okx": f'{{"code":"0","data":[["60000","10","12.5","10","11",{quoted},"0.6","6","1"]]}}',
+        "bitfinex": f"[[60000,10,11,12.5,10,{quoted}]]",
     }[name]
     with pytest.raises(DecodeError):
         call.decode(body.encode())

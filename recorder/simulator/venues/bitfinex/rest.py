@@ -1,10 +1,10 @@
-"""The public REST of Bitfinex that a recorder uses: pairs, platform status, tickers, trades by time."""
+"""The public REST of Bitfinex that a recorder uses: pairs, platform status, tickers, trades and candles by time."""
 
 from urllib.parse import unquote
 
 import msgspec
 
-from recorder.simulator.market import Spec, SymbolMarket, Trade
+from recorder.simulator.market import Spec, SymbolMarket, Trade, minutes
 from recorder.simulator.venues.bitfinex.book import CHECKED, number
 from recorder.simulator.wire import Request, Response
 
@@ -32,6 +32,9 @@ def answer(symbols: dict[str, SymbolMarket], request: Request, *, up: bool) -> R
         case ["v2", "trades", symbol, "hist"]:
             market = symbols.get(symbol)
             return _trades(market, request.query) if market is not None else _error("symbol: invalid")
+        case ["v2", "candles", key, "hist"] if key.startswith("trade:1m:"):
+            market = symbols.get(key.removeprefix("trade:1m:"))
+            return _candles(market, request.query) if market is not None else _error("symbol: invalid")
     return Response(404, b'["error",10020,"path: invalid"]')
 
 
@@ -73,6 +76,22 @@ def _trades(market: SymbolMarket, query: dict[str, str]) -> Response:
     found = [trade for trade in market.past if start <= trade.ts_ns // 1_000_000 <= end]
     page = found[:limit] if oldest_first else found[: -limit - 1 : -1]
     return Response(200, f"[{','.join(trade_row(market.spec, trade) for trade in page)}]".encode())
+
+
+def _candles(market: SymbolMarket, query: dict[str, str]) -> Response:
+    """Answer with candles of minutes, oldest first: time, open, close, high, low, volume."""
+    try:
+        first, last = int(query.get("start", "0")) // 1000, int(query.get("end", str(1 << 50))) // 1000
+        limit = int(query.get("limit", str(_USUAL_PAGE)))
+    except ValueError:
+        return _error("time_interval: invalid")
+    p, q = market.spec.price_decimals, market.spec.size_decimals
+    rows = []
+    for minute, trades in minutes(market.history, first, last)[:limit]:
+        prices = [one.price for one in trades]
+        shown = ",".join(number(one, p) for one in (prices[0], prices[-1], max(prices), min(prices)))
+        rows.append(f"[{minute * 1000},{shown},{number(sum(one.size for one in trades), q)}]")
+    return Response(200, f"[{','.join(rows)}]".encode())
 
 
 def _error(message: str) -> Response:

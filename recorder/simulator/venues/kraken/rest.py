@@ -1,17 +1,18 @@
-"""The public REST of Kraken that a recorder uses: `AssetPairs`, `Ticker` and `Trades`. The status is always 200."""
+"""The public REST of Kraken that a recorder uses: `AssetPairs`, `Ticker`, `Trades`, `OHLC`; the status is always 200."""
 
 import msgspec
 
-from recorder.simulator.market import Market, Spec, SymbolMarket, Trade, text
+from recorder.simulator.market import Market, Spec, SymbolMarket, Trade, minutes, text
 from recorder.simulator.wire import Request, Response
 
 _V1 = {"BTC": "XBT", "DOGE": "XDG"}
 _FIAT = {"USD"}
 _PAGE = 1000
+_CANDLES = 720
 
 
 def answer(market: Market, request: Request) -> Response:
-    """Answer `/0/public/AssetPairs`, `/0/public/Ticker` or `/0/public/Trades?pair=&since=&count=`."""
+    """Answer `AssetPairs`, `Ticker`, `Trades?pair=&since=&count=` and `OHLC?pair=&interval=1&since=` of `/0/public`."""
     match request.path:
         case "/0/public/AssetPairs":
             return _result({legacy_id(one.spec): _pair(one.spec) for one in market.symbols})
@@ -19,6 +20,8 @@ def answer(market: Market, request: Request) -> Response:
             return _result({legacy_id(one.spec): _ticker(one) for one in market.symbols})
         case "/0/public/Trades":
             return _trades(market, request.query)
+        case "/0/public/OHLC":
+            return _candles(market, request.query)
     return _error("EGeneral:Unknown method")
 
 
@@ -62,12 +65,35 @@ def _ticker(market: SymbolMarket) -> dict[str, object]:
     return {"c": [last, text(1, spec.size_decimals)], "v": [volume, volume], "t": [stats.trades, stats.trades]}
 
 
-def _trades(market: Market, query: dict[str, str]) -> Response:
+def _named(market: Market, query: dict[str, str]) -> SymbolMarket | None:
     wanted = query.get("pair", "")
-    found: SymbolMarket | None = None
     for one in market.symbols:
         if wanted in (altname(one.spec), legacy_id(one.spec), f"{one.spec.base}/{one.spec.quote}"):
-            found = one
+            return one
+    return None
+
+
+def _candles(market: Market, query: dict[str, str]) -> Response:
+    """Answer with the newest 720 minutes, the one that goes on included, whatever `since` says."""
+    found = _named(market, query)
+    if found is None:
+        return _error("EQuery:Unknown asset pair")
+    try:
+        since = int(query.get("since", "0") or "0")
+    except ValueError:
+        return _error("EGeneral:Invalid arguments")
+    p, q = found.spec.price_decimals, found.spec.size_decimals
+    rows = []
+    for minute, trades in minutes(found.history, since + 1, 1 << 40)[-_CANDLES:]:
+        prices = [one.price for one in trades]
+        shown = (prices[0], max(prices), min(prices), prices[-1], sum(prices) // len(prices))
+        volume = text(sum(one.size for one in trades), q)
+        rows.append([minute, *(text(price, p) for price in shown), volume, len(trades)])
+    return _result({legacy_id(found.spec): rows, "last": rows[-1][0] if rows else since})
+
+
+def _trades(market: Market, query: dict[str, str]) -> Response:
+    found = _named(market, query)
     if found is None:
         return _error("EQuery:Unknown asset pair")
     try:

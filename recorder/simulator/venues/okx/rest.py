@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from recorder.simulator.market import SymbolMarket, text
+from recorder.simulator.market import SymbolMarket, minutes, text
 from recorder.simulator.venues.okx.book import DEPTH, rows
 from recorder.simulator.venues.okx.fills import fills, plain
 from recorder.simulator.wire import Request, Response
@@ -48,7 +48,9 @@ def answer(
                 return _error("51001", "Instrument ID does not exist")
             wanted = [name for name in chosen if query.get("instId", name) == name]
             return _data(*[_instrument(name, chosen[name]) for name in wanted])
-        case "market/ticker" | "market/books" | "market/trades" | "market/history-trades" as path:
+        case (
+            "market/ticker" | "market/books" | "market/trades" | "market/history-trades" | "market/history-candles"
+        ) as path:
             name = query.get("instId", "")
             if name not in symbols:
                 return _error("51001", "Instrument ID does not exist")
@@ -63,6 +65,8 @@ def answer(
                 return _data(_book(market, min(DEPTH, int(query.get("sz", "1"))), sequences[name], now_ms))
             case "market/trades":
                 return _data(*_trades(name, market, {}, min(_LATEST, int(query.get("limit", "100")))))
+            case "market/history-candles":
+                return _data(*_candles(market, query, now_ns))
         return _data(*_trades(name, market, query, min(_HISTORY, int(query.get("limit", "100")))))
     except ValueError:
         return _error("51000", "Parameter error")
@@ -113,6 +117,22 @@ def _instrument(symbol: str, market: SymbolMarket) -> str:
 def _book(market: SymbolMarket, depth: int, sequence: int, ts_ms: int) -> str:
     asks, bids = rows(market, market.asks.levels(depth)), rows(market, market.bids.levels(depth))
     return f'{{"asks":[{asks}],"bids":[{bids}],"ts":"{ts_ms}","seqId":{sequence}}}'
+
+
+def _candles(market: SymbolMarket, query: dict[str, str], now_ns: int) -> Iterator[str]:
+    """Answer with candles of minutes, newest first, older than `after` and newer than `before`."""
+    after, before = int(query.get("after", str(1 << 50))), int(query.get("before", "0"))
+    limit = min(_HISTORY, int(query.get("limit", "100")))
+    p, q = market.spec.price_decimals, market.spec.size_decimals
+    inside = [
+        one for one in minutes(market.history, before // 1000, after // 1000) if before < one[0] * 1000 < after
+    ]  # fmt: skip
+    for minute, trades in inside[: -limit - 1 : -1]:
+        prices = [one.price for one in trades]
+        shown = ",".join(f'"{plain(one, p)}"' for one in (prices[0], max(prices), min(prices), prices[-1]))
+        volume = plain(sum(one.size for one in trades), q)
+        confirmed = int(now_ns // 1_000_000_000 >= minute + 60)
+        yield f'["{minute * 1000}",{shown},"{volume}","{volume}","0","{confirmed}"]'
 
 
 def _trades(symbol: str, market: SymbolMarket, query: dict[str, str], limit: int) -> Iterator[str]:
