@@ -102,7 +102,8 @@ def test_a_release_that_changes_one_venue_restarts_one_recorder(host: Host, tmp_
     done = host.deploy(checkout=changed)
     assert done.returncode == 0, done.stdout
     after = dict(line.split(maxsplit=1) for line in host.output(pids).splitlines())
-    assert "recorder-kraken" in {name for name in before if before[name] != after[name]}
+    assert set(after) - set(before) == {"recorder-kraken-b"}, "the process in the other slot records now"
+    assert set(before) - set(after) == {"recorder-kraken"}
     assert after["recorder-coinbase"] == before["recorder-coinbase"]
     assert after["postgres"] == before["postgres"]
     back = host.deploy("rollback")
