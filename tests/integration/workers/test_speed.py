@@ -13,7 +13,7 @@ import psutil
 import psycopg2
 import pytest
 from psycopg2.extras import execute_values
-from support.bars import DeriverProcess, differences, rows, settled, wait_for
+from support.workers.bars import DeriverProcess, differences, rows, settled, wait_for
 
 from analysis.workers.derivation import Derivation
 from recorder.store.database import DERIVER, connect
