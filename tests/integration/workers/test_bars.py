@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from support.bars import DeriverProcess, differences, rows, settled, wait_for
+from support.workers.bars import DeriverProcess, differences, rows, settled, wait_for
 
 INSTRUMENTS = (11, 12, 13)
 STEPS = 40

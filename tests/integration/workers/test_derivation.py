@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg2.errors
 import pytest
-from support.bars import differences, rows, settled
 from support.batches import IDS, NOON_NS, batch, gap, gap_part, instrument_part, trade, trade_part, trades_part
+from support.workers.bars import differences, rows, settled
 
 from analysis.workers.derivation import Derivation
 from recorder.store.database import DERIVER, READER, WRITER, Connection, connect

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg2
-from support.bars import DeriverProcess, differences, rows, settled, wait_for
 from support.database_server import DatabaseServer
+from support.workers.bars import DeriverProcess, differences, rows, settled, wait_for
 
 from recorder.process.health import DeriverFigures, read_all
 from recorder.store.migrate import migrate

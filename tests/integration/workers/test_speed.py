@@ -13,12 +13,12 @@ import psutil
 import psycopg2
 import pytest
 from psycopg2.extras import execute_values
-from support.bars import DeriverProcess, differences, rows, settled, wait_for
+from support.workers.bars import DeriverProcess, differences, rows, settled, wait_for
 
 from analysis.workers.derivation import Derivation
 from recorder.store.database import DERIVER, connect
 
-INSTRUMENTS, TRADES_PER_S, COMMITS_PER_S, MINUTES = 200, 2_000, 50, 4
+INSTRUMENTS, TRADES_PER_S, COMMITS_PER_S, MINUTES = 200, 2_000, 50, 3
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
