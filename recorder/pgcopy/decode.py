@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from recorder.pgcopy.encode import COLUMNS
 from recorder.pgcopy.scalars import PG_EPOCH_US
-from recorder.pgcopy.stream import tuple_end
 
+_COUNT = struct.Struct("!h")
 _LENGTH = struct.Struct("!i")
 _INT8 = struct.Struct("!q")
 _FLOAT8 = struct.Struct("!d")
@@ -29,12 +29,28 @@ def split(data: bytes) -> list[bytes]:
     Raises:
         ValueError: The bytes are not tuples.
     """
+    count_at, length_at, size = _COUNT.unpack_from, _LENGTH.unpack_from, len(data)
     found = []
     offset = 0
-    while offset < len(data):
-        end = tuple_end(data, offset)
-        found.append(data[offset:end])
-        offset = end
+    try:
+        while offset < size:
+            (count,) = count_at(data, offset)
+            end = offset + 2
+            if count < 0:
+                raise ValueError(f"a tuple has {count} fields")
+            for _ in range(count):
+                (length,) = length_at(data, end)
+                end += 4
+                if length > 0:
+                    end += length
+                elif length < -1:
+                    raise ValueError(f"a field has the length {length}")
+            found.append(data[offset:end])
+            offset = end
+    except struct.error:
+        raise ValueError("a tuple is cut short") from None
+    if offset > size:
+        raise ValueError("a tuple is cut short")
     return found
 
 
