@@ -314,7 +314,8 @@ class Reading:
     def _ask(self, round: Round, path: str) -> Kept:
         answer = round.get(self._source.service, path)
         self.progress.answers += 1
-        self.progress.revision = max(self.progress.revision + 1, answer.received_ns)
+        # Above the time of the question too, or what ends short would be read again while the clock is behind it.
+        self.progress.revision = max(self.progress.revision + 1, answer.received_ns, self.asked.asked_ns + 1)
         self.changed = True
         if not 200 <= answer.status <= 299:
             raise ReadError("instrument unknown to REST")

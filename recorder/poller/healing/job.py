@@ -13,7 +13,7 @@ from recorder.clock import Clock
 from recorder.errors import ConfigError, DecodeError, RestError, RestUnavailable, StoreUnavailable
 from recorder.healer import by_time
 from recorder.healer.by_time import TimeHole, TimeWalk, unite_times
-from recorder.healer.candles import MINUTE_NS, MINUTES_MAX, agree, minutes_of
+from recorder.healer.candles import MINUTES_MAX, agree, minutes_of
 from recorder.healer.database import Database, Stream, opened
 from recorder.healer.hole import Hole, OpenGap, StoredTrade, unite
 from recorder.healer.verdict import (
@@ -338,10 +338,9 @@ class Healing:
         else:
             earlier = by_time.earlier_digest(gaps[0], self._clock.wall_ns())
             if earlier == found.digest:
-                candle = self._candle(reading, task, walk)
                 new = [(one, reading.received_ns[one.trade_id]) for one in found.new]
                 round.store("past_trade", [_row(stream.instrument_id, *one) for one in new])
-                reason = f"two reads agree, {found.controls} control trades found, candle {candle}"
+                reason = f"two reads agree, {found.controls} control trades found, candle not comparable"
                 rows = healed_by_time(gaps, reason)
                 counts["healed_ids"] += len(new)
             else:
@@ -353,20 +352,6 @@ class Healing:
             left=len(rows.reads),
         )  # fmt: skip
         return reading.pages
-
-    def _candle(self, reading: "_Reading", task: TimeTask, walk: TimeWalk) -> str:
-        """Return whether the candles of the minutes of a hole are those of the trades that were listed."""
-        call, hole = self._sources[task.stream.venue].candles, task.hole
-        minutes = range(hole.since_ns // MINUTE_NS * 60, hole.until_ns // MINUTE_NS * 60 + 60, 60)
-        whole = task.from_ns <= minutes.start * _NS and minutes.stop * _NS <= task.until_ns + 1
-        if call is None or not whole or len(minutes) > MINUTES_MAX:
-            return "not comparable"
-        try:
-            listed = reading.candles(call, minutes)
-        except (ReadError, DecodeError):
-            return "not comparable"
-        trades = [StoredTrade(*one[:5]) for one in walk.trades.values()]
-        return "equal" if agree(minutes, listed, trades) else "differs"
 
     def _store(self, round: Round, gaps: Sequence[OpenGap], rows: Rows) -> None:
         round.store("gap", rows.gaps)

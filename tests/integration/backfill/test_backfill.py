@@ -272,7 +272,7 @@ def test_beside_a_live_recorder_nothing_is_doubled(venue: str, tmp_path: Path, d
         rows = stored(rig, venue, symbol)
         assert all(row[-1] == 1 for row in rows.values())
         if venue != "okx":  # it sends groups live, and lists their parts
-            expected = truth(rig, venue, symbol, made(rig, venue, symbol, asked.since_ns))
+            expected = truth(rig, venue, symbol, made(rig, venue, symbol, asked.since_ns, asked.until_ns))
             assert {number: rows[number] for number in expected} == expected
 
 

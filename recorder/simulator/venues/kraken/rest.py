@@ -1,4 +1,4 @@
-"""The public REST of Kraken that a recorder uses: `AssetPairs`, `Ticker`, `Trades`, `OHLC`; the status is always 200."""
+"""The public REST of Kraken that a recorder uses: pairs, tickers, trades, candles. The status is always 200."""
 
 import msgspec
 
