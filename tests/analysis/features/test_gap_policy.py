@@ -48,6 +48,8 @@ WINDOW_MINUTES: dict[str, float] = {
 }
 """Windows of the features; the others read everything since the last gap, or the previous day."""
 
+JUMP = 70 * MINUTE
+
 MARGIN = 2 * MINUTE
 """The bar that is not over yet, and the quote before the window."""
 
@@ -87,7 +89,11 @@ def only(tape: Tape, t: int, *names: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def tape() -> Tape:
-    return full_tape(DAYS)
+    """Return a tape whose trades rise or fall by 5 % every 70 minutes, so that a gap can hide a jump."""
+    tape = full_tape(DAYS)
+    rows = tape.trades.rows
+    raised = (END - rows.ts_event) // JUMP % 2 == 1
+    return replace(tape, trades=ReceiptIndex(replace(rows, price=np.where(raised, 1.05, 1.0) * rows.price)), _days={})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,7 @@ UNITS = {feature.name: limits(feature.unit) for registry in (BARS, POINT_IN_TIME
 
 @settings(max_examples=25, deadline=None)
 @given(
-    begins=st.lists(st.integers(5, 400 * 60), min_size=1, max_size=4),
+    begins=st.lists(st.integers(5, 400 * 60) | st.sampled_from([4_230, 8_430, 12_630]), min_size=1, max_size=4),
     lengths=st.lists(st.integers(1, 25 * 60), min_size=4, max_size=4),
 )
 def test_a_gap_may_turn_a_feature_null_and_does_nothing_else(
