@@ -122,9 +122,9 @@ def on_grid(
 ) -> Bars:
     """Return one row for each span of [start_ns, end_ns), so that neighbours in the array are neighbours in time.
 
-    A row that was not recorded completely is NaN in every measured column, with or without trades (`gap_policy`), and no
-    price is carried across it. A completely recorded row without a trade has volume 0 and, with fill "flat", the previous
-    close as its four prices; with "none" its prices are NaN.
+    A row that was not recorded completely is NaN in every measured column, with or without trades (`gap_policy`), and
+    no price is carried across it. A completely recorded row without a trade has volume 0 and, with fill "flat", the
+    previous close as its four prices; with "none" its prices are NaN.
 
     Args:
         bars: Bars of spans of `width_ns` aligned to 1970, oldest first; those outside the range are left out.

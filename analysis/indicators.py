@@ -2,8 +2,8 @@
 
 Every parameter is passed to TA-Lib explicitly, and its unstable period stays 0. TA-Lib never receives a NaN, because
 one NaN makes six indicators null for the rest of the series and silently corrupts RSI and OBV. A series is therefore
-split at every row with a NaN and at every reset; each part warms up again. `Series.of` makes a bar that a gap touches null
-and a gap between bars a reset, by the rule of `gap_policy`.
+split at every row with a NaN and at every reset; each part warms up again. `Series.of` makes a bar that a gap touches
+null and a gap between bars a reset, by the rule of `gap_policy`.
 
 The vwap of a session needs no warm-up: it goes on after a null row, without it, and is null when too many rows of the
 session are null. After a reset, which does not tell how much is missing, it is null until the next session.
@@ -79,8 +79,8 @@ class Series:
 
         Args:
             bars: (n,) bars, oldest first.
-            gaps: Unrecorded spans, for bars that are not on a grid: a gap between the end of one bar and the start of the
-                next is a reset.
+            gaps: Unrecorded spans, for bars that are not on a grid: a gap between the end of one bar and the start of
+                the next is a reset.
             session: (n,) a number for each session, as for equities; without it a session is a UTC day.
         """
         days = bars.start // DAY if session is None else session

@@ -19,8 +19,8 @@ _BLOCK = 2_000_000  # maximum number of values in a block of windows
 class BarView:
     """Minute bars and the wanted rows; every method returns values at those rows from bars up to them.
 
-    A feature of row i reads bars 0..i only. Returns are log differences, or logit differences of probabilities. A bar that
-    a gap touches is null, and `gap_policy` decides what it makes null.
+    A feature of row i reads bars 0..i only. Returns are log differences, or logit differences of probabilities. A bar
+    that a gap touches is null, and `gap_policy` decides what it makes null.
     """
 
     bars: Bars  # on a grid, where a bar that a gap touches is null: see bars.on_grid
@@ -67,9 +67,7 @@ class BarView:
         index = self.rows - lag
         return np.where(index >= 0, values[np.maximum(index, 0)] if len(values) else np.nan, np.nan)
 
-    def over(
-        self, n: int, compute: Callable[..., Floats], *columns: Floats, more: int = 0, lag: int = 0
-    ) -> Floats:
+    def over(self, n: int, compute: Callable[..., Floats], *columns: Floats, more: int = 0, lag: int = 0) -> Floats:
         """Return (m,) a statistic of the last n values of each column; null where too many bars are missing.
 
         Args:

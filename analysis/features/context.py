@@ -71,4 +71,4 @@ def gap_share_60(now: PointInTimeView) -> float:
     Null: never
     Source: gaps, healed since or not
     """
-    return float(now.tape.gaps.share(np.array([now.t - HOUR]), np.array([now.t]))[0])
+    return now.missing(now.t - HOUR) / HOUR

@@ -88,7 +88,7 @@ def ofi(now: PointInTimeView, k: int) -> float:
 
 
 def level_flows(now: PointInTimeView) -> Floats:
-    """Return (10,) the order flow of each level over a minute per mean depth; null when a level is missing or a gap in it."""
+    """Return (10,) the order flow of each level over a minute per mean depth; null with a missing level or a gap."""
     rows = now.depth_changes(MINUTE)
     if len(rows) < 2 or rows.bid.shape[1] < LEVELS:
         return np.full(LEVELS, np.nan)

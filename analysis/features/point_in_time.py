@@ -147,8 +147,8 @@ class Tape:
     def day_before(self, t: int) -> tuple[float, float]:
         """Return volume, and 99th percentile of a trade's notional, of the previous UTC day, as received by midnight.
 
-        Trades of that day that arrived after midnight are left out, so published and recomputed values agree. Where a part
-        of the day is missing, the volume is scaled to the full day.
+        Trades of that day that arrived after midnight are left out, so published and recomputed values agree. Where a
+        part of the day is missing, the volume is scaled to the full day.
         """
         midnight = t // DAY * DAY
         if midnight not in self._days:
@@ -168,15 +168,21 @@ class PointInTimeView:
 
     tape: Tape
     t: int
+    _missing: dict[int, int] = field(default_factory=dict, repr=False)
+
+    def missing(self, since: int) -> int:
+        """Return how much of (since, t] lies in a gap, ns."""
+        if since not in self._missing:
+            self._missing[since] = int(self.tape.gaps.missing(np.array([since]), np.array([self.t]))[0])
+        return self._missing[since]
 
     def recorded(self, since: int) -> bool:
         """Return whether so little of (since, t] lies in a gap that a statistic is known."""
-        missing = self.tape.gaps.missing(np.array([since]), np.array([self.t]))
-        return bool(enough(missing.astype(np.float64), self.t - since)[0])
+        return bool(enough(float(self.missing(since)), self.t - since))
 
     def complete(self, since: int) -> bool:
         """Return whether no gap touches (since, t], so that a sum, a count or a difference is known."""
-        return bool(complete(np.array([since]), np.array([self.t]), self.tape.gaps)[0])
+        return self.missing(since) == 0
 
     def trades(self, span_ns: int) -> Trades:
         """Return trades of the window by event time, for a statistic; none when too much was not recorded."""
@@ -192,8 +198,8 @@ class PointInTimeView:
     def quotes(self, span_ns: int) -> Quotes:
         """Return the quote valid at the start of the window and those in it, for a statistic.
 
-        A quote does not stand in a gap: where one begins, a row without bid and ask follows. There is no row when too much
-        of the window was not recorded.
+        A quote does not stand in a gap: where one begins, a row without bid and ask follows. There is no row when too
+        much of the window was not recorded.
         """
         if not self.recorded(self.t - span_ns):
             return Quotes.empty()
@@ -206,7 +212,7 @@ class PointInTimeView:
         return rows.take(np.argsort(rows.ts_event, kind="stable"))
 
     def quote_changes(self, span_ns: int) -> Quotes:
-        """Return the quote valid at the start of the window and those in it, for a sum; none when a gap touches them."""
+        """Return the quote valid at the start of the window and those in it, for a sum; none when a gap is there."""
         return self._unbroken(self.tape.quotes.standing(self.t, span_ns), span_ns)
 
     def depth_changes(self, span_ns: int) -> Depths:
@@ -221,7 +227,7 @@ class PointInTimeView:
 
     @cached_property
     def quote(self) -> Quotes:
-        """Return the quote at t, one row; none when it is stale, crossed or has an empty side, or a gap came after it."""
+        """Return the quote at t, one row; none when it is stale, crossed, lacks a side, or a gap came after it."""
         return fresh(self.tape.quotes, self.t, self.tape.gaps)
 
     @cached_property

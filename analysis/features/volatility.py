@@ -113,7 +113,7 @@ def vol_of_vol(view: BarView) -> Floats:
 
     Formula: sd(rv_15) / mean(rv_15) over 16 windows without overlap, sample deviation
     Unit: 1
-    Null: fewer than 240 returns, a gap touches more than 10 % of them or leaves fewer than 15 of the windows, or no movement
+    Null: fewer than 240 returns, more than 10 % of them or more than one of the windows in a gap, or no movement
     Source: returns
     """
     each = np.stack([view.over_returns(15, _realised, lag=15 * window) for window in range(16)], axis=-1)

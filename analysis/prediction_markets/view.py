@@ -146,7 +146,7 @@ class MarketTape:
     book_changes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # receipt times of price_change entries
     mids: ReceiptIndex[Mids] = field(default_factory=lambda: ReceiptIndex(Mids.empty()))
     gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream: trades of both tokens and changes of the book
-    book_gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream that `books` and `mids` are made of; none for polls
+    book_gaps: Gaps = field(default_factory=Gaps.empty)  # of the stream that makes books and mids; none of polls
     subscribed_ns: int | None = None  # start of the subscription; None without one
     wallet_fills: ReceiptIndex[Fills] = field(
         default_factory=lambda: ReceiptIndex(Fills.empty())
@@ -174,14 +174,14 @@ class MarketTape:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A market as known at t; every window is (t - span, t]. What a gap makes null is decided by `gap_policy`."""
+    """A market as known at t; every window is (t - span, t], and `gap_policy` decides what a gap makes null."""
 
     tape: MarketTape
     t: int
 
     @cached_property
     def book(self) -> MarketBook | None:
-        """Return the book received last; None when it is older than twice the interval, a gap came after it, or none was."""
+        """Return the book received last; None when it is older than twice the interval, or a gap came after it."""
         rows = _known(self.tape.books, self.t)
         if not rows or rows[-1].absent:
             return None

@@ -292,5 +292,6 @@ def test_vwap_of_a_session_goes_on_after_a_gap_and_is_null_when_a_tenth_is_missi
     assert not np.isnan(found[49:]).any()
     resets = np.zeros(100, np.bool_)
     resets[60] = True
-    found = indicators(Series(rows.high, rows.low, rows.close, rows.volume, rows.notional, rows.session, resets))["vwap"]
+    whole = Series(rows.high, rows.low, rows.close, rows.volume, rows.notional, rows.session, resets)
+    found = indicators(whole)["vwap"]
     assert np.isnan(found).tolist() == [i >= 60 for i in range(100)]  # how much was lost is not known

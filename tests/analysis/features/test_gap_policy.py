@@ -23,13 +23,13 @@ END = T0 + DAYS * DAY
 WINDOW_MINUTES: dict[str, float] = {
     **{f"{name}_{k}": k + 1 for name in ("ret", "rv") for k in (1, 5, 15, 60, 240)},
     **{f"{name}_60": 61 for name in ("mom_z", "bipower_ratio", "semivar_down", "acf1", "efficiency_ratio", "amihud")},
-    **{name: 61 for name in ("kyle_lambda_60", "impact_r2_60", "gap_share_60")},
+    **dict.fromkeys(("kyle_lambda_60", "impact_r2_60", "gap_share_60"), 61),
     **{f"{name}_60": 60 for name in ("range_pos", "parkinson", "garman_klass", "rogers_satchell")},
-    **{name: 241 for name in ("vol_of_vol", "vol_ratio", "skew_240", "kurt_240", "acf5_240", "variance_ratio_5")},
-    **{name: 240 for name in ("drawdown_240", "avg_trade_size_ratio", "spread_z")},
-    **{name: 15 for name in ("tfi_15", "intertrade_cv", "eff_spread_bp", "realized_spread_30s")},
-    **{name: 1 for name in ("spread_bp", "queue_imb_tw_1", "mlofi_pc1", "cancel_ratio", "tfi_1", "ofi_1")},
-    **{name: 0.1 for name in ("queue_imb", "microprice_dev", "depth_imb_10", "depth_1pct_ratio", "basis_bp")},
+    **dict.fromkeys(("vol_of_vol", "vol_ratio", "skew_240", "kurt_240", "acf5_240", "variance_ratio_5"), 241),
+    **dict.fromkeys(("drawdown_240", "avg_trade_size_ratio", "spread_z"), 240),
+    **dict.fromkeys(("tfi_15", "intertrade_cv", "eff_spread_bp", "realized_spread_30s"), 15),
+    **dict.fromkeys(("spread_bp", "queue_imb_tw_1", "mlofi_pc1", "cancel_ratio", "tfi_1", "ofi_1"), 1),
+    **dict.fromkeys(("queue_imb", "microprice_dev", "depth_imb_10", "depth_1pct_ratio", "basis_bp"), 0.1),
     "lead_ret_5s": 0.2,
     "ret_accel": 3,
     "vol_ratio_20": 20,
@@ -47,6 +47,8 @@ WINDOW_MINUTES: dict[str, float] = {
     "roll_bp": 6 * 60,
 }
 """Windows of the features; the others read everything since the last gap, or the previous day."""
+
+JUMP = 70 * MINUTE
 
 MARGIN = 2 * MINUTE
 """The bar that is not over yet, and the quote before the window."""
@@ -87,7 +89,11 @@ def only(tape: Tape, t: int, *names: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def tape() -> Tape:
-    return full_tape(DAYS)
+    """Return a tape whose trades rise or fall by 5 % every 70 minutes, so that a gap can hide a jump."""
+    tape = full_tape(DAYS)
+    rows = tape.trades.rows
+    raised = (END - rows.ts_event) // JUMP % 2 == 1
+    return replace(tape, trades=ReceiptIndex(replace(rows, price=np.where(raised, 1.05, 1.0) * rows.price)), _days={})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,7 @@ UNITS = {feature.name: limits(feature.unit) for registry in (BARS, POINT_IN_TIME
 
 @settings(max_examples=25, deadline=None)
 @given(
-    begins=st.lists(st.integers(5, 400 * 60), min_size=1, max_size=4),
+    begins=st.lists(st.integers(5, 400 * 60) | st.sampled_from([4_230, 8_430, 12_630]), min_size=1, max_size=4),
     lengths=st.lists(st.integers(1, 25 * 60), min_size=4, max_size=4),
 )
 def test_a_gap_may_turn_a_feature_null_and_does_nothing_else(
@@ -121,11 +127,12 @@ def test_a_gap_may_turn_a_feature_null_and_does_nothing_else(
     gaps = Gaps(start, start + np.array(lengths[: len(begins)], np.int64) * SECOND).merged()
     rows = tape.trades.rows
     prompt = rows.ts_event[rows.ts_recv - rows.ts_event < SECOND]
-    unknown = Gaps(gaps.start, prompt[np.searchsorted(prompt, np.minimum(gaps.end, prompt[-1]))])  # until the next trade
+    next_trade = prompt[np.searchsorted(prompt, np.minimum(gaps.end, prompt[-1]))]
+    unknown = Gaps(gaps.start, np.maximum(gaps.end, next_trade))
     found = compute(lossy(tape, gaps), times)
     for name, values in found.items():
         low, high = UNITS[name]
-        window = round(WINDOW_MINUTES.get(name, 10 * DAY) * MINUTE) + MARGIN
+        window = round(WINDOW_MINUTES.get(name, 10 * 24 * 60) * MINUTE) + MARGIN
         touched = unknown.missing(times - window, times) > 0
         for i in range(len(times)):
             what = name, (END - int(times[i])) / MINUTE, values[i], truth[name][i]
@@ -136,13 +143,14 @@ def test_a_gap_may_turn_a_feature_null_and_does_nothing_else(
                 assert values[i] != 0 or truth[name][i] == 0, what
 
 
-def test_features_of_a_tape_with_gaps_know_only_the_past_and_are_the_same_one_by_one(tape: Tape, times: Ints) -> None:
+def test_features_of_a_broken_tape_know_only_the_past_and_are_the_same_one_by_one(tape: Tape, times: Ints) -> None:
     broken = lossy(tape, Gaps(times - 90 * SECOND, times - 70 * SECOND))
     found = audit.truncation(broken, times, feature_tables.at)
     assert found.passed, found.findings[:5]
     table = compute(broken, times)
     for i, t in enumerate(times.tolist()):
-        np.testing.assert_array_equal([values[i] for values in table.values()], list(feature_tables.at(broken, t).values()))
+        alone = list(feature_tables.at(broken, t).values())
+        np.testing.assert_array_equal([values[i] for values in table.values()], alone)
 
 
 def test_no_window_compares_the_two_sides_of_a_gap_with_the_path_between_them() -> None:

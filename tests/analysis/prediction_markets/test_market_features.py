@@ -331,7 +331,7 @@ def test_no_snapshot_feature_changes_when_all_that_came_after_is_removed() -> No
 
 
 def test_a_change_over_a_gap_is_null_and_no_point_stands_in_one() -> None:
-    gap = Gaps(np.array([T - 30 * MINUTE]), np.array([T - 27 * MINUTE]))
+    gap = Gaps(np.array([T - 30 * MINUTE - SECOND]), np.array([T - 27 * MINUTE]))
     lost = gap.missing(MIDS.ts_event, MIDS.ts_event + 1) > 0
     tape = replace(TAPE, mids=ReceiptIndex(MIDS.take(~lost)), book_gaps=gap)
     row = compute(tape, T, ["ret_5m", "ret_1h", "ret_24h", "vol_1h", "range_24h"])
@@ -372,7 +372,8 @@ def test_a_gap_may_turn_a_snapshot_feature_null_and_does_nothing_else(begins: li
     gaps = Gaps(start, start + np.array(lengths[: len(begins)], np.int64) * SECOND).merged()
 
     def seen(at: Ints) -> Bools:
-        return gaps.missing(at, at + 1) == 0
+        whole: Bools = gaps.missing(at, at + 1) == 0
+        return whole
 
     fills, points, changes = BUSY.fills.rows, BUSY.mids.rows, BUSY.book_changes
     tape = replace(
