@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2 import sql
@@ -26,7 +27,9 @@ _REASON_LENGTH = 800  # characters
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start be interrupted, also where a script runs the tests in the background."""
+    """Let programs that tests start be interrupted where a script runs the tests; let a busy machine fail no example."""
+    hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+    hypothesis.settings.load_profile("busy")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -20,28 +20,25 @@ from recorder.pgcopy.stream import CopyReader, copy_stream, int8_field
 from recorder.position import Position
 from recorder.process.log import get_logger
 from recorder.store import lineage, refused_rows
-from recorder.store.batch import Batch, Broken, Counts, Group, KnownSessions, Loaded, Place, Row, groups_of
+from recorder.store.batch import Batch, Broken, Counts, Group, Loaded, Place, Row, groups_of
 from recorder.store.database import WRITER, Connection, Cursor, classify, connect
 from recorder.store.journal_lock import try_lock
 from recorder.store.lifeline import Lifeline
 from recorder.store.partitions import Partitions
 from recorder.store.restore import unfinished_restore
-from recorder.store.staging import STAGED_ALWAYS, column_list, identifier, merge
+from recorder.store.staged_tables import ENTERS, StagedTables
+from recorder.store.staging import column_list, identifier, merge
 from recorder.store.upkeep import end_idle_readers, fold_bar_marks, name_instruments
 
 _log = get_logger(__name__)
 
 PARTITIONED = ("trade", "quote", "book", "market_snapshot", "market_book")
-_ENTERS = {"past_trade": "trade"}  # tables whose trigger stores their rows in one that is partitioned
 SAMPLE_BYTES = 1024
 STATEMENT_S = 60.0
 _MAX_STATEMENT_S = 3600.0
 _ANSWER_S = 30.0  # a server that keeps its own limit needs this long at most to report it
-_STAGE_AFTER_DUPLICATE_S = 5.0
-_STAGE_AFTER_HISTORY_S = 3600.0  # a feed that sends again what a history filled stamps it otherwise
 _REASON_CHARS = 500
 
-_HISTORY_AGE = "SELECT extract(epoch FROM now() - max(ts_recv))::float8 FROM past_trade"
 _ADVANCE = """
 SELECT advance_journal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::integer[], %s::text[], %s::bigint[],
                        %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]); COMMIT"""
@@ -97,9 +94,7 @@ class Store:
         self._locked: set[str] = set()
         self._staging: set[str] = set()  # tables whose staging table this connection has
         self._partitions = Partitions()
-        self._stage_until: dict[str, float] = {}
-        self._sessions = KnownSessions()
-        self._history_known = False  # whether the age of the newest past trade was looked up
+        self._staged = StagedTables()
 
     @property
     def connected(self) -> bool:
@@ -240,20 +235,15 @@ class Store:
             if group.table in PARTITIONED:
                 for day in sorted(group.days):
                     self._ensure_partition(group.table, day, received_day)
-            elif group.table in _ENTERS:  # its days were asked for, however old they are
+            elif group.table in ENTERS:  # its days were asked for, however old they are
                 for day in sorted(group.days):
-                    self._ensure_partition(_ENTERS[group.table], day, day)
-        self._look_for_history()
-        now = time.monotonic()
-        if self._sessions.begin_in(groups):
-            # A session that begins brings trades that another one may have stored, after a reconnect or a handover.
-            self._stage_until["trade"] = now + _STAGE_AFTER_DUPLICATE_S
-        modes = [
-            _LoadMode.STAGED
-            if group.table in STAGED_ALWAYS or self._stage_until.get(group.table, 0.0) > now
-            else _LoadMode.DIRECT
-            for group in groups
-        ]
+                    self._ensure_partition(ENTERS[group.table], day, day)
+        try:
+            with self._cursor() as cursor:
+                self._staged.look_for_history(cursor)
+        except psycopg2.Error as error:
+            self._fail(error)
+        modes = [_LoadMode.STAGED if staged else _LoadMode.DIRECT for staged in self._staged.of(groups)]
         while True:
             try:
                 loaded = self._transaction(batch, groups, modes)
@@ -268,22 +258,6 @@ class Store:
             except BaseException:
                 self._drop()  # rows of an open transaction must not enter the next one
                 raise
-
-    def _look_for_history(self) -> None:
-        """Stage trades for a while after past trades were stored, by this store or by an earlier one."""
-        if self._history_known:
-            return
-        try:
-            with self._cursor() as cursor:
-                cursor.execute(_HISTORY_AGE)
-                row = cursor.fetchone()
-        except psycopg2.errors.UndefinedTable:  # the schema is older than this program; the load says so
-            row = None
-        except psycopg2.Error as error:
-            self._fail(error)
-        self._history_known = True
-        if row is not None and row[0] is not None and row[0] < _STAGE_AFTER_HISTORY_S:
-            self._stage_until["trade"] = time.monotonic() + _STAGE_AFTER_HISTORY_S - max(0.0, row[0])
 
     def _transaction(self, batch: Batch, groups: list[Group], modes: list[_LoadMode]) -> Loaded:
         cursor = self._cursor()
@@ -326,12 +300,7 @@ class Store:
         tables: dict[str, Counts] = {}
         for group, counts in zip(groups, results, strict=True):
             tables.setdefault(group.table, Counts()).add(counts)
-            if group.table in _ENTERS and counts.inserted:
-                self._stage_until[_ENTERS[group.table]] = time.monotonic() + _STAGE_AFTER_HISTORY_S
-            if counts.duplicate and group.table not in STAGED_ALWAYS:
-                # Duplicates come in runs. Do not let every batch of a run fail first.
-                until = time.monotonic() + _STAGE_AFTER_DUPLICATE_S
-                self._stage_until[group.table] = max(until, self._stage_until.get(group.table, 0.0))
+            self._staged.loaded(group.table, inserted=counts.inserted, duplicate=counts.duplicate)
         return Loaded(batch.end, tables)
 
     def _ensure_partition(self, table: str, day: int, received_day: int) -> None:
