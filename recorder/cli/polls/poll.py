@@ -165,7 +165,7 @@ def _run_here(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
     try:
         return run_once(settings, jobs, job.name, services, stop)
     except KeyboardInterrupt:
-        say("tapedeck: interrupted; the round stored nothing, and its job takes up what is due", err=True)
+        say("tapedeck: interrupted; the next round of this job does what is left", err=True)
         raise
     finally:
         stop.set()
