@@ -51,6 +51,11 @@ class Screen(Console):
         lines = [text] if self._unknown_width else fold(text, self.width, indent)
         self.print(Text("\n".join(lines)), soft_wrap=True)
 
+    def list_rows(self, head: Sequence[str], rows: Sequence[Sequence[str]], right: Container[str] = ()) -> None:
+        """Print a table of names and words in which no cell is cut; arguments as of `listing`."""
+        for number, text in listing(head, rows, self.width, right):
+            self.print(Text(text, "bold" if number < 0 else ""), soft_wrap=True)
+
 
 def open_screen(*, stderr: bool, plain_width: int) -> Screen:
     """Return a screen that respects NO_COLOR: there, rich still prints bold text."""

@@ -57,6 +57,7 @@ class FakeVenue(ABC):
     specs: ClassVar[tuple[Spec, ...]]
     instruments_of: ClassVar[str | None] = None  # the venue whose instruments it lists, where it is a second API of it
     market_kind: ClassVar[type[SymbolMarket]] = SymbolMarket
+    ids_are_numbers: ClassVar[bool] = True  # the id of a print is its number at the market
 
     def __init__(self, market: Market, truth: TruthLog, *, rate: float, now_ns: int) -> None:
         self.market = market
@@ -87,8 +88,9 @@ class FakeVenue(ABC):
             past: The last prints of a symbol in the logs of earlier runs, in order. This run logs them no more.
         """
         for symbol, one in self.symbols.items():
-            if past.get(symbol):
-                one.resume([self.trade_of(symbol, item) for item in past[symbol]])
+            known = [item for item in past.get(symbol, ()) if item.number or self.ids_are_numbers]
+            if known:
+                one.resume([self.trade_of(symbol, item) for item in known])
                 continue
             for trade in one.history:
                 self.truth.item(self.trade_item(symbol, trade))

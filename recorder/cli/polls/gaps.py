@@ -16,7 +16,6 @@ from recorder.cli.streams.symbols import short
 from recorder.errors import ConfigError, nearest
 from recorder.healer.verdict import SETTLED_NS
 from recorder.printable import one_line, printable
-from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, classify, connect
@@ -131,9 +130,7 @@ def gaps(
             say_json(one)
         return 0
     now = datetime.now(UTC)
-    screen = console()
-    for number, text in listing(_HEAD, [_cells(one, now) for one in found], screen.width, ("for", "ids")):
-        screen.print(shown(text, "bold" if number < 0 else ""), soft_wrap=True)
+    console().list_rows(_HEAD, [_cells(one, now) for one in found], ("for", "ids"))
     say(summary(found, top, all_channels=all_channels, unsubscribed=unsubscribed), err=True)
     return 0
 

@@ -15,8 +15,6 @@ from recorder.poller.polymarket.jobs import MEMORY_FILE, tier_rules
 from recorder.poller.polymarket.memory import judged, load
 from recorder.poller.polymarket.tiers import TIERS, Verdict, scheduled_end_ns
 from recorder.printable import printable
-from recorder.process.screen import listing
-from recorder.process.screen import shown as shown_text
 from recorder.process.terminal import say, say_json
 from recorder.venues.polymarket.polls.market import Market
 
@@ -98,9 +96,7 @@ def markets(
         ]
         for one in chosen[:top]
     ]  # fmt: skip
-    screen = console()
-    for number, text in listing(_HEAD, rows, screen.width, _NUMBERS):
-        screen.print(shown_text(text, "bold" if number < 0 else ""), soft_wrap=True)
+    console().list_rows(_HEAD, rows, _NUMBERS)
     say(f"{min(top, len(chosen))} of {len(chosen)} markets", err=True)
     return 0
 

@@ -179,6 +179,22 @@ def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
     return run
 
 
+<<<<<<< HEAD
+=======
+def _run_here(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
+    stop = threading.Event()
+    services = Services(services_of(settings, stop))
+    try:
+        return run_once(settings, jobs, job.name, services, stop)
+    except KeyboardInterrupt:
+        say("tapedeck: interrupted; the next round of this job does what is left", err=True)
+        raise
+    finally:
+        stop.set()
+        services.close()
+
+
+>>>>>>> walkfix
 def _ask_poller(settings: Settings, job: Job) -> RunRow:
     """Let the running poller run a round.
 

@@ -12,7 +12,6 @@ from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.common import console
 from recorder.errors import ConfigError
 from recorder.printable import printable
-from recorder.process.screen import listing, shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, classify, connect
@@ -78,9 +77,7 @@ def whales(
         ]
         for one in found
     ]  # fmt: skip
-    screen = console()
-    for number, text in listing(_HEAD, rows, screen.width, ("USDC", "shares")):
-        screen.print(shown(text, "bold" if number < 0 else ""), soft_wrap=True)
+    console().list_rows(_HEAD, rows, ("USDC", "shares"))
     say(f"{len(found)} trades from {least_usdc:,.0f} USDC up", err=True)
     return 0
 

@@ -3,17 +3,19 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.common import Context, complete_venue, console, require_symbols, venue_settings
 from recorder.cli.streams import symbols as listed
 from recorder.errors import ConfigError, nearest
 from recorder.instruments.subscription_store import Subscription, list_subscriptions, set_subscriptions
+from recorder.printable import printable
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, RECORDER
 from recorder.venues import venue_class
+
+_HEAD = ("symbols", "channels", "state", "priority", "since", "kept by")
 
 Venue = Annotated[str, typer.Argument(help="Name of the venue, such as kraken.", autocompletion=complete_venue)]
 Symbols = Annotated[
@@ -78,18 +80,7 @@ def subscriptions(
         for row in rows:
             say_json(row)
         return 0
-    table = Table(
-        "venue",
-        "symbol",
-        "channels",
-        "state",
-        "priority",
-        "since",
-        "kept by",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
+    cells = []
     merged: dict[tuple[str, str, bool, int, str], list[Subscription]] = {}
     for row in rows:
         merged.setdefault((row.venue, row.symbol, row.active, row.priority, row.origin), []).append(row)
@@ -97,8 +88,9 @@ def subscriptions(
         since = min(row.updated_at for row in group)
         channels = ", ".join(row.channel for row in group)
         state = "recorded" if active else "left out"
-        table.add_row(name, listed.short(symbol), channels, state, str(priority), f"{since:%Y-%m-%d %H:%M} UTC", origin)
-    console().print(table)
+        stream = printable(f"{name} {listed.short(symbol)}")
+        cells.append([stream, channels, state, str(priority), f"{since:%Y-%m-%d %H:%M} UTC", origin])
+    console().list_rows(_HEAD, cells)
     active_rows = sum(row.active for row in rows)
     say(f"{active_rows} subscriptions, {len(rows) - active_rows} streams left out", err=True)
     return 0

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.table import Table
 
 from recorder.cli.common import STDERR, complete_venue, console, make_venue, venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, RestError
 from recorder.instruments.catalog import Catalog, CatalogFile, fetch_catalog
 from recorder.instruments.patterns import Pattern, is_pattern, rank, resolve
+from recorder.printable import printable
 from recorder.process.log import configure
 from recorder.process.terminal import say, say_json
 from recorder.rest.client import client_of
@@ -24,6 +24,7 @@ from recorder.venues.canonical import called, meant
 FRESH_S = 3600.0
 """A list of this age is good enough to check a symbol, because discovery fetches one every hour."""
 
+_HEAD = ("symbol", "canonical", "base", "quote", "kind", "tick size", "min size", "status", "volume 24h")
 _NAMED = 4  # instruments in a message
 _SYMBOL_WIDTH = 20  # a token of Polymarket has 77 digits
 
@@ -76,24 +77,17 @@ def symbols(
         for item in chosen:
             say_json(item)
         return 0
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("symbol", "canonical", "base", "quote", "kind", "tick size", "min size", "status"):
-        table.add_column(name)
-    table.add_column("volume 24h", justify="right")
-    for item in chosen:
-        volume = "" if item.volume is None else f"{item.volume:,.0f} {item.quote}"
-        table.add_row(
-            item.symbol,
-            item.canonical or "",
-            item.base,
-            item.quote,
-            item.kind,
-            item.tick_size or "",
-            item.min_size or "",
-            item.status,
-            volume,
-        )
-    console().print(table)
+    rows = [
+        [
+            printable(text)
+            for text in (
+                item.symbol, item.canonical or "", item.base, item.quote, item.kind, item.tick_size or "",
+                item.min_size or "", item.status, "" if item.volume is None else f"{item.volume:,.0f} {item.quote}",
+            )
+        ]
+        for item in chosen
+    ]  # fmt: skip
+    console().list_rows(_HEAD, rows, ("volume 24h",))
     say(f"{len(chosen)} of {len(catalog.listings)} instruments", err=True)
     return 0
 

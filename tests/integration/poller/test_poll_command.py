@@ -63,7 +63,8 @@ def test_a_poller_that_ends_in_the_middle_of_the_round_is_a_failure(
     home: Path, kraken: Running, capfd: pytest.CaptureFixture[str]
 ) -> None:
     process = start_poller(home)
-    kraken.do("rest", status=503, times=1000)
+    (home / "listings" / "kraken.json").unlink()  # a fresh list would be used again
+    kraken.do("rest", status=503, times=1000, retry_after="10")
 
     def kill_once_it_runs() -> None:
         def runs() -> bool:
@@ -80,6 +81,20 @@ def test_a_poller_that_ends_in_the_middle_of_the_round_is_a_failure(
     assert main(["poll", "discovery", "--once"]) == 1
     killer.join()
     assert "the poller ended in the middle of a round of discovery" in capfd.readouterr().err
+
+
+def test_an_interrupted_round_by_hand_says_so_in_one_sentence_and_logs_nothing(home: Path, kraken: Running) -> None:
+    kraken.do("rest", status=503, times=1000)
+    (rule,) = kraken.venue.faults.rules
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recorder", "poll", "discovery", "--once"],
+        env=dict(os.environ), cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert wait_until(lambda: rule.left != 1000, 30.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == "tapedeck: interrupted; the next round of this job does what is left\n"
 
 
 def test_without_a_poller_the_list_says_so_and_a_round_by_hand_is_run_here(

@@ -208,7 +208,7 @@ def test_the_table_shows_whole_names_and_figures_in_a_narrow_terminal(width: int
     status = demo()
     screen = Console(width=width, force_terminal=False)
     with screen.capture() as capture:
-        screen.print(view(status, width))
+        screen.print(table(status, width))
     text = capture.get()
     lines = text.splitlines()
     assert len(lines) == len(status.programs) + 1, "no row is wrapped"

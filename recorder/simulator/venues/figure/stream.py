@@ -45,6 +45,7 @@ class Figure(FakeVenue):
     """The public websocket of market data."""
 
     name: ClassVar[str] = "figure"
+    ids_are_numbers: ClassVar[bool] = False
     specs: ClassVar[tuple[Spec, ...]] = (
         Spec("HASH", "USD", 0.0312, 5, 3, 90_000.0, weight=3),
         Spec("BTC", "USD", 87202.9, 1, 5, 0.75, weight=3),

@@ -36,6 +36,7 @@ class Okx(FakeVenue):
     """The public feed of OKX."""
 
     name: ClassVar[str] = "okx"
+    ids_are_numbers: ClassVar[bool] = False
     specs: ClassVar[tuple[Spec, ...]] = (
         Spec("BTC", "USDT", 77571.3, 1, 8, 0.05, weight=4),
         Spec("ETH", "USDT", 3120.51, 2, 6, 0.8, weight=3),
