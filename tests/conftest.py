@@ -27,7 +27,7 @@ _REASON_LENGTH = 800  # characters
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start be interrupted where a script runs the tests; let a busy machine fail no example."""
+    """Let programs of tests be interrupted where a script runs them, and let a busy machine fail no example."""
     hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
     hypothesis.settings.load_profile("busy")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

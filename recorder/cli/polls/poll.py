@@ -154,7 +154,7 @@ def run_here(
     try:
         return run_once(settings, jobs, job.name, services, stop, goes_on)
     except KeyboardInterrupt:
-        say("tapedeck: interrupted; what is not stored is taken up by the next round", err=True)
+        say("tapedeck: interrupted; the next round of this job does what is left", err=True)
         raise
     finally:
         stop.set()
@@ -179,22 +179,6 @@ def by_hand(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
     return run
 
 
-<<<<<<< HEAD
-=======
-def _run_here(settings: Settings, job: Job, jobs: Sequence[Job]) -> RunRow:
-    stop = threading.Event()
-    services = Services(services_of(settings, stop))
-    try:
-        return run_once(settings, jobs, job.name, services, stop)
-    except KeyboardInterrupt:
-        say("tapedeck: interrupted; the next round of this job does what is left", err=True)
-        raise
-    finally:
-        stop.set()
-        services.close()
-
-
->>>>>>> walkfix
 def _ask_poller(settings: Settings, job: Job) -> RunRow:
     """Let the running poller run a round.
 
