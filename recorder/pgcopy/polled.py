@@ -1,6 +1,6 @@
 """Encodes rows of the tables that polls fill: each column has a kind, and a row is a tuple in the order of its columns.
 
-A table of the poller is one entry of POLLED, one of the keys in `store/staging.py`, and its numbered SQL file.
+A table of the poller is one entry of POLLED, one of the keys in `store/staging/merge.py`, and its numbered SQL file.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -26,8 +26,8 @@ from recorder.store.journal_lock import try_lock
 from recorder.store.lifeline import Lifeline
 from recorder.store.partitions import Partitions
 from recorder.store.restore import unfinished_restore
-from recorder.store.staged_tables import ENTERS, StagedTables
-from recorder.store.staging import column_list, identifier, merge
+from recorder.store.staging.merge import column_list, identifier, merge
+from recorder.store.staging.tables import ENTERS, StagedTables
 from recorder.store.upkeep import end_idle_readers, fold_bar_marks, name_instruments
 
 _log = get_logger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from support.fault_rig import Rig
-from support.slow_relay import SlowRelay
+from support.machine.slow_relay import SlowRelay
 
 from recorder.journal.reader import JournalReader
 from recorder.process.slots import HANDED_OVER

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.certified import BEGIN_US, CertifiedHome, heal, hourly_feed, of_channel, record_hours
+from support.certify.home import BEGIN_US, CertifiedHome, heal, hourly_feed, of_channel, record_hours
 
 from recorder.certify.check import check
 from recorder.certify.document import HOUR_US, Certificate, JournalFact, digest

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.certified import BEGIN_US, CertifiedHome, hourly_feed, record_hours
+from support.certify.home import BEGIN_US, CertifiedHome, hourly_feed, record_hours
 from support.poller.journals import Poller
 
 from recorder.certify.database import instant

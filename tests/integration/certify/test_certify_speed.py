@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.certified import BEGIN_US, CertifiedHome, hourly_feed, record_hours
+from support.certify.home import BEGIN_US, CertifiedHome, hourly_feed, record_hours
 
 from recorder.certify.database import opened
 from recorder.certify.document import HOUR_US

@@ -9,7 +9,7 @@ import pytest
 from recorder.pgcopy import polled
 from recorder.pgcopy.polled import POLLED, Kind, RowError, encode_row, encode_rows
 from recorder.pgcopy.stream import COPY_HEADER, COPY_TRAILER
-from recorder.store.staging import KEYS
+from recorder.store.staging.merge import KEYS
 
 TYPES: dict[Kind, str] = {
     "int8": "bigint", "int4": "integer", "float8": "double precision", "text": "text", "bool": "boolean",

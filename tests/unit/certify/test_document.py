@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from support.certificates import facts
+from support.certify.facts import facts
 
 from recorder.certify.document import (
     Certificate,

@@ -1,7 +1,7 @@
 """Each grade where it belongs, by channel and by what the venue's protocol proves."""
 
 import pytest
-from support.certificates import BEGIN_US, facts, gap
+from support.certify.facts import BEGIN_US, facts, gap
 
 from recorder.certify.document import BookChecks, Certificate, Grade
 from recorder.certify.grade import grade, rules_of

@@ -7,7 +7,7 @@ import psycopg2.errors
 
 from recorder.store.batch import Group, KnownSessions
 from recorder.store.database import Cursor
-from recorder.store.staging import STAGED_ALWAYS
+from recorder.store.staging.merge import STAGED_ALWAYS
 
 ENTERS = {"past_trade": "trade"}
 """Tables whose trigger stores their rows in another table."""

@@ -1,0 +1,1 @@
+"""Staging tables: how rows enter the tables from them, and which tables are loaded through one."""

@@ -1,0 +1,1 @@
+"""Certificates by hand, and a home whose hours are certified."""
