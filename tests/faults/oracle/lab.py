@@ -255,7 +255,7 @@ class Lab:
             try:
                 self._administer("CREATE DATABASE {} TEMPLATE {}", self.name, copy)
                 return
-            except psycopg2.errors.DuplicateDatabase:
+            except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):  # both at one moment
                 self.pause(0.1)
         raise AssertionError("the database could not be restored: something creates it each time")
 
