@@ -61,7 +61,7 @@ def main(settings: Settings, venue: str, shard: Shard, slot: Slot = "a") -> int:
         slots.withdraw(state.token)
         state = slots.read()
     _run_with(state.python.get(slot), required=not records)
-    if records and state.phase:
+    if records and (state.phase or state.successor(time.time()) is not None):
         slots.restarted()
     elif not records and state.successor(time.time()) != slot:
         return _idle(settings, slots.recorder, slot)

@@ -196,9 +196,9 @@ class Recorder:
         carried = [stream for stream in streams if self._shard.carries(stream.symbol)]
         now_ns = self._clock.wall_ns()
         self._recorded.note((stream, now_ns) for stream in carried)
-        self.links.assign(carried)
         if self._taking is not None:
             self._taking.assign(carried)
+        self.links.assign(carried)
 
     def start(self) -> None:
         """Start the threads that every recorder has; the links start with `assign`."""

@@ -48,6 +48,7 @@ class SlotState(msgspec.Struct, frozen=True, omit_defaults=True):
     until_s: float = 0.0  # unix seconds
     phase: Phase = ""
     token: str = ""  # of the successor's request
+    starts: int = 0  # how often the recording process has started since the successor was wanted
     python: dict[str, str] = {}  # by slot: the interpreter to run with, where it is not that of supervisord
 
     def successor(self, now_s: float) -> Slot | None:
@@ -159,7 +160,13 @@ class Slots:
 
     def restarted(self) -> None:
         """Forget what an earlier process of this slot had begun to give; the successor may ask again."""
-        self._change(lambda state: msgspec.structs.replace(state, phase="", token="") if state.phase else None)
+        self._change(
+            lambda state: (
+                msgspec.structs.replace(state, phase="", token="", starts=state.starts + 1)
+                if state.phase or state.successor(time.time()) is not None
+                else None
+            )
+        )
 
     # ---- both -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from recorder.capture.buffer import WriteBuffer
 from recorder.capture.continuity import Continuity
 from recorder.capture.handover.lag import Progress, progress_of
-from recorder.capture.handover.state import Held, RowTail, fingerprint, identified, stored_already
+from recorder.capture.handover.state import Held, RowTail, fingerprint, identified, later_by, stored_already
 from recorder.capture.ingest import Decoded, Ingest
 from recorder.capture.overlap import ControlRecord, TookOverRecord
 from recorder.capture.websocket.frames import Oversized
@@ -117,7 +117,7 @@ class StandbyIngest(Ingest):
         self._with_snapshot: set[str] = set()
         self._rows_held: dict[Stream, list[Held]] = {}
         self.progress: dict[Stream, Progress] = {}
-        self._answers: set[Stream] = set()  # whose first row is known by its values alone
+        self._known_by_values: set[Stream] = set()  # their rows have neither time nor number
         self._snapshots_held: dict[str, list[int]] = {}  # of each book: the places of its snapshots among its rows
         self._unclaimed: set[Stream] = set()
         self._releasing = self._released = False
@@ -132,19 +132,35 @@ class StandbyIngest(Ingest):
             books = {one for one in self.streams if one.channel == "book" and one.symbol not in self._with_snapshot}
             return books | self.unbegun
 
-    def stored_already(self, tail: RowTail) -> tuple[int, int] | None:
+    def later_by(self, tail: RowTail) -> int | None:
+        """Return how much later than the old process this session received its newest row; None if that is unsure."""
+        with self._holds:
+            return later_by(self._rows_held.get(Stream(tail.channel, tail.symbol), ()), tail)
+
+    def stored_already(self, tail: RowTail, later_ns: int | None) -> tuple[int, int] | None:
         """Return which of the rows that are kept of a stream need not be stored again: from a place up to another.
 
+        Args:
+            tail: The newest rows of the old process.
+            later_ns: How much later this session receives; None where that is not known.
+
         Returns:
-            None where the newest row of the old process is not among them.
+            None where the newest row of the old process is not among them, or cannot have come yet.
         """
         stream = Stream(tail.channel, tail.symbol)
         with self._holds:
-            found = stored_already(self._rows_held.get(stream, ()), tail)
+            held = self._rows_held.get(stream, ())
+            if (
+                later_ns is not None
+                and stream in self._known_by_values
+                and self.last_frame_ns < tail.last_recv_ns + later_ns
+            ):
+                return None
+            found = stored_already(held, tail, later_ns)
             if found is None:
                 return None
             if tail.channel == "quote":  # an answer to our subscription may repeat the values of an earlier quote
-                return max(int(stream in self._answers), found[0]), found[1]
+                return max(int(stream in self._known_by_values), found[0]), found[1]
             # A book is readable from a snapshot on: the last of those that the old process has, too.
             return 0, max((place for place in self._snapshots_held.get(tail.symbol, ()) if place < found[1]), default=0)
 
@@ -197,8 +213,8 @@ class StandbyIngest(Ingest):
         """Note a row, and return how many of its stream are kept."""
         stream = Stream(channel, row.symbol)
         held = self._rows_held.setdefault(stream, [])
-        if not held and not identified(row, connection_sequences=self._connection_sequences):
-            self._answers.add(stream)
+        if not identified(row, connection_sequences=self._connection_sequences):
+            self._known_by_values.add(stream)
         held.append(Held(fingerprint(row, connection_sequences=self._connection_sequences), row.ts_recv_ns))
         self._came(channel, row)
         return len(held)

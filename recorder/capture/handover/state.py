@@ -23,6 +23,7 @@ from recorder.journal.writer import Recovered
 
 _TAIL = 1 << 14  # rows of a stream; a successor is ready long before more have come
 _LEVELS = 3
+_SURE = 8  # rows that agree at one place only do not agree there by chance
 
 
 class RowTail(msgspec.Struct, array_like=True):
@@ -119,33 +120,71 @@ class RowTails:
         ]
 
 
-def stored_already(held: Sequence[Held], tail: RowTail) -> tuple[int, int] | None:
+def stored_already(held: Sequence[Held], tail: RowTail, later_ns: int | None) -> tuple[int, int] | None:
     """Return which of the rows that the successor holds are stored by the old process.
 
     Both connections carry the rows of a stream in one order, so where the newest row of the old process stands, those
     before it agree, back to the subscription of the successor. What the venue sent it alone at its subscription, such
-    as the state at that time, stands before them. Rows may repeat, without a time or number of the venue: among the
-    places where everything agrees, the one received closest to the newest row of the old process counts.
+    as the state at that time, stands before them. Rows may repeat, without a time or number of the venue, so that
+    several places agree: the one of the right time of receipt counts, and where that is not known the first one,
+    because a row that is stored twice is better than one that is lost.
 
     Args:
         held: What the successor holds of the stream, oldest first.
         tail: The newest rows of the old process.
+        later_ns: How much later than the old process the successor receives; None where that is not known.
 
     Returns:
         The places of the first of them and of the first behind them; None where the newest row of the old process is
         not among them.
     """
-    known = tail.fingerprints
-    best: tuple[tuple[bool, int, int], int, int] | None = None
-    for place, row in enumerate(held):
-        if not known or row.fingerprint != known[-1]:
-            continue
-        length = 0
-        while length <= place and length < len(known) and held[place - length].fingerprint == known[-1 - length]:
+    agreeing = _agreements(held, tail.fingerprints)
+    if not agreeing:
+        return None
+    complete = [one for one in agreeing if _complete(one, tail)]
+    if not complete:
+        return max(agreeing, key=lambda one: (one[1] - one[0], one[1]))
+    if later_ns is None:
+        chosen = max(complete, key=lambda one: one[1] - one[0])
+        for one in reversed(complete):  # rows that repeat agree at many places; much shorter ones agree by chance
+            if chosen[1] - chosen[0] > one[1] - one[0] >= (chosen[1] - chosen[0]) / 2:
+                chosen = one
+        return chosen
+    expected_ns = tail.last_recv_ns + later_ns
+    return min(complete, key=lambda one: abs(held[one[1] - 1].ts_recv_ns - expected_ns))
+
+
+def later_by(held: Sequence[Held], tail: RowTail) -> int | None:
+    """Return how much later the successor received the newest row of the old process, ns; None where that is unsure."""
+    complete = [one for one in _agreements(held, tail.fingerprints) if _complete(one, tail)]
+    if len(complete) != 1 or complete[0][1] - complete[0][0] < _SURE:
+        return None
+    return held[complete[0][1] - 1].ts_recv_ns - tail.last_recv_ns
+
+
+def _complete(place: tuple[int, int], tail: RowTail) -> bool:
+    """Return whether everything agrees that can: up to the answer to the subscription, or to the first row noted."""
+    first, end = place
+    return first <= 1 or end - first == len(tail.fingerprints)
+
+
+def _agreements(held: Sequence[Held], known: Sequence[int]) -> list[tuple[int, int]]:
+    """Return each place that holds the newest known row: where the rows that agree begin, and where they end.
+
+    The common ends of all beginnings of `held` with `known` are found in linear time (Gusfield's Z algorithm).
+    """
+    if not known or not held:
+        return []
+    text: list[int | None] = [*reversed(known), None, *(row.fingerprint for row in reversed(held))]
+    lengths = [0] * len(text)
+    left = right = 0
+    for at in range(1, len(text)):
+        length = min(right - at, lengths[at - left]) if at < right else 0
+        while at + length < len(text) and text[length] == text[at + length]:
             length += 1
-        complete = length > place or length == len(known)
-        apart_ns = abs(row.ts_recv_ns - tail.last_recv_ns)
-        rank = (complete, 0, -apart_ns) if complete else (complete, length, place)
-        if best is None or rank > best[0]:
-            best = rank, place + 1 - length, place + 1
-    return None if best is None else best[1:]
+        lengths[at] = length
+        if at + length > right:
+            left, right = at, at + length
+    ends = range(len(held), 0, -1)
+    found = [(end - length, end) for end, length in zip(ends, lengths[len(known) + 1 :], strict=True) if length]
+    return found[::-1]

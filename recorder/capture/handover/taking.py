@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from recorder.capture.buffer import WriteBuffer
@@ -25,6 +25,7 @@ OVERLAP_S = 1.0
 _OFFER_S = 30.0  # the other process stops within 5 s and writes what is pending
 _TAIL_S = 5.0  # it may have received a row that is on its way to us
 _EARLY_NS = 500_000_000  # what it had received by this long after our subscriptions includes all that came before them
+_UNKNOWN_LATE_NS = 10 * 10**9  # so late it may receive where nothing shows how late; later, it is taken for dead
 _SHOWN = 3
 
 _log = get_logger(__name__)
@@ -71,10 +72,14 @@ class Taking:
         self._connection_sequences = connection_sequences
         self._assigned: frozenset[Stream] | None = None
         self._unproven: set[str] = set()  # symbols of which the old process may not have read all from before us
+        self._old_late_ns = 0  # how much later than us the old process receives
+        self._starts: int | None = None  # how often the old process had started when our first session began
         self._required: frozenset[Stream] | None = None  # what the old process has without a gap
 
     def assign(self, streams: Sequence[Stream]) -> None:
-        """Note which streams this process shall record."""
+        """Note which streams this process shall record, before its sessions begin."""
+        if self._starts is None:
+            self._starts = self._slots.read().starts
         self._assigned = frozenset(streams)
         self._required = None
 
@@ -140,7 +145,8 @@ class Taking:
             behind = left.drained_ns < began_ns + _EARLY_NS
             with self._buffer as continuity:
                 late = [stream for stream in unclaimed if behind or stream.symbol in self._unproven]
-                continuity.lost(late, "overtaken", min(left.drained_ns, began_ns), None)
+                since_ns = min(left.drained_ns, began_ns) - self._old_late_ns  # what it lacks was sent this early
+                continuity.lost(late, "overtaken", since_ns, None)
             for session in released:
                 session.release(stored, unclaimed)
             with self._buffer as continuity:
@@ -157,6 +163,9 @@ class Taking:
             raise HandoverFailed("this slot was made the one that records; it starts again as such")
         if state.successor(time.time()) != self._slot:
             raise HandoverFailed("this successor is not wanted any more; the old process records")
+        if self._starts is not None and state.starts != self._starts:
+            # What it stored before is not known, and what we keep may be the same.
+            raise HandoverFailed("the recorder started again while this successor waited, which begins again, too")
         if self._standby.full:
             raise HandoverFailed("more came than can be kept in memory before all streams were ready")
 
@@ -202,6 +211,8 @@ class Taking:
             state = self._slots.read()
             if state.token != token:
                 return None
+            if state.starts != self._starts:
+                break
             if state.phase == "given":
                 left = left_by(recover(self._old_journal)[0])
                 if left is None or left.token != token:
@@ -220,8 +231,12 @@ class Taking:
             stored: dict[Stream, tuple[int, int]] = {}
             late: set[str] = set()
             self._unproven = set()
+            sessions = self._standby.all()
+            later_ns = {session: _median(map(session.later_by, tails)) for session in sessions}
+            known_ns = [-one for one in later_ns.values() if one is not None]
+            self._old_late_ns = max(0, *known_ns) if known_ns else _UNKNOWN_LATE_NS
             for tail in tails:
-                places = (session.stored_already(tail) for session in self._standby.all())
+                places = (session.stored_already(tail, later_ns[session]) for session in sessions)
                 found = next((one for one in places if one is not None), None)
                 if found is not None:
                     stored[Stream(tail.channel, tail.symbol)] = found
@@ -234,6 +249,11 @@ class Taking:
     def _began_ns(self) -> int:
         """Return when the newest of our sessions began."""
         return max((session.row.started_ns for session in self._standby.all()), default=0)
+
+
+def _median(values: Iterable[int | None]) -> int | None:
+    known = sorted(one for one in values if one is not None)
+    return known[len(known) // 2] if known else None
 
 
 def _named(streams: set[Stream] | frozenset[Stream]) -> str:

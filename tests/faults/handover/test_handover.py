@@ -120,13 +120,36 @@ def test_an_old_process_killed_while_its_successor_waits_costs_its_usual_gap(mak
     rig.wait("the new one is refused", lambda: "HTTP 503" in rig.log(new), 60.0)
     rig.kill(old)
     rig.start(old)
+    assert rig.processes.pop(new).wait(60) == 1
     rig.do("kraken", "heal")
+    rig.start(new)  # as supervisord does
     ending = rig.processes.pop(old)
     rig.wait("the new one records", lambda: rig.recorders == [new], 90.0)
     assert ending.wait(20) == HANDED_OVER
     rig.prove(60.0)
     # What the old process had not read when the new one subscribed is declared, too.
     assert {gap["cause"] for gap in rig.gaps("state <> 'healed'")} <= {"restart", "overtaken"}
+
+
+@pytest.mark.timeout(400)
+def test_a_successor_begins_again_when_the_old_process_does(make_rig: MakeRig, database: str) -> None:
+    """The old process was killed; its next one does not know which rows were stored that the successor holds.
+
+    Binance answers a subscription with no quote, which a successor that ends would have received alone.
+    """
+    rig = make_rig(database, venues=("binance",)).up()
+    old, new = rig.begin_handover("recorder-binance")
+    rig.wait("the successor holds rows", lambda: getattr(rig.health(new), "detail", "").endswith("ready"), 60.0)
+    rig.kill(old)
+    rig.start(old)
+    assert rig.processes.pop(new).wait(60) == 1
+    assert "started again" in rig.log(new)
+    rig.start(new)  # as supervisord does
+    ending = rig.processes.pop(old)
+    rig.wait("it takes over", lambda: rig.recorders == [new], 90.0)
+    assert ending.wait(20) == HANDED_OVER
+    rig.prove(60.0)
+    assert rig.number(QUOTES_TWICE.replace("ts_event IS", "sequence IS")) == 0
 
 
 @pytest.mark.timeout(400)

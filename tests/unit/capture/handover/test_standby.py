@@ -52,7 +52,7 @@ class Two:
         )
         left = left_by(recover(self.old.folder)[0])
         assert left is not None
-        skip = {Stream(tail.channel, tail.symbol): self.successor.stored_already(tail) for tail in left.tails}
+        skip = {Stream(tail.channel, tail.symbol): self.successor.stored_already(tail, None) for tail in left.tails}
         sessions = self.standby.end()
         with self.new.buffer.taking_over(left.checkpoints) as unclaimed:
             for session in sessions:
@@ -94,9 +94,9 @@ def test_what_came_to_the_old_process_alone_is_waited_for(two: Two) -> None:
     tails = two.old.buffer.tails
     assert tails is not None
     quotes = next(tail for tail in tails.all() if tail.channel == "quote")
-    assert two.successor.stored_already(quotes) is None
+    assert two.successor.stored_already(quotes, None) is None
     two.send([two.successor], quote(2), trade(10), quote(3), quote(4))
-    assert two.successor.stored_already(quotes) == (0, 3)
+    assert two.successor.stored_already(quotes, None) == (0, 3)
 
 
 def test_an_answer_without_time_and_number_may_repeat_what_is_stored(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_answer_without_time_and_number_may_repeat_what_is_stored(tmp_path: P
     tails.note("quote", [answer])
     (tail,) = tails.all()
     successor._held("quote", answer)
-    assert successor.stored_already(tail) == (1, 1)
+    assert successor.stored_already(tail, None) == (1, 1)
 
 
 def test_the_progress_of_a_stream_never_falls_back(two: Two) -> None:

@@ -13,6 +13,7 @@ from recorder.capture.handover.state import (
     checkpoints_of,
     fingerprint,
     given_up,
+    later_by,
     left_by,
     stored_already,
 )
@@ -33,10 +34,10 @@ def recovered(state: bytes) -> Recovered:
     return Recovered([given_up(OPEN)], {}, [], 1, 1, Position(1, 1), state=state)
 
 
-def stored(held: Sequence[int], tail: Sequence[int], *, late_ns: int = 0) -> tuple[int, int] | None:
-    """Return what `stored_already` does for rows that come every 10 ns, to the successor later than to the old one."""
+def stored(held: Sequence[int], tail: Sequence[int], *, later_ns: int | None = None) -> tuple[int, int] | None:
+    """Return what `stored_already` does for rows that come every 10 ns; the old process had its newest at 100 ns."""
     rows = [Held(number, place * 10) for place, number in enumerate(held)]
-    return stored_already(rows, RowTail("quote", "A", list(tail), late_ns))
+    return stored_already(rows, RowTail("quote", "A", list(tail), 100), later_ns)
 
 
 def test_what_follows_the_newest_stored_row_is_new() -> None:
@@ -47,7 +48,7 @@ def test_what_follows_the_newest_stored_row_is_new() -> None:
 
 def test_what_the_venue_sent_at_the_subscription_alone_is_stored() -> None:
     assert stored([7, 2, 3, 4], [1, 2, 3]) == (1, 3)
-    assert stored([3, 1, 2, 3, 4], [1, 2, 3], late_ns=30) == (1, 4)
+    assert stored([3, 1, 2, 3, 4], [1, 2, 3]) == (1, 4)
 
 
 def test_a_row_that_did_not_come_here_is_not_found() -> None:
@@ -58,14 +59,27 @@ def test_a_row_that_did_not_come_here_is_not_found() -> None:
 
 def test_where_rows_repeat_the_place_is_that_at_which_all_before_it_agree() -> None:
     assert stored([1, 2, 1, 2, 3], [9, 1, 2]) == (0, 2)
-    assert stored([1, 2, 1, 2, 3], [2, 1, 2], late_ns=30) == (1, 4)
+    assert stored([1, 2, 1, 2, 3], [2, 1, 2], later_ns=-70) == (1, 4)
     assert stored([5, 1, 1, 1, 6], [5, 1, 1]) == (0, 3)
 
 
 def test_among_equal_rows_the_time_of_receipt_shows_which_are_new() -> None:
     """A venue without times and numbers repeats a quote: those that came after the old process stopped are kept."""
-    assert stored([1, 1, 1, 1, 1], [1] * 10, late_ns=12) == (0, 2)
-    assert stored([1, 1, 1, 1, 1], [1] * 10, late_ns=44) == (0, 5)
+    for equal in ([1, 1, 1, 1, 1], [7, 1, 1, 1, 1]):
+        assert stored(equal, [1] * 10, later_ns=-88) in ((0, 2), (1, 2))
+        assert stored(equal, [1] * 10, later_ns=-56) in ((0, 5), (1, 5))
+
+
+def test_among_equal_rows_none_is_lost_where_no_time_shows_which_are_new() -> None:
+    assert stored([1, 1, 1, 1, 1], [1] * 10) == (0, 1)
+    assert stored([2, 1, 2, 1, 2, 1], [1, 2, 1, 2, 1]) == (0, 2)
+
+
+def test_a_place_that_is_sure_shows_how_late_the_successor_receives() -> None:
+    held = [Held(number, 1000 + number) for number in range(20)]
+    assert later_by(held, RowTail("quote", "A", list(range(-5, 16)), 700)) == 315
+    assert later_by(held, RowTail("quote", "A", [14, 15], 700)) is None, "two rows may agree by chance"
+    assert later_by([Held(1, at) for at in range(20)], RowTail("quote", "A", [1] * 20, 700)) is None
 
 
 def test_no_cut_of_a_random_stream_stores_a_row_twice_or_not_at_all() -> None:
