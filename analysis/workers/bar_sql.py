@@ -59,7 +59,8 @@ _LOADED = f"""SELECT coalesce(f.venue, split_part(j.recorder, '-', 2)) AS venue,
       FROM journal j LEFT JOIN (VALUES {_FEEDS}) AS f (feed, venue) ON f.feed = split_part(j.recorder, '-', 2)
      GROUP BY 1"""
 
-# Few bars touch a gap, so these are found first; gaps that overlap each other count once.
+# Few bars touch a gap, so these are found first; gaps that overlap each other count once. As an array the instruments
+# reach the indexes behind the view: most instruments are only listed.
 _MISSING = """missing AS (
     SELECT instrument_id, interval_s, start,
            sum(extract(epoch FROM upper(part) - lower(part)))::double precision AS missing_s
@@ -67,7 +68,7 @@ _MISSING = """missing AS (
                    unnest(range_agg(g.span * tstzrange(p.start, p.start + p.interval_s * interval '1 second'))) AS part
               FROM picked p
               JOIN (SELECT instrument_id, span FROM trade_gap
-                     WHERE instrument_id IN (SELECT instrument_id FROM picked)
+                     WHERE instrument_id = ANY (ARRAY(SELECT DISTINCT instrument_id FROM picked))
                        AND span && tstzrange((SELECT min(start) FROM picked),
                                              (SELECT max(start) FROM picked) + interval '1 day')) AS g
                 ON g.instrument_id = p.instrument_id
