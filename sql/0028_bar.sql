@@ -51,7 +51,7 @@ COMMENT ON COLUMN bar.vwap          IS 'notional / volume, quote units per base 
 COMMENT ON COLUMN bar.trade_count   IS 'Number of trades.';
 COMMENT ON COLUMN bar.buy_volume    IS 'Base units bought by takers, a part of volume; NULL as volume.';
 COMMENT ON COLUMN bar.sell_volume   IS 'Base units sold by takers, a part of volume; NULL as volume.';
-COMMENT ON COLUMN bar.coverage      IS 'Part of the interval outside of gaps of trades that are not healed, and after the first frame about the instrument; 0 to 1.';
+COMMENT ON COLUMN bar.coverage      IS 'Part of the interval outside of gaps of trades that are not healed, and after recording began or backfilled with proof; 0 to 1.';
 COMMENT ON COLUMN bar.in_gap        IS 'Whether such a gap touches the interval, however short it is.';
 COMMENT ON COLUMN bar.complete      IS 'Whether all that was received until deriver.lateness_s after its end was loaded. False while the bar forms.';
 COMMENT ON COLUMN bar.revision      IS '1, and one more for each change after the bar was complete: late, healed, corrected or removed trades, or a gap.';
@@ -68,8 +68,8 @@ CREATE TABLE bar_dirty (
     marked_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (kind, dirty_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-COMMENT ON TABLE  bar_dirty                IS 'Bars to be derived again. Written by triggers of trade, gap and instrument; bin/deriver removes a mark in the transaction that stores its bars.';
-COMMENT ON COLUMN bar_dirty.kind           IS 'm: trades of one minute changed; r: all minutes of a range are to be derived; g: gaps or the begin of recording changed, which concerns coverage only.';
+COMMENT ON TABLE  bar_dirty                IS 'Bars to be derived again. Written by triggers of trade, gap, instrument and backfill_range; bin/deriver removes a mark in the transaction that stores its bars.';
+COMMENT ON COLUMN bar_dirty.kind           IS 'm: trades of one minute changed; r: all minutes of a range are to be derived; g: gaps, the begin of recording or proved backfills changed, which concerns coverage only.';
 COMMENT ON COLUMN bar_dirty.dirty_id       IS 'Number of the mark, in the order of marking.';
 COMMENT ON COLUMN bar_dirty.instrument_ids IS 'Instruments concerned (instrument).';
 COMMENT ON COLUMN bar_dirty.low            IS 'First instant concerned, UTC; may be -infinity.';
@@ -88,8 +88,9 @@ END
 $$;
 COMMENT ON FUNCTION notify_deriver() IS 'Notifies channel bar_dirty, unless a listener that hangs has made the queue of notifications half full.';
 
--- Statement triggers see every change of trade, whoever makes it: the writer, a healed range, replay, a person. Only a
--- minute that is over is notified: those that form are looked at once a second anyway.
+-- Statement triggers see every change through trade, whoever makes it: the writer, a healed range, replay, a person. No
+-- role may change a partition by its own name, which they would not see. Only a minute that is over is notified: those that
+-- form are looked at once a second anyway.
 CREATE FUNCTION mark_trades() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
@@ -166,12 +167,37 @@ COMMENT ON FUNCTION gap_extent(timestamptz, timestamptz, timestamptz, timestampt
     'Time that a gap of trades covers: by the venue''s clock where it is known, else by receipt; both ends included.';
 
 CREATE INDEX gap_trade_not_healed ON gap (instrument_id) WHERE channel = 'trade' AND state <> 'healed';
+CREATE FUNCTION recording_begin(recorded boolean, first_seen timestamptz) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE WHEN recorded THEN first_seen ELSE 'infinity' END
+$$;
+COMMENT ON FUNCTION recording_begin(boolean, timestamptz) IS
+    'When the recording of an instrument began; infinity while it is only listed.';
+
+CREATE VIEW trade_backfilled AS
+SELECT r.instrument_id, range_agg(tstzrange(r.since, r.until)) AS spans
+  FROM backfill_range r
+  JOIN backfill b ON b.backfill_id = r.backfill_id
+ WHERE b.what = 'trades' AND r.grade = 'proved' AND r.since < r.until
+ GROUP BY r.instrument_id;
+COMMENT ON VIEW   trade_backfilled               IS 'Time whose trades were read from the history of the venue, with proof that none is missing.';
+COMMENT ON COLUMN trade_backfilled.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN trade_backfilled.spans         IS 'That time, UTC; ends excluded.';
+
+-- Few instruments are backfilled, so the others are answered without arithmetic of ranges.
 CREATE VIEW trade_gap AS
 SELECT instrument_id, gap_extent(last_ts_event, started_at, first_ts_event, ended_at) AS span
   FROM gap WHERE channel = 'trade' AND state <> 'healed'
  UNION ALL
-SELECT instrument_id, tstzrange(NULL, first_seen) FROM instrument;
-COMMENT ON VIEW   trade_gap               IS 'Time in which trades may be missing: gaps that are not healed, and the time before the first frame about an instrument.';
+SELECT instrument_id, tstzrange(NULL, recording_begin(recorded, first_seen)) FROM instrument
+ WHERE instrument_id <> ALL (ARRAY(SELECT instrument_id FROM trade_backfilled))
+ UNION ALL
+SELECT b.instrument_id, s.span
+  FROM trade_backfilled b
+  JOIN instrument i ON i.instrument_id = b.instrument_id
+ CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(NULL, recording_begin(i.recorded, i.first_seen))) - b.spans) AS s (span);
+COMMENT ON VIEW   trade_gap               IS 'Time in which trades may be missing: gaps that are not healed, and the time before recording began that is not backfilled with proof. Of an instrument that is only listed, all time.';
 COMMENT ON COLUMN trade_gap.instrument_id IS 'Instrument traded (instrument).';
 COMMENT ON COLUMN trade_gap.span          IS 'That time, UTC; without an end while a gap goes on.';
 
@@ -212,18 +238,21 @@ CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING NEW TABLE AS fresh OL
 CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale
     FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 
-CREATE FUNCTION mark_first_seen() RETURNS trigger
+CREATE FUNCTION mark_begin() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'g', array_agg(instrument_id), '-infinity', first_seen FROM fresh GROUP BY first_seen;
+        SELECT 'g', array_agg(instrument_id), '-infinity', public.recording_begin(recorded, first_seen) AS begin
+          FROM fresh GROUP BY begin;
     ELSE
         INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'g', array_agg(f.instrument_id), least(s.first_seen, f.first_seen), greatest(s.first_seen, f.first_seen)
-          FROM fresh f JOIN stale s USING (instrument_id)
-         WHERE f.first_seen <> s.first_seen
+        SELECT 'g', array_agg(c.instrument_id), least(c.former, c.begin), greatest(c.former, c.begin)
+          FROM (SELECT f.instrument_id, public.recording_begin(s.recorded, s.first_seen) AS former,
+                       public.recording_begin(f.recorded, f.first_seen) AS begin
+                  FROM fresh f JOIN stale s USING (instrument_id)) AS c
+         WHERE c.begin <> c.former
          GROUP BY 3, 4;
     END IF;
     IF FOUND THEN
@@ -232,11 +261,40 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION mark_first_seen() IS 'Trigger: marks the time for which it changed whether an instrument was recorded.';
+COMMENT ON FUNCTION mark_begin() IS 'Trigger: marks the time for which it changed whether an instrument was recorded.';
 CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
 CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING NEW TABLE AS fresh OLD TABLE AS stale
-    FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
+
+CREATE FUNCTION mark_backfills() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', ARRAY[instrument_id], since, until FROM fresh WHERE grade = 'proved' AND since < until;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', ARRAY[instrument_id], since, until FROM stale WHERE grade = 'proved' AND since < until;
+    ELSE
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', ARRAY[instrument_id], since, until
+          FROM (SELECT * FROM fresh UNION ALL SELECT * FROM stale) AS both_of WHERE grade = 'proved' AND since < until;
+    END IF;
+    IF FOUND THEN
+        PERFORM public.notify_deriver();
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION mark_backfills() IS 'Trigger: marks the proved times of backfills that a statement changed, before and after.';
+CREATE TRIGGER backfill_range_inserted AFTER INSERT ON backfill_range REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER backfill_range_updated AFTER UPDATE ON backfill_range REFERENCING NEW TABLE AS fresh OLD TABLE AS stale
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER backfill_range_deleted AFTER DELETE ON backfill_range REFERENCING OLD TABLE AS stale
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
 
 CREATE FUNCTION rebuild_bars(in_instrument_ids bigint[], low timestamptz, high timestamptz) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
@@ -354,6 +412,7 @@ GRANT SELECT ON trade, gap, trade_gap, instrument, journal, schema_migration TO 
 GRANT SELECT, INSERT, UPDATE, DELETE ON bar TO tapedeck_deriver;
 GRANT SELECT, UPDATE, DELETE ON bar_dirty TO tapedeck_deriver;
 GRANT EXECUTE ON FUNCTION gap_extent(timestamptz, timestamptz, timestamptz, timestamptz) TO tapedeck_deriver, tapedeck_reader;
+GRANT EXECUTE ON FUNCTION recording_begin(boolean, timestamptz) TO tapedeck_deriver, tapedeck_reader;
 GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[], timestamptz, timestamptz) TO tapedeck_deriver, tapedeck_replay;
 GRANT EXECUTE ON FUNCTION fold_bar_marks(interval) TO tapedeck_writer;
 
@@ -363,6 +422,6 @@ SELECT rebuild_bars(array_agg(instrument_id), d.day, d.day + interval '1 day')
          UNION
         SELECT date_bin('1 day', ts_event, 'epoch') FROM partition.trade_default) AS d (day),
        instrument
- WHERE recorded
+ WHERE recorded OR instrument_id IN (SELECT instrument_id FROM backfill WHERE what = 'trades')
  GROUP BY d.day
  ORDER BY d.day DESC;

@@ -167,7 +167,7 @@ COMMENT ON COLUMN bar.vwap IS 'notional / volume, quote units per base unit; NUL
 COMMENT ON COLUMN bar.trade_count IS 'Number of trades.';
 COMMENT ON COLUMN bar.buy_volume IS 'Base units bought by takers, a part of volume; NULL as volume.';
 COMMENT ON COLUMN bar.sell_volume IS 'Base units sold by takers, a part of volume; NULL as volume.';
-COMMENT ON COLUMN bar.coverage IS 'Part of the interval outside of gaps of trades that are not healed, and after the first frame about the instrument; 0 to 1.';
+COMMENT ON COLUMN bar.coverage IS 'Part of the interval outside of gaps of trades that are not healed, and after recording began or backfilled with proof; 0 to 1.';
 COMMENT ON COLUMN bar.in_gap IS 'Whether such a gap touches the interval, however short it is.';
 COMMENT ON COLUMN bar.complete IS 'Whether all that was received until deriver.lateness_s after its end was loaded. False while the bar forms.';
 COMMENT ON COLUMN bar.revision IS '1, and one more for each change after the bar was complete: late, healed, corrected or removed trades, or a gap.';
@@ -185,8 +185,8 @@ CREATE TABLE bar_dirty (
     CONSTRAINT bar_dirty_pkey PRIMARY KEY (kind, dirty_id),
     CONSTRAINT bar_dirty_kind_check CHECK ((kind = ANY (ARRAY['m'::"char", 'r'::"char", 'g'::"char"])))
 );
-COMMENT ON TABLE bar_dirty IS 'Bars to be derived again. Written by triggers of trade, gap and instrument; bin/deriver removes a mark in the transaction that stores its bars.';
-COMMENT ON COLUMN bar_dirty.kind IS 'm: trades of one minute changed; r: all minutes of a range are to be derived; g: gaps or the begin of recording changed, which concerns coverage only.';
+COMMENT ON TABLE bar_dirty IS 'Bars to be derived again. Written by triggers of trade, gap, instrument and backfill_range; bin/deriver removes a mark in the transaction that stores its bars.';
+COMMENT ON COLUMN bar_dirty.kind IS 'm: trades of one minute changed; r: all minutes of a range are to be derived; g: gaps, the begin of recording or proved backfills changed, which concerns coverage only.';
 COMMENT ON COLUMN bar_dirty.dirty_id IS 'Number of the mark, in the order of marking.';
 COMMENT ON COLUMN bar_dirty.instrument_ids IS 'Instruments concerned (instrument).';
 COMMENT ON COLUMN bar_dirty.low IS 'First instant concerned, UTC; may be -infinity.';
@@ -2151,7 +2151,7 @@ $function$;
 REVOKE EXECUTE ON FUNCTION keep_known_since() FROM PUBLIC;
 COMMENT ON FUNCTION keep_known_since() IS 'Keeps the earlier of two values of known_since.';
 
-CREATE OR REPLACE FUNCTION public.mark_first_seen()
+CREATE OR REPLACE FUNCTION public.mark_backfills()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -2160,12 +2160,42 @@ AS $function$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'g', array_agg(instrument_id), '-infinity', first_seen FROM fresh GROUP BY first_seen;
+        SELECT 'g', ARRAY[instrument_id], since, until FROM fresh WHERE grade = 'proved' AND since < until;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', ARRAY[instrument_id], since, until FROM stale WHERE grade = 'proved' AND since < until;
     ELSE
         INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'g', array_agg(f.instrument_id), least(s.first_seen, f.first_seen), greatest(s.first_seen, f.first_seen)
-          FROM fresh f JOIN stale s USING (instrument_id)
-         WHERE f.first_seen <> s.first_seen
+        SELECT 'g', ARRAY[instrument_id], since, until
+          FROM (SELECT * FROM fresh UNION ALL SELECT * FROM stale) AS both_of WHERE grade = 'proved' AND since < until;
+    END IF;
+    IF FOUND THEN
+        PERFORM public.notify_deriver();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_backfills() FROM PUBLIC;
+COMMENT ON FUNCTION mark_backfills() IS 'Trigger: marks the proved times of backfills that a statement changed, before and after.';
+
+CREATE OR REPLACE FUNCTION public.mark_begin()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(instrument_id), '-infinity', public.recording_begin(recorded, first_seen) AS begin
+          FROM fresh GROUP BY begin;
+    ELSE
+        INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
+        SELECT 'g', array_agg(c.instrument_id), least(c.former, c.begin), greatest(c.former, c.begin)
+          FROM (SELECT f.instrument_id, public.recording_begin(s.recorded, s.first_seen) AS former,
+                       public.recording_begin(f.recorded, f.first_seen) AS begin
+                  FROM fresh f JOIN stale s USING (instrument_id)) AS c
+         WHERE c.begin <> c.former
          GROUP BY 3, 4;
     END IF;
     IF FOUND THEN
@@ -2174,8 +2204,8 @@ BEGIN
     RETURN NULL;
 END
 $function$;
-REVOKE EXECUTE ON FUNCTION mark_first_seen() FROM PUBLIC;
-COMMENT ON FUNCTION mark_first_seen() IS 'Trigger: marks the time for which it changed whether an instrument was recorded.';
+REVOKE EXECUTE ON FUNCTION mark_begin() FROM PUBLIC;
+COMMENT ON FUNCTION mark_begin() IS 'Trigger: marks the time for which it changed whether an instrument was recorded.';
 
 CREATE OR REPLACE FUNCTION public.mark_gaps()
  RETURNS trigger
@@ -2330,6 +2360,18 @@ COMMENT ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp wit
 GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) TO tapedeck_deriver;
 GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) TO tapedeck_replay;
 
+CREATE OR REPLACE FUNCTION public.recording_begin(recorded boolean, first_seen timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    SELECT CASE WHEN recorded THEN first_seen ELSE 'infinity' END
+$function$;
+REVOKE EXECUTE ON FUNCTION recording_begin(boolean,timestamp with time zone) FROM PUBLIC;
+COMMENT ON FUNCTION recording_begin(boolean,timestamp with time zone) IS 'When the recording of an instrument began; infinity while it is only listed.';
+GRANT EXECUTE ON FUNCTION recording_begin(boolean,timestamp with time zone) TO tapedeck_deriver;
+GRANT EXECUTE ON FUNCTION recording_begin(boolean,timestamp with time zone) TO tapedeck_reader;
+
 CREATE OR REPLACE FUNCTION public.register_venue()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2412,14 +2454,17 @@ $function$;
 REVOKE EXECUTE ON FUNCTION touch_subscription() FROM PUBLIC;
 COMMENT ON FUNCTION touch_subscription() IS 'Sets subscription.updated_at.';
 
+CREATE TRIGGER backfill_range_deleted AFTER DELETE ON backfill_range REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER backfill_range_inserted AFTER INSERT ON backfill_range REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER backfill_range_updated AFTER UPDATE ON backfill_range REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
 CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER gap_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
 CREATE TRIGGER instrument_first_seen BEFORE UPDATE OF first_seen ON instrument FOR EACH ROW EXECUTE FUNCTION keep_first_seen();
-CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
+CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
 CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN (((new.tick_size IS NOT NULL) OR (new.min_size IS NOT NULL) OR (new.status IS NOT NULL))) EXECUTE FUNCTION keep_instrument_history();
-CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_first_seen();
+CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
 CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
 CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW WHEN ((date_trunc('second'::text, new.written_at) IS DISTINCT FROM date_trunc('second'::text, old.written_at))) EXECUTE FUNCTION notify_loaded();
 CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
@@ -2813,6 +2858,18 @@ COMMENT ON COLUMN quote_last.ask IS 'Lowest ask price, quote units per base unit
 COMMENT ON COLUMN quote_last.ask_size IS 'Size at the ask, base units; NULL where the venue does not say.';
 GRANT SELECT ON TABLE quote_last TO tapedeck_reader;
 
+CREATE VIEW trade_backfilled AS
+ SELECT r.instrument_id,
+    range_agg(tstzrange(r.since, r.until)) AS spans
+   FROM backfill_range r
+     JOIN backfill b ON b.backfill_id = r.backfill_id
+  WHERE b.what = 'trades'::text AND r.grade = 'proved'::text AND r.since < r.until
+  GROUP BY r.instrument_id;
+COMMENT ON VIEW trade_backfilled IS 'Time whose trades were read from the history of the venue, with proof that none is missing.';
+COMMENT ON COLUMN trade_backfilled.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN trade_backfilled.spans IS 'That time, UTC; ends excluded.';
+GRANT SELECT ON TABLE trade_backfilled TO tapedeck_reader;
+
 CREATE VIEW trade_gap AS
  SELECT gap.instrument_id,
     gap_extent(gap.last_ts_event, gap.started_at, gap.first_ts_event, gap.ended_at) AS span
@@ -2820,9 +2877,17 @@ CREATE VIEW trade_gap AS
   WHERE gap.channel = 'trade'::text AND gap.state <> 'healed'::text
 UNION ALL
  SELECT instrument.instrument_id,
-    tstzrange(NULL::timestamp with time zone, instrument.first_seen) AS span
-   FROM instrument;
-COMMENT ON VIEW trade_gap IS 'Time in which trades may be missing: gaps that are not healed, and the time before the first frame about an instrument.';
+    tstzrange(NULL::timestamp with time zone, recording_begin(instrument.recorded, instrument.first_seen)) AS span
+   FROM instrument
+  WHERE instrument.instrument_id <> ALL ((ARRAY( SELECT trade_backfilled.instrument_id
+           FROM trade_backfilled)))
+UNION ALL
+ SELECT b.instrument_id,
+    s.span
+   FROM trade_backfilled b
+     JOIN instrument i ON i.instrument_id = b.instrument_id
+     CROSS JOIN LATERAL unnest(tstzmultirange(tstzrange(NULL::timestamp with time zone, recording_begin(i.recorded, i.first_seen))) - b.spans) s(span);
+COMMENT ON VIEW trade_gap IS 'Time in which trades may be missing: gaps that are not healed, and the time before recording began that is not backfilled with proof. Of an instrument that is only listed, all time.';
 COMMENT ON COLUMN trade_gap.instrument_id IS 'Instrument traded (instrument).';
 COMMENT ON COLUMN trade_gap.span IS 'That time, UTC; without an end while a gap goes on.';
 GRANT SELECT ON TABLE trade_gap TO tapedeck_deriver;

@@ -4,6 +4,8 @@ Sums are taken in the order of the trades, so deriving a bar twice gives the sam
 written and gets a revision.
 """
 
+from recorder.venues import VENUES
+
 MINUTE_S = 60
 ROLL_UPS = ((60, 300), (300, 900), (900, 3_600), (3_600, 14_400), (14_400, 86_400))
 """Length of a bar and of the longer one that is made of it, seconds."""
@@ -50,10 +52,15 @@ SELECT (array_agg(open))[1] AS open, max(high) AS high, min(low) AS low, (array_
 HAVING count(*) > 0"""
 
 # What a venue has sent until a time is stored when the latest block of one of its recorders was written after it.
-# Their processes are loaded in turn, so they differ by milliseconds. Without a journal the clock decides.
-_LOADED = "SELECT split_part(recorder, '-', 2) AS venue, max(written_at) AS until FROM journal GROUP BY 1"
+# Their processes are loaded in turn, so they differ by milliseconds. Without a journal the clock decides. A recorder is
+# called by its feed, and the feeds of a venue name the same instruments: the one that is read now decides.
+_FEEDS = ", ".join(f"('{feed}', '{venue.name}')" for feed, venue in VENUES.items())
+_LOADED = f"""SELECT coalesce(f.venue, split_part(j.recorder, '-', 2)) AS venue, max(j.written_at) AS until
+      FROM journal j LEFT JOIN (VALUES {_FEEDS}) AS f (feed, venue) ON f.feed = split_part(j.recorder, '-', 2)
+     GROUP BY 1"""
 
-# Few bars touch a gap, so these are found first; gaps that overlap each other count once.
+# Few bars touch a gap, so these are found first; gaps that overlap each other count once. As an array the instruments
+# reach the indexes behind the view: most instruments are only listed.
 _MISSING = """missing AS (
     SELECT instrument_id, interval_s, start,
            sum(extract(epoch FROM upper(part) - lower(part)))::double precision AS missing_s
@@ -61,7 +68,7 @@ _MISSING = """missing AS (
                    unnest(range_agg(g.span * tstzrange(p.start, p.start + p.interval_s * interval '1 second'))) AS part
               FROM picked p
               JOIN (SELECT instrument_id, span FROM trade_gap
-                     WHERE instrument_id IN (SELECT instrument_id FROM picked)
+                     WHERE instrument_id = ANY (ARRAY(SELECT DISTINCT instrument_id FROM picked))
                        AND span && tstzrange((SELECT min(start) FROM picked),
                                              (SELECT max(start) FROM picked) + interval '1 day')) AS g
                 ON g.instrument_id = p.instrument_id

@@ -15,6 +15,7 @@ from analysis.workers.derivation import Derivation
 from recorder.store.database import DERIVER, READER, WRITER, Connection, connect
 from recorder.store.loader import Store
 from recorder.store.migrate import migrate, sql_folder
+from recorder.store.roles import ROLES
 
 NOON = datetime.fromtimestamp(NOON_NS / 1e9, UTC)
 BTC = IDS["BTC-USD"]
@@ -181,6 +182,87 @@ def test_the_time_before_the_first_frame_is_not_covered(deriving: Deriving) -> N
     deriving.derive()
     assert deriving.bar("coverage, in_gap, revision") == (0.75, True, 3)
     assert differences(deriving.url) == []
+
+
+def test_of_an_instrument_that_is_only_listed_nothing_is_covered(deriving: Deriving) -> None:
+    deriving.sql("DELETE FROM instrument WHERE instrument_id = %s", BTC)
+    insert = ("INSERT INTO instrument (instrument_id, venue, symbol, first_seen, recorded) "
+              "VALUES (%s, 'test', 'BTC-USD', %s, false)")  # fmt: skip
+    deriving.sql(insert, BTC, NOON - timedelta(days=1))
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap, revision") == (0.0, True, 1)
+    begin = "UPDATE instrument SET recorded = true, first_seen = %s WHERE instrument_id = %s"  # its first frame
+    deriving.sql(begin, NOON + timedelta(seconds=45), BTC)
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap, revision") == (0.25, True, 2)
+    assert differences(deriving.url) == []
+
+
+BACKFILL = """
+INSERT INTO backfill (backfill_id, instrument_id, venue, symbol, what, since, until, asked_at, asked_by)
+VALUES (%s, %s, 'test', 'BTC-USD', %s, %s, %s, now(), 'command')"""
+READ = """
+INSERT INTO backfill_range (backfill_id, instrument_id, state, grade, since, until, witnessed, answers, listed,
+                            controls, missing, revision)
+VALUES (%s, %s, 'running', NULL, %s, %s, true, 1, 1, 1, 0, 1)"""
+END = "UPDATE backfill_range SET state = 'done', grade = %s WHERE backfill_id = %s"
+
+
+def test_a_proved_backfill_covers_the_time_before_the_first_frame(deriving: Deriving) -> None:
+    deriving.sql("DELETE FROM instrument WHERE instrument_id = %s", BTC)
+    insert = "INSERT INTO instrument (instrument_id, venue, symbol, first_seen) VALUES (%s, 'test', 'BTC-USD', %s)"
+    deriving.sql(insert, BTC, NOON + timedelta(seconds=45))
+    for number, what, until_s in ((1, "trades", 30), (2, "candles", 45)):
+        span = NOON - timedelta(hours=1), NOON + timedelta(seconds=until_s)
+        deriving.sql(BACKFILL, number, BTC, what, *span)
+        deriving.sql(READ, number, BTC, *span)
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap, revision") == (0.25, True, 1), "it still runs"
+    deriving.sql(END, "claimed", 1)
+    deriving.sql(END, "proved", 2)
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap, revision") == (0.25, True, 1), "candles cover nothing"
+    deriving.sql(END, "proved", 1)
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap, revision") == (0.75, True, 2)
+    deriving.sql("DELETE FROM backfill_range WHERE backfill_id = 1")
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap, revision") == (0.25, True, 3)
+
+
+def test_an_instrument_that_is_only_backfilled_is_covered_where_it_was_read(deriving: Deriving) -> None:
+    deriving.sql("UPDATE instrument SET recorded = false WHERE instrument_id = %s", BTC)
+    deriving.sql(BACKFILL, 1, BTC, "trades", NOON, NOON + timedelta(minutes=2))
+    deriving.sql(READ, 1, BTC, NOON, NOON + timedelta(minutes=2))
+    deriving.sql(END, "proved", 1)
+    deriving.derive()
+    assert deriving.bar("coverage, in_gap") == (1.0, False)
+    assert deriving.bar("coverage, in_gap", 300) == (0.4, True)
+
+
+@pytest.mark.parametrize(("old", "new"), [("", "_advanced-00"), ("_advanced-00", "")])
+def test_bars_of_a_venue_with_two_feeds_wait_for_the_recorder_that_wrote_last(
+    deriving: Deriving, old: str, new: str
+) -> None:
+    past = NOON - timedelta(days=2)
+    deriving.sql("INSERT INTO venue (name) VALUES ('coinbase')")
+    deriving.sql("UPDATE instrument SET venue = 'coinbase' WHERE instrument_id = %s", BTC)
+    deriving.load(trade_part([trade(200, ts_event_ns=NOON_NS - 2 * 1_440 * MINUTE_NS)]))
+    deriving.sql("UPDATE journal SET recorder = %s, written_at = %s", f"recorder-coinbase{old}", past)
+    deriving.derive()
+    assert deriving.bar("complete", start=past) == (False,), "the recorder is down"
+    journal = ("INSERT INTO journal (journal_id, recorder, segment, position, block_seq, written_at) "
+               "VALUES ('other', %s, 1, 0, 0, %s)")  # fmt: skip
+    deriving.sql(journal, f"recorder-coinbase{new}", past + timedelta(seconds=62))
+    deriving.derive()
+    assert deriving.bar("complete, revision", start=past) == (True, 1)
+
+
+def test_no_role_changes_trades_past_the_triggers(deriving: Deriving) -> None:
+    partition = f"partition.trade_{NOON:%Y%m%d}"
+    for role in ROLES:
+        for change in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+            assert deriving.sql("SELECT has_table_privilege(%s, %s, %s)", role, partition, change) == [(False,)]
 
 
 def test_a_bar_without_a_trade_is_removed(deriving: Deriving) -> None:

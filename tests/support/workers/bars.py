@@ -85,8 +85,8 @@ def expected(url: str, width_s: int) -> Bars:
         ends = [last or started, first or ended]
         high = datetime.max.replace(tzinfo=UTC) if ends[1] is None else max(ends) + _US
         spans.setdefault(number, []).append((ends[0] if ends[1] is None else min(ends), high))
-    for number, first_seen in rows(url, "SELECT instrument_id, first_seen FROM instrument"):
-        spans.setdefault(number, []).append((EPOCH, first_seen))
+    for number, recorded, first_seen in rows(url, "SELECT instrument_id, recorded, first_seen FROM instrument"):
+        spans.setdefault(number, []).append((EPOCH, first_seen if recorded else datetime.max.replace(tzinfo=UTC)))
     found: Bars = {}
     width = timedelta(seconds=width_s)
     for number, start, *values in rows(url, _TRADES.format(width_s=width_s)):
