@@ -9,6 +9,7 @@ import pytest
 from support.certify.home import BEGIN_US, CertifiedHome, heal, hourly_feed, of_channel, record_hours
 
 from recorder.certify.check import check
+from recorder.certify.database import opened
 from recorder.certify.document import HOUR_US, Certificate, JournalFact, digest
 from recorder.certify.make import graded
 
@@ -123,6 +124,29 @@ def test_a_gap_that_nothing_healed_is_a_hole_although_no_id_is_missing(home: Cer
     assert (one.grade, len(one.reasons)) == ("holed", 1)
     home.run(f"UPDATE gap SET revision = revision - 1 WHERE {GAP_OF_TRADES}")
     assert of_channel(home.make()[0], "trade")[0].grade == "proved"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM gap WHERE {0}",
+        "UPDATE gap SET state = 'unhealable', revision = revision + 1 WHERE {0}",
+        "UPDATE gap SET ended_at = ended_at + interval '1 min' WHERE {0}",
+    ],
+)
+def test_an_hour_is_due_again_when_a_gap_of_it_is_stored_otherwise(home: CertifiedHome, change: str) -> None:
+    def due() -> list[tuple[str, int]]:
+        with opened(home.url) as database:
+            found = database.due("coinbase", BEGIN_US, BEGIN_US + 2 * HOUR_US)
+        return [(hour.channel, hour.begin_us) for hour in found if hour.channel != "book"]
+
+    record_hours(home.recorder, hourly_feed(skip=[30]))
+    home.load()
+    assert len(due()) == 4
+    home.make()
+    assert due() == []
+    home.run(change.format(GAP_OF_TRADES))
+    assert due() == [("trade", BEGIN_US)]
 
 
 def test_a_removed_or_changed_segment_is_refused(home: CertifiedHome, tmp_path: Path) -> None:
