@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, chain_faults, digest
-from recorder.certify.grade import grade, rules_of
+from recorder.certify.document import HOUR_US, Certificate, JournalFact, chain_faults, digest
+from recorder.certify.gaps import gap_text, newest_gaps
+from recorder.certify.grade import feed_of_grade, grade, rules_of
 from recorder.certify.hour import all_rows, least_delay_us, rows_of
-from recorder.certify.make import LOADED_US, POLLS, SETTLED_US
+from recorder.certify.make import LOADED_US, POLLS, SETTLED_US, feed_of
 from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour, touches
 from recorder.identity import instrument_id
@@ -75,9 +76,13 @@ def _without_frames(one: Certificate, found: Mapping[str, Path], hashes: Segment
         faults.append("its hash is not that of its text")
     if one.instrument_id != instrument_id(one.venue, one.symbol):
         faults.append("its instrument_id is not that of its venue and symbol")
-    for feed in {one.feed, *(fact.feed for fact in one.journals if fact.recorder != POLLS)}:
+    feeds = {fact.feed for fact in one.journals if fact.recorder != POLLS}
+    for feed in {one.feed, *feeds}:
         if feed not in VENUES or VENUES[feed].name != one.venue:
             return [*faults, f"{feed!r} is no feed of {one.venue!r}"]
+    recorded = feed_of_grade(feeds)
+    if recorded is not None and one.feed != recorded:
+        faults.append(f"its feed is {one.feed!r}, and by its journals {recorded!r}")
     expected, reasons = grade(one, rules_of(one.feed, one.channel))
     if (expected, reasons) != (one.grade, one.reasons):
         faults.append(f"grade is {one.grade}, its facts give {expected}: {'; '.join(reasons)}")
@@ -92,10 +97,20 @@ def _without_frames(one: Certificate, found: Mapping[str, Path], hashes: Segment
         elif not fact.segments:
             faults.append(f"journal {fact.recorder} has no segment")
         else:
-            faults += hashes.faults(path, fact) or _range_faults(one, fact, path)
+            faults += _name_faults(fact, path) or hashes.faults(path, fact) or _range_faults(one, fact, path)
     if one.read_until_us < one.begin_us + HOUR_US + SETTLED_US:
         faults.append("it was not settled when it was made")
     return faults
+
+
+def _name_faults(fact: JournalFact, path: Path) -> list[str]:
+    """Return whether a journal is of another program or feed than it is said to be, where its folder tells."""
+    feed = feed_of(path.name)
+    if fact.recorder != path.name and (feed is not None or POLLS in (fact.recorder, path.name)):
+        return [f"the journal of {fact.recorder} is that of {path.name}"]
+    if feed is not None and fact.feed != feed:
+        return [f"the journal of {fact.recorder} is of the feed {feed!r}, not {fact.feed!r}"]
+    return []
 
 
 def _range_faults(one: Certificate, fact: JournalFact, path: Path) -> list[str]:
@@ -205,10 +220,7 @@ def _gap_faults(one: Certificate, hour: TapeHour) -> list[str]:
     """Return the gaps of a certificate that are other ones in the journals."""
     faults = []
     listed = {gap.gap_id: gap for gap in one.gaps}
-    newest: dict[int, GapFact] = {}
-    for (gap_id, revision), gap in hour.gaps.items():
-        if gap_id not in newest or revision > newest[gap_id].revision:
-            newest[gap_id] = gap
+    newest = newest_gaps(hour)
     for gap_id, gap in newest.items():
         mine = listed.get(gap_id)
         if not touches(gap, one.begin_us):
@@ -220,16 +232,12 @@ def _gap_faults(one: Certificate, hour: TapeHour) -> list[str]:
     for gap in one.gaps:
         known = hour.gaps.get((gap.gap_id, gap.revision))
         if known is not None and known != gap:
-            faults.append(f"gap {gap.gap_id} is {_text(gap)}, the journals say {_text(known)}")
+            faults.append(f"gap {gap.gap_id} is {gap_text(gap)}, the journals say {gap_text(known)}")
         elif known is None and gap.state == "healed":
             faults.append(f"gap {gap.gap_id} is healed, and no journal says so")
         elif known is None and gap.gap_id not in newest and gap.cause not in _DECLARED_LATER:
             faults.append(f"gap {gap.gap_id} ({gap.cause}) is in no journal")
     return faults
-
-
-def _text(gap: GapFact) -> str:
-    return f"{gap.cause}, {gap.state}, ids {gap.last_id} to {gap.first_id}, {gap.from_us} to {gap.until_us}"
 
 
 def _chains(results: Sequence[Checked]) -> None:

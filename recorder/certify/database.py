@@ -72,21 +72,24 @@ _INSERT = """
 INSERT INTO certificate (instrument_id, channel, hour, revision, number, grade, replay, row_count, open_gaps, made_at,
                          previous, sha256, document)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
-_DUE = """
+_DUE = f"""
 SELECT i.instrument_id, i.symbol, c.channel, h.hour
   FROM instrument i
  CROSS JOIN unnest(ARRAY['trade', 'quote', 'book']) AS c (channel)
  CROSS JOIN generate_series(greatest(%(begin)s, date_trunc('hour', i.first_seen, 'UTC')), %(end)s - interval '1 hour',
                             interval '1 hour') AS h (hour)
-  LEFT JOIN LATERAL (SELECT e.open_gaps FROM certificate e
+  LEFT JOIN LATERAL (SELECT e.document FROM certificate e
                       WHERE e.instrument_id = i.instrument_id AND e.channel = c.channel AND e.hour = h.hour
                       ORDER BY e.revision DESC LIMIT 1) e ON true
  WHERE i.venue = %(venue)s AND i.recorded
-   AND (e.open_gaps IS NULL OR e.open_gaps <> (
-        SELECT count(*) FROM gap g
-         WHERE g.instrument_id = i.instrument_id AND g.channel = c.channel AND g.state <> 'healed'
+   AND (e.document IS NULL OR ARRAY(
+        SELECT concat_ws(' ', f ->> 'gap_id', f ->> 'revision', f ->> 'state', f ->> 'from_us', f ->> 'until_us')
+          FROM json_array_elements(e.document::json -> 'gaps') f ORDER BY 1) <> ARRAY(
+        SELECT concat_ws(' ', g.gap_id, g.revision, g.state, {_US.format("g.started_at")}, {_US.format("g.ended_at")})
+          FROM gap g
+         WHERE g.instrument_id = i.instrument_id AND g.channel = c.channel
            AND g.started_at < h.hour + interval '1 hour' + %(margin)s
-           AND (g.ended_at IS NULL OR g.ended_at >= h.hour - %(margin)s)))
+           AND (g.ended_at IS NULL OR g.ended_at >= h.hour - %(margin)s) ORDER BY 1))
  ORDER BY 2, 3, 4"""
 
 
@@ -181,7 +184,7 @@ class Database:
         return split(target.getvalue()[len(COPY_HEADER) : -2])
 
     def due(self, venue: str, begin_us: int, end_us: int) -> list[DueHour]:
-        """Return the hours of a time without a certificate, and those whose gaps are other ones now."""
+        """Return the hours of a time without a certificate, and those whose gaps are stored otherwise now."""
         margin = timedelta(microseconds=CLOCK_MARGIN_US)
         self._cursor.execute(
             _DUE, {"venue": venue, "begin": instant(begin_us), "end": instant(end_us), "margin": margin}

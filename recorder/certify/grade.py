@@ -3,6 +3,8 @@
 The first rule that holds gives the grade. What makes an hour `holed` comes first: no evidence outweighs a hole.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from recorder.certify.document import HOUR_US, Certificate, GapFact, Grade
@@ -40,6 +42,14 @@ def rules_of(feed: str, channel: str) -> StreamRules:
     )
 
 
+def feed_of_grade(feeds: Iterable[str]) -> str | None:
+    """Return the feed by whose rules an hour is graded that these feeds of a venue recorded; None without any.
+
+    Where there are several, it is one that does not number its messages, if there is one.
+    """
+    return min(feeds, key=lambda feed: (VENUES[feed].connection_sequences, feed), default=None)
+
+
 def grade(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]]:
     """Return the grade of an hour and its reasons.
 
@@ -63,7 +73,10 @@ def holes_of(facts: Certificate, rules: StreamRules) -> list[str]:
     """Return why an hour is not complete; nothing where it is."""
     holes = [_gap_text(gap) for gap in facts.gaps if gap.state != "healed"]
     if facts.replay == "differs":
-        holes.append("the stored rows are not those of the frames")
+        gaps = [line for line in facts.differences if line.startswith("gap ")]
+        holes += gaps
+        if not gaps or len(gaps) < len(facts.differences):
+            holes.append("the stored rows are not those of the frames")
     if facts.damaged:
         holes.append(f"{facts.damaged} blocks of the journal cannot be read")
     if facts.watched_from_us is None:

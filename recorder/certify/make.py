@@ -9,7 +9,8 @@ import msgspec
 import recorder
 from recorder.certify.database import Database, LoadedJournal
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
-from recorder.certify.grade import grade, rules_of
+from recorder.certify.gaps import all_gaps, same_gaps
+from recorder.certify.grade import feed_of_grade, grade, rules_of
 from recorder.certify.hour import differences, least_delay_us, rows_of
 from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour
@@ -93,7 +94,7 @@ class Maker:
     Args:
         database: The database, which has loaded the journals.
         folder: Settings' journal.dir.
-        feed: Name of the feed in the settings, by whose rules hours are graded.
+        feed: Name of the feed in the settings. Hours are graded by the rules of the feed that recorded them.
         venue: The venue, as the settings describe it.
         decode: Whether the frames are decoded again; else the recorded rows are compared with the stored ones. Where
             `tapedeck replay --apply` has corrected stored rows, the frames are decoded in any case.
@@ -107,7 +108,8 @@ class Maker:
         self._database = database
         self._feed = feed
         self._venue = venue
-        self._decode = decode or database.has_replayed()
+        self._replayed = database.has_replayed()
+        self._decode = decode or self._replayed
         self._progress = progress
         self._journals = Journals(folder, venue.name, database.journals())
         self._hashes = SegmentHashes()
@@ -157,7 +159,7 @@ class Maker:
                 hour, symbol = tape.hours[key], symbols[key.instrument_id]
                 if not hour.reached_ns:
                     continue
-                reason = self._unsettled(key, hour)
+                reason = self._unsettled(key, hour, gaps[key])
                 if reason is not None:
                     unsettled.append(Unsettled(key, symbol, reason))
                     continue
@@ -198,11 +200,10 @@ class Maker:
             def at(position: Position, reader: JournalReader = reader, total: int = total) -> None:
                 self._progress(reader.folder.name, total - reader.lag_bytes(position), total)
 
-            new_decoder = self._venue_of(reader).decoder if self._decode else None
+            new_decoder = self._venue_of(self._feed_of(reader)).decoder if self._decode else None
             tape.read(JournalRange(reader, place, end, new_decoder, self._venue.name), _Seldom(at))
 
-    def _venue_of(self, reader: JournalReader) -> Venue:
-        feed = self._feed_of(reader)
+    def _venue_of(self, feed: str) -> Venue:
         return self._venue if feed == self._feed else VENUES[feed]()
 
     def _feed_of(self, reader: JournalReader) -> str:
@@ -222,15 +223,11 @@ class Maker:
         return found
 
     def _read_history(self, tape: Tape, gaps: Mapping[StreamHour, list[GapFact]]) -> dict[StreamHour, int]:
-        """Read the poller's journal where hours were healed by it; return the first segment for each of these hours."""
+        """Read the poller's journal where it has trades or revisions of gaps; return the first one of each hour."""
         healed = [
             key
             for key, hour in tape.hours.items()
-            if key.channel == "trade"
-            and (
-                self._database.has_past(key)
-                or any(gap.state == "healed" and (gap.gap_id, gap.revision) not in hour.gaps for gap in gaps[key])
-            )
+            if key.channel == "trade" and (self._database.has_past(key) or not same_gaps(key, hour, gaps[key]))
         ]
         polls = self._journals.polls
         if polls is None or not healed:
@@ -240,10 +237,13 @@ class Maker:
         tape.read_history(JournalRange(polls, place, self._journals.end(polls), None, ""), found)
         return found
 
-    @staticmethod
-    def _unsettled(key: StreamHour, hour: TapeHour) -> str | None:
+    def _unsettled(self, key: StreamHour, hour: TapeHour, gaps: list[GapFact]) -> str | None:
         if hour.reached_ns // 1000 < key.begin_us + HOUR_US + LOADED_US:
             return "the journal is not loaded to a minute after it"
+        polls = self._journals.polls
+        removed = polls is not None and key.begin_us < self._journals.removed_until_us(polls)
+        if removed and any(gap.state == "healed" and (gap.gap_id, gap.revision) not in hour.gaps for gap in gaps):
+            return "segments of the poller's journal were removed, which healed it"
         return None
 
     def _awaits_trade(self, one: Certificate, now_us: int) -> bool:
@@ -254,16 +254,19 @@ class Maker:
         self, key: StreamHour, symbol: str, hour: TapeHour, gaps: list[GapFact], polled: Mapping[StreamHour, int]
     ) -> Certificate:
         stored = self._database.rows(key)
-        different = differences(key, symbol, hour, stored)
+        gaps, different_gaps = all_gaps(key, symbol, hour, gaps, replayed=self._replayed)
+        different = [*different_gaps, *differences(key, symbol, hour, stored)]
         replay: Replayed = "differs" if different else "equal" if self._decode else "not made"
-        ids = rules_of(self._feed, key.channel).ids
+        journals = self._journal_facts(key, hour, polled)
+        feed = feed_of_grade(fact.feed for fact in journals if fact.recorder != POLLS) or self._feed
+        ids = rules_of(feed, key.channel).ids
         rows = rows_of(key, hour, stored, (None, None, 0))
         if ids:
             rows = rows_of(key, hour, stored, self._database.neighbours(key, rows.first_id, rows.last_id))
-        decoder = type(self._venue.decoder())
+        decoder = type(self._venue_of(feed).decoder())
         one = Certificate(
             venue=self._venue.name,
-            feed=self._feed,
+            feed=feed,
             symbol=symbol,
             instrument_id=key.instrument_id,
             channel=key.channel,
@@ -286,7 +289,7 @@ class Maker:
             read_until_us=hour.until_ns // 1000,
             replay=replay,
             differences=different,
-            journals=self._journal_facts(key, hour, polled),
+            journals=journals,
         )
         return graded(one)
 

@@ -9,6 +9,7 @@ import pytest
 from support.certify.home import BEGIN_US, CertifiedHome, heal, hourly_feed, of_channel, record_hours
 
 from recorder.certify.check import check
+from recorder.certify.database import opened
 from recorder.certify.document import HOUR_US, Certificate, JournalFact, digest
 from recorder.certify.make import graded
 
@@ -74,6 +75,80 @@ def test_a_row_that_was_altered_after_loading_is_refused(home: CertifiedHome) ->
     assert not faults[1]
 
 
+GAP_OF_TRADES = "channel = 'trade' AND cause = 'sequence'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        (f"DELETE FROM gap WHERE {GAP_OF_TRADES}", "not stored: sequence, open, ids 29 to 31"),
+        (f"UPDATE gap SET state = 'healed' WHERE {GAP_OF_TRADES}", "stored otherwise: sequence, open"),
+        (
+            f"UPDATE gap SET state = 'healed', revision = revision + 5 WHERE {GAP_OF_TRADES}",
+            "stored otherwise: sequence, open",
+        ),
+        (
+            f"UPDATE gap SET ended_at = ended_at + interval '1 min' WHERE {GAP_OF_TRADES}",
+            "stored otherwise: sequence, open, ids 29 to 31",
+        ),
+        (
+            f"UPDATE gap SET started_at = started_at - interval '1 day', ended_at = ended_at - interval '1 day'"
+            f" WHERE {GAP_OF_TRADES}",
+            "not stored: sequence, open, ids 29 to 31",
+        ),
+    ],
+)
+def test_a_gap_that_was_altered_after_loading_makes_its_hour_holed(
+    home: CertifiedHome, statement: str, reason: str
+) -> None:
+    record_hours(home.recorder, hourly_feed(skip=[30]))
+    home.load()
+    home.run(statement)
+    first, second = of_channel(home.make(decode=False)[0], "trade")
+    assert (first.grade, first.replay, second.grade) == ("holed", "differs", "proved")
+    assert any(
+        line.startswith(f"gap BTC-USD gap_id={first.gaps[0].gap_id} ") and reason in line for line in first.reasons
+    )
+    assert [(gap.state, gap.last_id, gap.first_id) for gap in first.gaps] == [("open", 29, 31)]
+    assert check([first], home.journals)[0].faults == [
+        f"stored rows were not those of the frames: {line}" for line in first.differences
+    ]
+
+
+def test_a_gap_that_nothing_healed_is_a_hole_although_no_id_is_missing(home: CertifiedHome) -> None:
+    record_hours(home.recorder, hourly_feed(skip=[30]))
+    home.load()
+    heal(home, 30, 103.75, 0.25, "b")
+    home.run(f"UPDATE gap SET revision = revision + 1 WHERE {GAP_OF_TRADES}")
+    one = of_channel(home.make(decode=False)[0], "trade")[0]
+    assert (one.grade, len(one.reasons)) == ("holed", 1)
+    home.run(f"UPDATE gap SET revision = revision - 1 WHERE {GAP_OF_TRADES}")
+    assert of_channel(home.make()[0], "trade")[0].grade == "proved"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM gap WHERE {0}",
+        "UPDATE gap SET state = 'unhealable', revision = revision + 1 WHERE {0}",
+        "UPDATE gap SET ended_at = ended_at + interval '1 min' WHERE {0}",
+    ],
+)
+def test_an_hour_is_due_again_when_a_gap_of_it_is_stored_otherwise(home: CertifiedHome, change: str) -> None:
+    def due() -> list[tuple[str, int]]:
+        with opened(home.url) as database:
+            found = database.due("coinbase", BEGIN_US, BEGIN_US + 2 * HOUR_US)
+        return [(hour.channel, hour.begin_us) for hour in found if hour.channel != "book"]
+
+    record_hours(home.recorder, hourly_feed(skip=[30]))
+    home.load()
+    assert len(due()) == 4
+    home.make()
+    assert due() == []
+    home.run(change.format(GAP_OF_TRADES))
+    assert due() == [("trade", BEGIN_US)]
+
+
 def test_a_removed_or_changed_segment_is_refused(home: CertifiedHome, tmp_path: Path) -> None:
     record_hours(home.recorder, hourly_feed())
     home.load()
@@ -87,6 +162,30 @@ def test_a_removed_or_changed_segment_is_refused(home: CertifiedHome, tmp_path: 
     assert any("has other bytes" in fault for result in check(made, copy) for fault in result.faults)
     segment.unlink()
     assert all("is missing" in result.faults[0] for result in check(made, copy))
+
+
+def test_a_feed_of_the_venue_that_no_journal_is_of_is_refused(home: CertifiedHome) -> None:
+    record_hours(home.recorder, hourly_feed())
+    home.load()
+    one = of_channel(home.make()[0], "quote")[0]
+    other = "coinbase_advanced"
+    (fact,) = one.journals
+    assert (one.feed, one.grade) == ("coinbase", "claimed")
+    journal = msgspec.structs.replace(fact, feed=other)
+    renamed = msgspec.structs.replace(journal, recorder=f"recorder-{other}")
+    changes: list[dict[str, object]] = [
+        {"feed": other},
+        {"feed": other, "journals": [journal]},
+        {"feed": other, "journals": [renamed]},
+    ]
+    documents = [graded(msgspec.structs.replace(one, **change)) for change in changes]
+    assert [document.grade for document in documents] == ["proved"] * 3
+    faults = [check([forged(document)], home.journals)[0].faults for document in documents]
+    assert faults == [
+        ["its feed is 'coinbase_advanced', and by its journals 'coinbase'"],
+        ["the journal of recorder-coinbase is of the feed 'coinbase', not 'coinbase_advanced'"],
+        ["the journal of recorder-coinbase_advanced is that of recorder-coinbase"],
+    ]
 
 
 def without_last_segment(one: Certificate) -> list[JournalFact]:

@@ -4,7 +4,7 @@ import pytest
 from support.certify.facts import BEGIN_US, facts, gap
 
 from recorder.certify.document import BookChecks, Certificate, Grade
-from recorder.certify.grade import grade, rules_of
+from recorder.certify.grade import feed_of_grade, grade, rules_of
 
 
 def grade_of(certificate: Certificate) -> Grade:
@@ -55,6 +55,12 @@ def test_the_best_rule_that_holds_gives_the_grade(expected: Grade, certificate: 
 )
 def test_no_evidence_outweighs_a_hole(reason: str, certificate: Certificate) -> None:
     assert grade(certificate, rules_of(certificate.feed, certificate.channel)) == ("holed", [reason])
+
+
+def test_the_rules_of_an_hour_of_two_feeds_are_those_of_the_one_that_numbers_nothing() -> None:
+    assert feed_of_grade(["coinbase_advanced", "coinbase"]) == "coinbase"
+    assert feed_of_grade(["coinbase_advanced"]) == "coinbase_advanced"
+    assert feed_of_grade([]) is None
 
 
 def test_ids_that_were_never_issued_are_no_hole() -> None:
