@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.certify.check import Checked, check
@@ -14,11 +13,10 @@ from recorder.certify.database import opened
 from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all
 from recorder.certify.make import Unsettled
 from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, wanted_hours
-from recorder.cli.common import console, instant_ns, venue_settings
+from recorder.cli.common import instant_ns, venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.printable import printable
-from recorder.process.screen import shown
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import WRITER
@@ -169,23 +167,16 @@ def _read(path: Path) -> list[Certificate]:
 
 
 def _show(certificates: Sequence[Certificate]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("hour (UTC)", "symbol", "channel"):
-        table.add_column(name)
-    for name in ("rows", "healed", "frames", "gaps"):
-        table.add_column(name, justify="right")
-    for name in ("replay", "grade", "rev", "why"):
-        table.add_column(name)
+    """Print each certificate in a few lines, which are readable at any width of the terminal."""
     for one in certificates:
-        table.add_row(
-            one.hour[:16].replace("T", " "), shown(one.symbol), one.channel, f"{one.rows.stored:,}",
-            f"{one.rows.healed:,}", f"{one.frames:,}", str(len(one.gaps)), one.replay, one.grade, str(one.revision),
-            shown("; ".join(one.reasons)),
-        )  # fmt: skip
-    console().print(table)
-    for one in certificates:
-        for line in one.differences:
-            say(printable(f"{one.hour} {line}"))
+        counts = [f"{one.rows.stored:,} rows of {one.frames:,} frames", f"replay {one.replay}"]
+        counts += [f"{one.rows.healed:,} healed"] if one.rows.healed else []
+        counts += [f"{len(one.gaps)} gaps"] if one.gaps else []
+        counts += [f"revision {one.revision}"] if one.revision > 1 else []
+        say(f"{one.hour[:16].replace('T', ' ')} UTC  {one.channel:<5}  {printable(one.symbol)}: {one.grade}")
+        say(f"    {', '.join(counts)}")
+        for line in (*one.reasons, *one.differences):
+            say(f"    {printable(line)}")
 
 
 def _report(certificates: Sequence[Certificate], unsettled: Sequence[Unsettled]) -> None:

@@ -9,7 +9,7 @@ from recorder.venues.questionnaires import QUESTIONNAIRES
 
 UNSERVED = {
     "binance": {"candle-count"},
-    "bitfinex": {"candles"},
+    "bitfinex": set[str](),
     "coinbase": {"candles"},
     "coinbase_advanced": {"candles"},
     "figure": {"history"},

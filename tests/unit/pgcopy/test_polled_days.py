@@ -8,12 +8,13 @@ from recorder.pgcopy.polled import DAY_OF, POLLED, day_of
 from recorder.poller.ledger import OpenRound
 from recorder.poller.round import Collected
 from recorder.store.loader import PARTITIONED
+from recorder.store.staging.tables import ENTERS
 
 DAY_NS = 86_400 * 10**9
 
 
 def test_the_partitioned_tables_of_the_poller_are_those_of_the_loader() -> None:
-    assert set(DAY_OF) == {table for table in PARTITIONED if table in POLLED}
+    assert {ENTERS.get(table, table) for table in DAY_OF} == {*(set(PARTITIONED) & set(POLLED)), *ENTERS.values()}
 
 
 @pytest.mark.parametrize("ts_recv", [0, DAY_NS - 1, DAY_NS, 20_000 * DAY_NS + 5])
