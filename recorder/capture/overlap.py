@@ -8,7 +8,6 @@ session is written among its frames, as a control record:
     {"tapedeck":"overlap_start"}                                 its predecessor still carries its streams
     {"tapedeck":"overlap_end"}                                   the predecessor is gone
     {"tapedeck":"handed_over","streams":[["book","BTC-USD"]]}    its successor carries these from here on
-
     {"tapedeck":"took_over","streams":[["book","BTC-USD"]],"skip":[["book","BTC-USD",1,4]]}
                                                                  its process takes these over from another process;
                                                                  rows 1 to 3 of this book, from 0, do not count
@@ -75,11 +74,7 @@ class ControlRecord(msgspec.Struct):
 
 
 class WitnessRecord(ControlRecord, kw_only=True):
-    """{"tapedeck":"took_over","streams":[["book","BTC-USD"]],"skip":[["book","BTC-USD",3]]}
-                                                                     its process takes these over from another process,
-                                                                     and the first rows of these streams do not count
-
-    An answer of REST about a stream of the session."""
+    """An answer of REST about a stream of the session."""
 
     path: str
     status: int

@@ -23,7 +23,7 @@ Replayed = Literal["equal", "differs", "not made"]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of a document. Unknown keys are refused: nobody would have checked them."""
+    """A part of a document. Unknown keys are refused, because no check reads them."""
 
 
 class Rows(_Strict, frozen=True, kw_only=True):

@@ -237,7 +237,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "test_a_new_process_takes_over_under_load_and_another_one_back",
             "test_a_successor_that_never_becomes_live_leaves_the_old_process_recording",
             "test_a_successor_killed_while_it_waits_leaves_no_trace",
-            "test_an_accepted_offer_that_nobody_continued_costs_the_usual_gap",
+            "test_an_accepted_offer_without_a_continuation_costs_the_usual_gap",
             "test_recorders_are_replaced_and_a_broken_release_leaves_the_old_process_recording",
         ),
         "migrations under load",

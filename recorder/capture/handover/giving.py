@@ -1,7 +1,7 @@
 """The process that records lets a successor take over: it stops, and its last block offers every stream.
 
-Until the successor has accepted, this process can still be the one that records: where nobody accepts, it ends with an
-error, supervisord starts it again, and it continues with the usual declared gap.
+Until the successor has accepted, this process can still be the one that records: where no successor accepts, it ends
+with an error, supervisord starts it again, and it continues with the usual declared gap.
 """
 
 import threading

@@ -175,6 +175,7 @@ def _agreements(held: Sequence[Held], known: Sequence[int]) -> list[tuple[int, i
     """
     if not known or not held:
         return []
+    known = known[-len(held) - 1 :]  # no more can agree
     text: list[int | None] = [*reversed(known), None, *(row.fingerprint for row in reversed(held))]
     lengths = [0] * len(text)
     left = right = 0

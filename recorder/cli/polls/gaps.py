@@ -104,7 +104,7 @@ def gaps(
     ] = 24.0,
     all_channels: Annotated[bool, typer.Option("--all", help="Also gaps of quotes and books.")] = False,
     unsubscribed: Annotated[
-        bool, typer.Option("--unsubscribed", help="Also what is missing because nobody subscribes to it any more.")
+        bool, typer.Option("--unsubscribed", help="Also what is missing of streams without a subscription.")
     ] = False,
     top: Annotated[int, typer.Option(min=1, max=100_000, help="Only this many.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

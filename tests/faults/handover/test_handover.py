@@ -153,7 +153,7 @@ def test_a_successor_begins_again_when_the_old_process_does(make_rig: MakeRig, d
 
 
 @pytest.mark.timeout(400)
-def test_an_accepted_offer_that_nobody_continued_costs_the_usual_gap(make_rig: MakeRig, database: str) -> None:
+def test_an_accepted_offer_without_a_continuation_costs_the_usual_gap(make_rig: MakeRig, database: str) -> None:
     """The successor is killed between its acceptance and its first block; supervisord starts it again."""
     rig = make_rig(database, venues=("kraken",)).up()
     slots = rig.slots("recorder-kraken")
@@ -172,7 +172,7 @@ def test_an_accepted_offer_that_nobody_continued_costs_the_usual_gap(make_rig: M
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_an_offer_that_nobody_accepts_is_taken_back(make_rig: MakeRig, database: str) -> None:
+def test_an_offer_that_is_not_accepted_is_taken_back(make_rig: MakeRig, database: str) -> None:
     """The successor is killed after it asked; the old process starts again and continues."""
     rig = make_rig(database, venues=("kraken",)).up()
     slots = rig.slots("recorder-kraken")

@@ -136,7 +136,7 @@ def progress_by_id(rig: Rig) -> dict[int, Progress | None]:
 
 
 def grow(rig: Rig, venue: str, symbol: str, trades: int) -> None:
-    """Let a venue make trades that nobody records."""
+    """Let a venue make trades that no recorder receives."""
     market = rig.venues[venue].venue.symbols[symbol]
     until_id = market.next_id + trades
     rig.do(venue, "burst", events=trades * 6)
@@ -145,7 +145,7 @@ def grow(rig: Rig, venue: str, symbol: str, trades: int) -> None:
 
 
 @pytest.mark.parametrize("venue", VENUES_READ)
-def test_a_time_that_nobody_recorded_is_filled_and_equals_what_the_venue_made(
+def test_a_time_that_was_not_recorded_is_filled_and_equals_what_the_venue_made(
     venue: str, tmp_path: Path, database: str
 ) -> None:
     with Rig(tmp_path, database, 31, venues=(venue,), rate=200.0) as rig:

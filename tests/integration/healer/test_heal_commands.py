@@ -111,7 +111,7 @@ def test_a_round_by_hand_logs_nothing_and_says_when_the_next_gap_is_read(
         assert "INFO" not in err
 
 
-def test_what_nobody_subscribes_to_is_no_gap_to_look_at_and_long_names_stay_readable(
+def test_what_no_subscription_asks_for_is_no_gap_to_look_at_and_long_names_stay_readable(
     venue: Running, database: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fill(database, venue)

@@ -24,7 +24,7 @@ MINUTE_NS = 60_000_000_000
 
 
 class Deriving:
-    """A database, the writer's store, and a deriver that works when it is told to."""
+    """A database, the writer's store, and a deriver that works at the call of a test."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""The program deriver as a process: it waits for Postgres, reports, stops when it is told to."""
+"""The program deriver as a process: it waits for Postgres, reports, and stops at SIGTERM."""
 
 import contextlib
 from collections.abc import Iterator
