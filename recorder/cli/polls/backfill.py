@@ -134,8 +134,13 @@ def backfill(
     if venue:
         venue_class(venue)
     if withdraw:
+        if start is not None or end is not None:
+            raise ConfigError("--withdraw takes a venue and a symbol, and no times")
         with opened(database_url(settings, WRITER)) as database:
-            say(f"{database.withdraw(venue, symbol)} backfills withdrawn")
+            withdrawn = database.withdraw(venue, symbol)
+        if venue and not withdrawn:
+            raise ConfigError("no backfill of these goes on; `tapedeck backfill` lists all")
+        say(f"{withdrawn} withdrawn")
         return 0
     if start is None:
         if end is not None or (symbol and what != "trades"):

@@ -14,7 +14,7 @@ from recorder.cli.polls.gaps import gap_lines, gaps_of_trades, require_known
 from recorder.cli.polls.poll import by_hand, dry, running, say_run
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError, nearest
-from recorder.poller.healing.configured import NAME, healing_job
+from recorder.poller.healing.configured import NAME, healed_venues, healing_job
 from recorder.poller.healing.job import NOTHING_DUE, Healing, Task, TimeTask
 from recorder.poller.jobs import jobs_of
 from recorder.printable import printable
@@ -111,7 +111,8 @@ def next_read(settings: Settings, venue: str, symbol: str) -> str:
         left_s = (min(times) - datetime.now(UTC)).total_seconds()
         when = f"in {duration(left_s)}" if left_s > 0 else "once the trades beside it are stored"
         return f"nothing is due; the next of {gaps_of_trades(len(times))} is read {when}"
-    lasting = sum(one.ended_at is None for one in gaps)
+    healed = healed_venues(settings)
+    lasting = sum(one.ended_at is None and one.venue in healed for one in gaps)
     if lasting:
         return f"nothing is due; {gaps_of_trades(lasting)} not over yet; each is read 30 s after its end"
     return "nothing is due; no gap of trades is open that can be filled"

@@ -134,7 +134,9 @@ class Reading:
         step = walk.take(page)
         if before is None and step.trades:
             one = step.trades[0]
-            progress.witnessed = progress.witnessed or one.trade_id == 1 or not self._is_inside(one)
+            # Nothing that the venue lists first lies between this trade and the end at which the read begins.
+            beyond = one.ts_event_ns < self.asked.since_ns if history.rising else one.ts_event_ns >= self.asked.until_ns
+            progress.witnessed = progress.witnessed or beyond or (history.rising and one.trade_id == 1)
         fresh = [(one, answer.received_ns) for one in step.trades]
         held, ready = self._held, fresh
         stored = self._stored(round, [one for one, _ in (*held, *fresh)])

@@ -166,6 +166,23 @@ def test_a_time_that_was_not_recorded_is_filled_and_equals_what_the_venue_made(
         assert progress.grade == ("proved" if venue in BY_ID else "claimed"), progress.reason
 
 
+@pytest.mark.parametrize("venue", BY_ID)
+def test_a_time_before_all_that_the_venue_lists_is_never_proved(venue: str, tmp_path: Path, database: str) -> None:
+    """A trade after the end of the time shows nothing about what was before it."""
+    with Rig(tmp_path, database, 33, venues=(venue,), rate=200.0) as rig:
+        start_writer(rig)
+        symbol = rig.symbols[venue][0]
+        grow(rig, venue, symbol, 200)
+        rig.stop_market()
+        hour_ns = 3600 * _SECOND
+        first_ns = made(rig, venue, symbol)[0].ts_ns
+        ask(rig, venue, symbol, first_ns - 200 * hour_ns, first_ns - 199 * hour_ns)
+        with Filler(rig, venue) as filler:
+            filler.until_ended()
+        progress = progress_of(rig)
+        assert (progress.listed, progress.grade == "proved") == (0, False), progress
+
+
 @pytest.mark.parametrize("venue", sorted(name for name, kind in VENUES.items() if kind.minute_candles is not None))
 def test_candles_of_a_venue_are_what_it_sums_up_and_stay_apart_from_trades(
     venue: str, tmp_path: Path, database: str

@@ -52,7 +52,7 @@ def test_without_a_poller_the_command_reads_and_leaves_the_rows_in_the_journal(
     assert f"coinbase {SYMBOL} trades" in shown.out
     assert "2 backfills" in shown.err
     assert main(["backfill", "--withdraw"]) == 0
-    assert "2 backfills withdrawn" in capfd.readouterr().out, "no writer has loaded what was read"
+    assert "2 withdrawn" in capfd.readouterr().out, "no writer has loaded what was read"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,8 @@ def test_without_a_poller_the_command_reads_and_leaves_the_rows_in_the_journal(
         (["coinbase", "B T C", "--start", "2026-11-01"], "is not a symbol"),
         (["coinbase", "--start", "2026-11-01"], "name a venue and a symbol"),
         (["coinbase", SYMBOL, "--end", "2026-11-01"], "--start is missing"),
+        (["--withdraw", "--start", "2026-11-01"], "--withdraw takes a venue and a symbol"),
+        (["--withdraw", "coinbase", "FOO"], "no backfill of these goes on"),
         (["kraken", "BTC/USD", "--start", "2026-11-01"], "kraken is not in the settings"),
         (["krakn", "BTC/USD", "--start", "2026-11-01"], "krakn"),
         (["yahoo", "AAPL", "--start", "2026-11-01"], "yahoo"),
