@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recorder.capture.buffer import WriteBuffer
@@ -26,6 +26,7 @@ _OFFER_S = 30.0  # the other process stops within 5 s and writes what is pending
 _TAIL_S = 5.0  # it may have received a row that is on its way to us
 _EARLY_NS = 500_000_000  # what it had received by this long after our subscriptions includes all that came before them
 _UNKNOWN_LATE_NS = 10 * 10**9  # so late it may receive where nothing shows how late; later, it is taken for dead
+_AGREE_NS = 500_000_000
 _SHOWN = 3
 
 _log = get_logger(__name__)
@@ -232,9 +233,8 @@ class Taking:
             late: set[str] = set()
             self._unproven = set()
             sessions = self._standby.all()
-            later_ns = {session: _median(map(session.later_by, tails)) for session in sessions}
-            known_ns = [-one for one in later_ns.values() if one is not None]
-            self._old_late_ns = max(0, *known_ns) if known_ns else _UNKNOWN_LATE_NS
+            later = {session: [one for one in map(session.later_by, tails) if one is not None] for session in sessions}
+            later_ns = {session: _agreed(known) for session, known in later.items()}
             for tail in tails:
                 places = (session.stored_already(tail, later_ns[session]) for session in sessions)
                 found = next((one for one in places if one is not None), None)
@@ -243,6 +243,8 @@ class Taking:
                 elif tail.last_recv_ns >= began_ns:  # on its way to us, or sent before we subscribed and read late
                     self._unproven.add(tail.symbol)
                     late.update([tail.symbol] if tail.channel == "quote" else ())
+            unknown_ns = [_UNKNOWN_LATE_NS] if self._unproven else []
+            self._old_late_ns = max([0, *unknown_ns, *(-one for known in later.values() for one in known)])
             if not late or self._clock.monotonic_s() > limit_s or stop.wait(POLL_S / 4):
                 return stored
 
@@ -251,9 +253,10 @@ class Taking:
         return max((session.row.started_ns for session in self._standby.all()), default=0)
 
 
-def _median(values: Iterable[int | None]) -> int | None:
-    known = sorted(one for one in values if one is not None)
-    return known[len(known) // 2] if known else None
+def _agreed(later_ns: Sequence[int]) -> int | None:
+    """Return the median of what streams say; None where they differ: the old process may have them by other links."""
+    known = sorted(later_ns)
+    return known[len(known) // 2] if known and known[-1] - known[0] < _AGREE_NS else None
 
 
 def _named(streams: set[Stream] | frozenset[Stream]) -> str:

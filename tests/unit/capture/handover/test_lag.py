@@ -1,5 +1,6 @@
 """A successor whose connections are late does not ask the old process to stop."""
 
+from recorder.capture.handover import taking
 from recorder.capture.handover.lag import Lag, Progress, progress_of_checkpoints
 from recorder.events import Stream
 from recorder.journal.block import StreamCheckpoint
@@ -56,3 +57,10 @@ def test_sequences_of_a_connection_show_nothing() -> None:
     one = StreamCheckpoint("A", "quote", 1, True, 9, None, None, None, 0, None)
     assert progress_of_checkpoints([one], connection_sequences=True) == {QUOTES: Progress(None, None)}
     assert progress_of_checkpoints([one], connection_sequences=False) == {QUOTES: Progress(None, 9)}
+
+
+def test_streams_that_disagree_do_not_show_how_late_a_connection_is() -> None:
+    """The old process has them over several connections, of which one may be seconds late."""
+    assert taking._agreed([3, 1, 2]) == 2
+    assert taking._agreed([0, 0, -8 * 10**9]) is None
+    assert taking._agreed([]) is None
