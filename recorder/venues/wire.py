@@ -17,6 +17,9 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 json_number: Callable[[bytes | msgspec.Raw], float] = msgspec.json.Decoder(float).decode
 """Returns the number that a JSON text is; it costs a quarter of float()."""
 
+json_amount: Callable[[bytes | msgspec.Raw], float] = msgspec.json.Decoder(Amount).decode
+"""Returns the amount that a JSON number is, and raises for one out of range."""
+
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 """What parsing raises for a frame that does not have the documented shape."""
 

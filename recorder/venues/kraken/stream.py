@@ -19,7 +19,7 @@ from recorder.venues.kraken.book import Digits, KrakenBook
 from recorder.venues.kraken.candles import MINUTE_CANDLES
 from recorder.venues.kraken.history import TRADE_HISTORY
 from recorder.venues.kraken.witness import WITNESS_QUESTIONS
-from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, json_number, with_nulls
+from recorder.venues.wire import MALFORMED, Amount, Int64, best, event_time, json_amount, with_nulls
 
 WIRE_CHANNEL: dict[Channel, str] = {"trade": "trade", "quote": "ticker", "book": "book"}
 CHANNEL_OF_WIRE: dict[str, Channel] = {wire: channel for channel, wire in WIRE_CHANNEL.items()}
@@ -241,14 +241,13 @@ def _side(rows: list[_Level], sign: float) -> tuple[Levels, Digits]:
     ranked: Digits = []
     # Most of the time of a book goes here, so helpers are written out instead of called.
     for row in rows:
-        price, size = json_number(row.price), json_number(row.qty)
-        if not (0.0 <= size <= 1e300 and 0.0 <= price <= 1e300):
-            raise ValueError(f"level out of range: {bytes(row.price)!r} {bytes(row.qty)!r}")
+        price, size = json_amount(row.price), json_amount(row.qty)
         levels.append((price, size))
-        digits = b""
         if size:
             digits = (bytes(row.price).lstrip(b"0.") + bytes(row.qty).lstrip(b"0.")).replace(b".", b"")
-        ranked.append((price * sign, digits))
+            ranked.append((price * sign, digits))
+        else:
+            ranked.append((price * sign, b""))
     return levels, ranked
 
 
