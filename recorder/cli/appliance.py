@@ -62,6 +62,11 @@ def up(
     chosen = () if venues is None else _chosen(settings, venues)
     if chosen:
         settings = supervisor.only_venues(settings, chosen)
+    if not any(venue.enabled for venue in settings.venues.values()):
+        raise ConfigError(
+            f"{settings.file} enables no venue, so there is nothing to record: add [venues.NAME], or start it from a "
+            f'profile by `profile = "demo"` or `profile = "live"` on its first line'
+        )
     if settings.database.url is not None and not force:
         _require_database(settings)
     if foreground:

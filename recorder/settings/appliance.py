@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
@@ -50,6 +50,9 @@ UNREADABLE = "a database whose address cannot be read"
 class Settings(Group):
     """All settings; made by `load`, never changed afterwards."""
 
+    profile: Literal["", "demo", "live"] = Field(
+        "", description="Profile whose values count where this file sets none: demo or live; unset: the defaults alone"
+    )
     home: Path = Field(Path("var"), description="Folder of all state: journals, database, logs; made absolute")
     ca_file: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = Field(
         None,
@@ -90,6 +93,7 @@ class Settings(Group):
 
     _file: Path = PrivateAttr(default=Path())
     _layers: list[Layer] = PrivateAttr(default_factory=list)
+    _of_file: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -123,13 +127,14 @@ class Settings(Group):
         Raises:
             ConfigError: one sentence that names the file or variable, the key, and what to do.
         """
-        layers, file = sources.read(profile_or_file, environ)
+        layers, of_file, file = sources.read(profile_or_file, environ)
         try:
-            settings = cls(**_without_mere_endpoints(sources.merged(layers), layers[-1].values))
+            settings = cls(**_without_mere_endpoints(sources.merged(layers), of_file, layers[-1].values))
         except ValidationError as error:
             raise ConfigError(_sentence(error, layers)) from None
         settings._file = file
         settings._layers = layers
+        settings._of_file = of_file
         return settings
 
     @property
@@ -139,8 +144,7 @@ class Settings(Group):
 
     def files_with_secrets(self) -> list[Path]:
         """Return the TOML file where it sets a secret; a secret of `.env` or of the environment is not in it."""
-        values = self._layers[-1].values if self._layers else {}
-        return [self._file] if any(sources.get(values, path) is not ABSENT for path in SECRETS) else []
+        return [self._file] if any(sources.get(self._of_file, path) is not ABSENT for path in SECRETS) else []
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -237,15 +241,15 @@ class Settings(Group):
         return "default"
 
 
-def _without_mere_endpoints(merged: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
-    """Disable a venue that the file does not name and of which only `url` is set.
+def _without_mere_endpoints(merged: dict[str, Any], *files: dict[str, Any]) -> dict[str, Any]:
+    """Disable a venue that no file names and of which only `url` is set.
 
     WEBSOCKET_URL gives the endpoint of a venue; it does not ask for a recording.
     """
-    venues, listed = merged.get("venues"), file.get("venues")
+    venues = merged.get("venues")
     if not isinstance(venues, dict):
         return merged
-    named = listed.keys() if isinstance(listed, dict) else ()
+    named = {name for file in files if isinstance(listed := file.get("venues"), dict) for name in listed}
     changed = {
         name: {**values, "enabled": False}
         if name not in named and isinstance(values, dict) and values.keys() == {"url"}

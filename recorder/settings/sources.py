@@ -124,9 +124,13 @@ class Layer(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """Every layer, the strongest first, and the TOML file, which is the weakest."""
+    """Every layer, the strongest first; what the TOML file sets; and the file.
+
+    Below the file stands only the profile that it starts from.
+    """
 
     layers: list[Layer]
+    of_file: dict[str, Any]
     file: Path
 
 
@@ -154,8 +158,15 @@ def read(profile_or_file: Path | None, environ: Mapping[str, str] | None) -> Sou
     if running is not None and running.file == file:
         layers.append(Layer("the running appliance", running.values))
     origin = f"profile {file.stem}" if file.parent == PROFILES else str(file)
-    layers.append(Layer(origin, _read_toml(file)))
-    return Sources(layers, file)
+    values = _read_toml(file)
+    layers.append(Layer(origin, values))
+    start = next((layer.values["profile"] for layer in layers if layer.values.get("profile")), None)
+    if start is not None:
+        profile = PROFILES / f"{start}.toml"
+        if start not in _profiles():
+            raise ConfigError(f"{origin} starts from the profile {start!r}{nearest(str(start), _profiles())}")
+        layers.append(Layer(f"profile {profile.stem}", _read_toml(profile)))
+    return Sources(layers, values, file)
 
 
 class RunningNote(NamedTuple):
@@ -233,11 +244,15 @@ def _choose_file(name: str, running: RunningNote | None) -> Path:
         return file
     if file.is_dir():
         raise ConfigError(f"the settings file {name!r} is a folder; name a TOML file in it")
-    profiles = sorted(path.stem for path in PROFILES.glob("*.toml"))
+    profiles = _profiles()
     match = difflib.get_close_matches(name, profiles, n=1)
     hint = f"; did you mean {match[0]}?" if match else ""
     known = ", ".join(profiles)
     raise ConfigError(f"there is no settings file {name!r}: name a TOML file or one of the profiles {known}{hint}")
+
+
+def _profiles() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.toml"))
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -42,6 +42,16 @@ def test_psql_of_a_stopped_server_says_how_to_start_it(home: Path, capsys: pytes
     assert f"the appliance in {home} is not running; `tapedeck up` starts it" in err
 
 
+def test_up_without_a_venue_is_refused_before_anything_starts(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("port_base = 25000\n")
+    assert main(["--config", str(file), "up"]) == 2
+    assert "enables no venue, so there is nothing to record: add [venues.NAME], or start" in capsys.readouterr().err
+    assert not (home / "running").exists()
+
+
 @pytest.mark.parametrize("option", ["--venues", "--exchanges"])
 def test_up_with_a_wrong_venue_is_answered_with_the_nearest(
     option: str, home: Path, capsys: pytest.CaptureFixture[str]
