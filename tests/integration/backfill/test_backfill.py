@@ -469,8 +469,9 @@ def test_a_feed_that_joins_trades_is_awaited_while_the_writer_is_late(tmp_path: 
         known = len(made(rig, "okx", symbol))
         rig.wait("the venue sends more", lambda: len(made(rig, "okx", symbol)) > known + 200)
         rig.stop_market()
-        begin_ns = made(rig, "okx", symbol)[known].ts_ns
-        asked = ask(rig, "okx", symbol, begin_ns + _SECOND, made(rig, "okx", symbol)[-20].ts_ns)
+        # The venue has milliseconds, so the time begins and ends with one.
+        begin_ns, end_ns = (made(rig, "okx", symbol)[place].ts_ns // 10**6 * 10**6 for place in (known, -20))
+        asked = ask(rig, "okx", symbol, begin_ns + _SECOND, end_ns)
         with Filler(rig, "okx") as filler:
             early = filler.round()
             assert (early.state, early.reason) == ("skipped", "by hand; nothing due")
