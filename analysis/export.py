@@ -30,6 +30,7 @@ from analysis.load.manifest import (
     day_range,
     digest,
     gap_rows,
+    grades_of,
     manifest_path,
     problems,
     read_manifest,
@@ -136,6 +137,7 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
             for one in whose
         ],
         gaps=gaps,
+        grades=grades_of(day, [reader.certificates(whose, layout.name, span) for layout in LAYOUTS]),
     )
     stale = [layout for layout in LAYOUTS if again or not _is_current(reader, root, old, layout, whose, span)]
     what = f"{venue} {day}"

@@ -3,7 +3,7 @@
 The manifest holds everything needed to compute the table again, so an audit can compare it with the recording.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -41,6 +41,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[tuple[str, str], ...] = ()  # (venue, symbol) of the same instrument elsewhere
     leader: tuple[str, str] | None = None
     warmup_s: float | None = None  # None: as long as the longest feature needs
+    min_grade: load.Grade | None = None  # hours with a lower grade are gaps
 
     @property
     def times(self) -> Ints:
@@ -58,6 +59,7 @@ class FeatureManifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     tapedeck: str
     computed_at: datetime
+    masked: list[str] = []  # ranges that were gaps because of their grade
 
 
 def tape_of(source: SourceLike, recipe: Recipe) -> Tape | MarketTape:
@@ -66,13 +68,17 @@ def tape_of(source: SourceLike, recipe: Recipe) -> Tape | MarketTape:
     if recipe.kind == "snapshots":
         default = timedelta(days=1, minutes=11)
         warmup = default if recipe.warmup_s is None else timedelta(seconds=recipe.warmup_s)
-        return load.market_tape(recipe.venue, recipe.symbol, recipe.other_token, *span, source=source, warmup=warmup)
+        return load.market_tape(
+            recipe.venue, recipe.symbol, recipe.other_token, *span, source=source, warmup=warmup,
+            min_grade=recipe.min_grade,
+        )  # fmt: skip
     warmup = timedelta(microseconds=features.LOOKBACK // 1000)
     if recipe.warmup_s is not None:
         warmup = timedelta(seconds=recipe.warmup_s)
     return load.tape(
-        recipe.venue, recipe.symbol, *span, source=source, warmup=warmup, others=recipe.others, leader=recipe.leader
-    )
+        recipe.venue, recipe.symbol, *span, source=source, warmup=warmup, others=recipe.others, leader=recipe.leader,
+        min_grade=recipe.min_grade,
+    )  # fmt: skip
 
 
 def at(tape: Tape | MarketTape, t: int) -> Mapping[str, Value]:
@@ -90,8 +96,18 @@ def compute(tape: Tape | MarketTape, times: Ints) -> Mapping[str, Column]:
     return {name: [row[name] for row in rows] for name in prediction_markets.names()}
 
 
-def write(path: Path, recipe: Recipe, columns: Mapping[str, Column], now: datetime) -> FeatureManifest:
-    """Write a feature table and then its manifest, so that the manifest never describes another table."""
+def write(
+    path: Path, recipe: Recipe, columns: Mapping[str, Column], now: datetime, masked: Sequence[str] = ()
+) -> FeatureManifest:
+    """Write a feature table and then its manifest, so that the manifest never describes another table.
+
+    Args:
+        path: The Parquet file.
+        recipe: What was computed.
+        columns: Its features.
+        now: When.
+        masked: `masked` of the tape.
+    """
     keys = [
         pa.array(recipe.times // 1000, UTC_US),
         pa.repeat(pa.scalar(recipe.venue), len(recipe.times)),
@@ -111,6 +127,7 @@ def write(path: Path, recipe: Recipe, columns: Mapping[str, Column], now: dateti
         sha256=digest(path),
         tapedeck=__version__,
         computed_at=now.astimezone(UTC),
+        masked=list(masked),
     )
     write_durably(manifest_path(path), msgspec.json.format(msgspec.json.encode(manifest)))
     return manifest

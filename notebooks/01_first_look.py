@@ -66,6 +66,16 @@ gaps.select(["channel", "cause", "state", "started_at", "ended_at", "reason"]).t
 plots.missing(gaps, tape.start_ns, tape.end_ns)
 
 # %% [markdown]
+# ## Grades
+#
+# Each settled hour has a certificate with a grade, best first: `proved`, `witnessed`, `consistent`, `claimed`, `holed`.
+# Hatched hours have none: the hour is not settled, it was never certified, or nothing certifies this data, such as the
+# sample data. `min_grade` of every function of `load` treats lower grades as missing ranges.
+
+# %%
+plots.completeness(extent.grades_by_hour(*tape.where, source=tape.source))
+
+# %% [markdown]
 # ## Handling gaps
 #
 # `load` refuses a range with gaps unless `on_gap` is set. `on_gap="mask"` returns it and marks the rows beside a gap,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.cli.common import From, GapChoice, Symbols, Venue, source_of
+from analysis.cli.common import From, GapChoice, MinGrade, Symbols, Venue, source_of
 from analysis.cli.tables import print_arrow
 from recorder.process.terminal import say
 
@@ -33,6 +33,7 @@ def bars(
     timeframe: Annotated[str, typer.Option("--timeframe", "-t", help="1m, 5m, 15m, 1h, 4h or 1d.")] = "1m",
     archive: From = None,
     on_gap: GapChoice = "raise",
+    min_grade: MinGrade = None,
     out: Annotated[Path | None, typer.Option("--out", help="Parquet file to write; without it, print.")] = None,
 ) -> int:
     """Compute time bars from the trades of a range: OHLC, volume, vwap, buy and sell volume, coverage.
@@ -43,9 +44,12 @@ def bars(
     Example: `tapedeck-analysis bars kraken BTC/USD --start 2026-03-05 --end 2026-03-06 -t 5m --on-gap mask`
     """
     from analysis import load
+    from analysis.load.frames import masked_of
 
     source = source_of(context.obj, archive)
-    table = load.bars(venue, symbols, start, end, timeframe, source=source, on_gap=on_gap)
+    table = load.bars(venue, symbols, start, end, timeframe, source=source, on_gap=on_gap, min_grade=min_grade)
+    for line in masked_of(table):
+        say(f"masked: {line}", err=True)
     if out is None:
         print_arrow(table, [name for name in _PRINTED if name in table.schema.names], keys=2)
         return 0

@@ -26,6 +26,14 @@ GapChoice = Annotated[
 ]
 
 
+MinGrade = Annotated[
+    Literal["proved", "witnessed", "consistent", "claimed"] | None,
+    typer.Option(
+        "--min-grade", help="Least grade of an hour's certificate; lower ones and hours without one count as gaps."
+    ),
+]
+
+
 class Context(NamedTuple):
     """Options that stand before the command."""
 

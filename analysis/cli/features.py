@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from analysis.cli.common import End, From, Start, Venue, instant, pair, source_of
+from analysis.cli.common import End, From, MinGrade, Start, Venue, instant, pair, source_of
 from recorder.process.terminal import say
 
 Symbol = Annotated[str, typer.Argument(help="Symbol; for a prediction market, the token of outcome 0.")]
@@ -48,6 +48,7 @@ def features(
     leader: Leader = None,
     warmup_days: Warmup = None,
     archive: From = None,
+    min_grade: MinGrade = None,
 ) -> int:
     """Compute every feature at regular decision times, point-in-time, and write a table with a manifest.
 
@@ -69,8 +70,12 @@ def features(
         others=tuple(pair(text) for text in other or ()),
         leader=None if leader is None else pair(leader),
         warmup_s=None if warmup_days is None else warmup_days * 86_400,
+        min_grade=min_grade,
     )
-    columns = feature_tables.compute(feature_tables.tape_of(source_of(context.obj, archive), recipe), recipe.times)
-    manifest = feature_tables.write(out, recipe, columns, datetime.now(UTC))
+    tape = feature_tables.tape_of(source_of(context.obj, archive), recipe)
+    columns = feature_tables.compute(tape, recipe.times)
+    manifest = feature_tables.write(out, recipe, columns, datetime.now(UTC), tape.masked)
+    for line in manifest.masked:
+        say(f"masked: {line}", err=True)
     say(f"wrote {len(manifest.columns)} features at {manifest.rows:,} times to {out}")
     return 0

@@ -1,8 +1,9 @@
 """Direction of a price from candles: bar features, labels after an execution delay, and even odds as the baseline."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,11 @@ from analysis.definition import definitions
 from analysis.features import BARS, DELAY_NS, BarView
 from analysis.labels import Path as Prices
 from analysis.labels import direction
+from analysis.load import grades, time_bars
+from analysis.load.grades import Grade
+from analysis.load.rows import SourceLike
+from analysis.load.source import Instant
+from recorder.errors import ConfigError
 
 _NEEDS_TRADES = {
     "close_vs_vwap_day",
@@ -57,6 +63,8 @@ def dataset(
     horizon_bars: int,
     every_bars: int = 1,
     delay_bars: int = 1,
+    gaps: Mapping[str, Gaps] | None = None,
+    masked: Sequence[str] = (),
 ) -> Dataset:
     """Return the rows of all series at regular decision times.
 
@@ -71,8 +79,13 @@ def dataset(
         horizon_bars: Bars for which a position is held.
         every_bars: Bars between two decisions.
         delay_bars: Bars from decision to execution.
+        gaps: Symbol -> spans in which trades may be missing; without it, each span without a bar is a gap.
+        masked: Ranges that are gaps because of their grade, for reports.
     """
-    parts = [_rows(symbol, bars, horizon_bars, every_bars, delay_bars) for symbol, bars in series.items()]
+    parts = [
+        _rows(symbol, bars, None if gaps is None else gaps[symbol], horizon_bars, every_bars, delay_bars)
+        for symbol, bars in series.items()
+    ]
 
     def joined(column: str) -> Any:
         return np.concatenate([part[column] for part in parts])
@@ -94,6 +107,60 @@ def dataset(
         tier=joined("subject"),
         category=texts(len(start), "direction"),
         weight=np.ones(len(start)),
+        masked=tuple(masked),
+    )
+
+
+def recorded(
+    venue: str,
+    symbols: str | Sequence[str],
+    start: Instant | None = None,
+    end: Instant | None = None,
+    *,
+    timeframe: str = "5m",
+    source: SourceLike = None,
+    min_grade: Grade | Literal["default"] | None = "default",
+    horizon_bars: int = 12,
+    every_bars: int = 3,
+) -> Dataset:
+    """Return rows of recorded trades: up or down over the next bars, decided every few bars.
+
+    Gaps mask bars by the rule of `analysis.gap_policy`, and so do the hours whose certificate has a lower grade than
+    `min_grade`: no feature and no label reaches over them. `masked` of the result lists these hours.
+
+    Args:
+        venue: Name of the venue.
+        symbols: One symbol or several.
+        start: First instant, on a border between two bars; without it, the first bar that was recorded completely.
+        end: First instant after the range, on a border; without it, the end of the last complete bar.
+        timeframe: Width of a bar: 1m, 5m, 15m, 1h, 4h or 1d.
+        source: As for `load.trades`.
+        min_grade: Least grade of an hour; "default" is `grades.for_training`: consistent where the venue has trade ids
+            or candles, else claimed. None uses hours of any grade.
+        horizon_bars: Bars for which a position is held.
+        every_bars: Bars between two decisions.
+
+    Raises:
+        ConfigError: Nothing was recorded, or there is no complete bar with a trade.
+    """
+    least = grades.for_training(venue) if min_grade == "default" else min_grade
+    tape = time_bars.graded_bars(venue, symbols, start, end, timeframe, source=source, min_grade=least)
+    series = {symbol: bars for symbol, bars in tape.bars.items() if len(bars)}
+    if not series:
+        raise ConfigError(f"{venue} has no trade of these symbols in this range; choose another one")
+    digest = hashlib.sha256()
+    for bars in series.values():
+        digest.update(
+            b"".join(np.ascontiguousarray(column).tobytes() for column in (bars.start, bars.close, bars.volume))
+        )
+    return dataset(
+        f"{venue}_{timeframe}",
+        series,
+        {"bars of the recording": digest.hexdigest()},
+        horizon_bars=horizon_bars,
+        every_bars=every_bars,
+        gaps=tape.gaps,
+        masked=tape.masked,
     )
 
 
@@ -107,10 +174,10 @@ def load(folder: Path) -> Dataset:
     return dataset("crypto_5m", candles(path), {path.name: file_hash(path)}, horizon_bars=12, every_bars=3)
 
 
-def _rows(symbol: str, bars: Bars, horizon: int, every: int, delay: int) -> dict[str, Any]:
+def _rows(symbol: str, bars: Bars, known_gaps: Gaps | None, horizon: int, every: int, delay: int) -> dict[str, Any]:
     """Return the columns of one series; rows without a label are left out."""
     width = int(bars.end[0] - bars.start[0])
-    gaps = _missing(bars, width)
+    gaps = _missing(bars, width) if known_gaps is None else known_gaps
     grid = on_grid(bars, int(bars.start[0]), int(bars.end[-1]), width, gaps)
     at = np.arange(every - 1, len(grid), every)
     times = grid.end[at] + DELAY_NS

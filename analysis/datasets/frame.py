@@ -40,6 +40,7 @@ class Dataset:
     tier: Texts  # (n,) likewise
     category: Texts  # (n,) likewise
     weight: Floats  # (n,) mean 1
+    masked: tuple[str, ...] = ()  # ranges of a recording that were left out because of their grade (`load.grades`)
 
     def __len__(self) -> int:
         return len(self.label)

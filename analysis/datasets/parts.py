@@ -43,6 +43,7 @@ def write(rows: Dataset, folder: Path, rows_per_part: int = 100_000) -> Parts:
         "baseline": rows.baseline,
         "definitions": dict(rows.definitions),
         "sources": dict(rows.sources),
+        "masked": list(rows.masked),
     }
     for number, first in enumerate(range(0, max(len(rows), 1), rows_per_part)):
         part = rows.take(slice(first, first + rows_per_part))
@@ -84,11 +85,11 @@ def _names(parts: Parts) -> list[str]:
     return list(_about(parts)["definitions"])
 
 
-def _about(parts: Parts) -> dict[str, dict[str, str]]:
+def _about(parts: Parts) -> dict[str, Any]:
     found = (pq.read_schema(parts.files[0]).metadata or {}).get(_ABOUT)
     if found is None:
         raise ConfigError(f"{parts.files[0]} is not a part of a training frame")
-    about: dict[str, dict[str, str]] = json.loads(found)
+    about: dict[str, Any] = json.loads(found)
     return about
 
 
@@ -113,6 +114,7 @@ def _read(parts: Parts, names: Sequence[str], rows: Bools | None) -> Dataset:
         baseline=str(about["baseline"]),
         definitions=about["definitions"],
         sources=about["sources"],
+        masked=tuple(about.get("masked", ())),
         features={name: column(name) for name in names},
         **{key: column(_KEY + key) for key in KEYS},
     )

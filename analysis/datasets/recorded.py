@@ -6,7 +6,7 @@ rows = recorded.load("2026-03-01", "2026-04-01")
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,9 @@ from analysis import prediction_markets
 from analysis.arrays import Ints
 from analysis.datasets.frame import Dataset, check_usable, once_each
 from analysis.definition import definitions
+from analysis.load import grades
 from analysis.load.frames import nanoseconds
+from analysis.load.grades import Grade
 from analysis.load.polled import rows as polled
 from analysis.load.polled import tapes
 from analysis.load.rows import SourceLike, open_source
@@ -27,6 +29,7 @@ FEATURES = tuple(name for name in prediction_markets.names() if name != "categor
 """All but the one that is no number; it is a column of the frame."""
 
 _WARMUP = timedelta(days=1, hours=1)  # what the features of a day need
+_MASKED_MAX = 100  # lines of a report
 _COLUMNS = ("market_id", "ts_recv", "tier", "mid")
 
 
@@ -37,6 +40,7 @@ def load(
     source: SourceLike = None,
     every: timedelta = timedelta(minutes=10),
     names: Iterable[str] = FEATURES,
+    min_grade: Grade | Literal["default"] | None = "default",
 ) -> Dataset:
     """Return snapshots of markets whose payout is known, with their features, the market's price and the label.
 
@@ -49,6 +53,8 @@ def load(
         source: A database, as for `load.trades`.
         every: A market gives one row in each of these spans at most, its first snapshot.
         names: Features to compute.
+        min_grade: Least grade of an hour of the streams whose trades and books features use; "default" is
+            `grades.for_training`, claimed at Polymarket. None uses hours of any grade. Snapshots are not graded.
 
     Raises:
         UnusableFeature: A feature does not exist or must not be used.
@@ -62,7 +68,8 @@ def load(
         markets = {row["market_id"]: row for row in polled.markets(reader, list(ends)).to_pylist()}
         table = polled.snapshots(reader, list(markets), span, _COLUMNS)
         kept = table.filter(pa.array(_kept(table, ends, every), pa.bool_()))
-        values = _features(reader, kept, chosen)
+        least = grades.for_training(tapes.VENUE) if min_grade == "default" else min_grade
+        values, masked = _features(reader, kept, chosen, least)
     ids = kept["market_id"].to_pylist()
     at = nanoseconds(kept["ts_recv"])
     features = {name: values[:, number] for number, name in enumerate(chosen)}
@@ -86,6 +93,7 @@ def load(
         tier=_texts(kept["tier"].to_pylist()),
         category=_texts(markets[one]["category"] for one in ids),
         weight=once_each(subject),
+        masked=masked,
     )
 
 
@@ -119,18 +127,24 @@ def _kept(table: pa.Table, ends: Mapping[int, Mapping[str, Any]], every: timedel
     return kept
 
 
-def _features(reader: Reader, rows: pa.Table, names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return (n, features) of the snapshots, one tape for each market."""
+def _features(
+    reader: Reader, rows: pa.Table, names: Sequence[str], min_grade: Grade | None
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], tuple[str, ...]]:
+    """Return (n, features) of the snapshots, one tape for each market, and what was masked because of its grade."""
+    masked: dict[str, None] = {}
     values = np.full((rows.num_rows, len(names)), np.nan)
     ids, at = np.array(rows["market_id"].to_pylist(), np.int64), nanoseconds(rows["ts_recv"])
     for market_id in np.unique(ids).tolist():
         own: Ints = np.flatnonzero(ids == market_id)
         first, last = (rows["ts_recv"][int(place)].as_py() for place in (own[0], own[-1]))
-        tape = tapes.market_tape(reader, market_id, Range(first, last + US), warmup=_WARMUP)
+        tape = tapes.market_tape(reader, market_id, Range(first, last + US), warmup=_WARMUP, min_grade=min_grade)
+        masked.update(dict.fromkeys(tape.masked))
         for place in own.tolist():
             found = prediction_markets.compute(tape, int(at[place]), names)
             values[place] = [float(value) for value in found.values()]
-    return values
+    lines = list(masked)
+    more = (f"and {len(lines) - _MASKED_MAX:,} more ranges",) if len(lines) > _MASKED_MAX else ()
+    return values, (*lines[:_MASKED_MAX], *more)
 
 
 def _texts(values: Iterable[str]) -> np.ndarray[Any, np.dtype[np.str_]]:

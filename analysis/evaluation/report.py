@@ -95,6 +95,7 @@ def data_sheet(rows: Dataset) -> str:
         last_decision=int(rows.start.max()),
         last=int(rows.end.max()),
         sources=rows.sources,
+        masked=rows.masked,
         horizons=horizons,
         features=columns,
         refused=UNUSABLE.get(rows.name, {}),

@@ -25,6 +25,7 @@ from analysis.load.api import (
 from analysis.load.archive import ArchiveSource
 from analysis.load.dask_parts import Part, part, parts
 from analysis.load.frames import Frame, To
+from analysis.load.grades import Grade
 from analysis.load.missing_ranges import OnGap
 from analysis.load.polled.stocks import corporate_actions, stocks
 from analysis.load.postgres import PostgresSource
@@ -34,6 +35,7 @@ from analysis.load.source import Instant, Instrument, Range, Reader, Source
 __all__ = [
     "ArchiveSource",
     "Frame",
+    "Grade",
     "Instant",
     "Instrument",
     "OnGap",

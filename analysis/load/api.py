@@ -13,7 +13,8 @@ first recorded instant of the instruments, and without `end` it ends with the la
 function is called: two calls without `end` may differ.
 
 Trades are selected and sorted by the venue's clock, quotes and books by receipt. A range in which rows may be missing
-raises GapError, unless `on_gap` is "mask", which adds the boolean column in_gap, or "ignore".
+raises GapError, unless `on_gap` is "mask", which adds the boolean column in_gap, or "ignore". With `min_grade`, hours
+whose certificate has a lower grade, or that have none, count as ranges in which rows may be missing (`grades`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ import pyarrow as pa
 
 from analysis.features.point_in_time import Tape
 from analysis.load import missing_ranges, tapes, time_bars, views
-from analysis.load.frames import Frame, To, framed, named
+from analysis.load.frames import Frame, To, framed, named, with_masked
+from analysis.load.grades import Grade, masked
 from analysis.load.missing_ranges import OnGap
 from analysis.load.polled import rows as polled
 from analysis.load.polled import tapes as market_tapes
@@ -41,6 +43,7 @@ def trades(
     *,
     source: SourceLike = None,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     to: To = "arrow",
     columns: Sequence[str] | None = None,
     progress: bool = True,
@@ -54,6 +57,8 @@ def trades(
         end: First instant after the range; without it, the end of the recording.
         source: Archive, address or Source; without it, the database of the settings.
         on_gap: What to do where rows may be missing.
+        min_grade: Least grade of an hour: proved, witnessed, consistent or claimed; without it, grades do not count.
+            The ranges that are masked because of it are in `frames.masked_of`.
         to: Form of the frame: arrow, pandas or polars.
         columns: Columns besides venue and symbol; all when not given.
         progress: Show a progress bar when the error output is a terminal.
@@ -69,7 +74,7 @@ def trades(
         ConfigError: There is no such symbol, column or source.
         StoreUnavailable: The database cannot be reached now.
     """
-    return _rows(source, TRADE, venue, symbols, start, end, on_gap, to, columns, progress)
+    return _rows(source, TRADE, venue, symbols, start, end, on_gap, min_grade, to, columns, progress)
 
 
 def quotes(
@@ -80,6 +85,7 @@ def quotes(
     *,
     source: SourceLike = None,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     to: To = "arrow",
     columns: Sequence[str] | None = None,
     progress: bool = True,
@@ -92,7 +98,7 @@ def quotes(
         (n, 11) frame: venue, symbol, ts_recv, ts_event, session_id, frame_seq, sequence, bid, bid_size, ask, ask_size.
         Prices are in quote units, sizes in base units; a value that the venue does not send is null.
     """
-    return _rows(source, QUOTE, venue, symbols, start, end, on_gap, to, columns, progress)
+    return _rows(source, QUOTE, venue, symbols, start, end, on_gap, min_grade, to, columns, progress)
 
 
 def books(
@@ -103,6 +109,7 @@ def books(
     *,
     source: SourceLike = None,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     to: To = "arrow",
     columns: Sequence[str] | None = None,
     progress: bool = True,
@@ -116,7 +123,7 @@ def books(
         category: s for a snapshot, d for a delta, in which size 0 removes a level. A side is a flat list: price, size,
         price, size, ...
     """
-    return _rows(source, BOOK, venue, symbols, start, end, on_gap, to, columns, progress)
+    return _rows(source, BOOK, venue, symbols, start, end, on_gap, min_grade, to, columns, progress)
 
 
 def chunks(
@@ -128,6 +135,7 @@ def chunks(
     *,
     source: SourceLike = None,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the rows of a range piece by piece, so that memory holds one piece at a time.
@@ -143,13 +151,14 @@ def chunks(
         end: First instant after the range.
         source: As for `trades`.
         on_gap: What to do where rows may be missing.
+        min_grade: As for `trades`.
         columns: Columns besides venue and symbol.
     """
     layout = next(one for one in LAYOUTS if one.name == channel)
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)
         span = recorded_range(reader, whose, start, end)
-        yield from stretches(reader, layout, whose, span, chosen(layout, columns), on_gap=on_gap)
+        yield from stretches(reader, layout, whose, span, chosen(layout, columns), on_gap=on_gap, min_grade=min_grade)
 
 
 def gaps(
@@ -160,6 +169,7 @@ def gaps(
     *,
     channel: Channel = "trade",
     source: SourceLike = None,
+    min_grade: Grade | None = None,
     to: To = "arrow",
 ) -> Frame:
     """Return the ranges in which rows of a channel may be missing.
@@ -171,15 +181,16 @@ def gaps(
         end: First instant after the range.
         channel: trade, quote or book.
         source: As for `trades`.
+        min_grade: As for `trades`.
         to: Form of the frame.
 
     Returns:
-        Rows of the table `gap` that are not healed, with venue and symbol. `state` is open, unhealable, or unrecorded:
-        before the first frame about an instrument, or after the latest frame of its venue.
+        Rows of the table `gap` that are not healed, with venue and symbol. `state` is open, unhealable, below_grade, or
+        unrecorded: before the first frame about an instrument, or after the latest frame of its venue.
     """
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)
-        found = missing_ranges.find(reader, whose, channel, recorded_range(reader, whose, start, end))
+        found = missing_ranges.find(reader, whose, channel, recorded_range(reader, whose, start, end), min_grade)
         columns = [name for name in found.schema.names if name != "instrument_id"]
         return framed(named(found, whose, columns), to)
 
@@ -193,6 +204,7 @@ def bars(
     *,
     source: SourceLike = None,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     to: To = "arrow",
     progress: bool = True,
 ) -> Frame:
@@ -206,6 +218,7 @@ def bars(
         timeframe: 1m, 5m, 15m, 1h, 4h or 1d.
         source: As for `trades`.
         on_gap: What to do where trades may be missing.
+        min_grade: As for `trades`; an hour below it reduces the coverage of its bars to 0.
         to: Form of the frame.
         progress: Show a progress bar when the error output is a terminal.
 
@@ -222,11 +235,12 @@ def bars(
         whose = instruments(reader, venue, symbols)
         span = recorded_range(reader, whose, start, end, timedelta(microseconds=width_ns // 1000))
         time_bars.require_borders(timeframe, span)
-        missing = missing_ranges.find(reader, whose, "trade", span)
+        missing = missing_ranges.find(reader, whose, "trade", span, min_grade)
         if on_gap == "raise":
             missing_ranges.require_complete(missing, whose)
         found = time_bars.bars(reader, whose, span, width_ns, missing, progress=progress)
-        return framed(time_bars.table(found, whose, mask=on_gap == "mask"), to)
+        table = time_bars.table(found, whose, mask=on_gap == "mask")
+        return framed(with_masked(table, masked(reader, missing, whose, "trade", min_grade)), to)
 
 
 def snapshots(
@@ -241,6 +255,7 @@ def snapshots(
     warmup: timedelta = timedelta(minutes=5),
     source: SourceLike = None,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     to: To = "arrow",
 ) -> Frame:
     """Return what was known at each instant of a regular grid: the last rows received by then, by (ts, symbol).
@@ -260,6 +275,7 @@ def snapshots(
         warmup: How long before `start` rows are read; older rows are not.
         source: As for `trades`.
         on_gap: What to do where rows of one of the channels may be missing.
+        min_grade: As for `trades`, of each channel.
         to: Form of the frame.
     """
     with open_source(source).reading() as reader:
@@ -268,10 +284,9 @@ def snapshots(
         at = views.grid(span, every)
         if on_gap == "raise":
             for channel in channels:
-                missing_ranges.require_complete(missing_ranges.find(reader, whose, channel, span), whose)
-        found = {
-            one: views.view(reader, one, span, at, channels=channels, levels=levels, warmup=warmup) for one in whose
-        }
+                missing_ranges.require_complete(missing_ranges.find(reader, whose, channel, span, min_grade), whose)
+        asked = views.Asked(channels, levels, warmup, min_grade)
+        found = {one: views.view(reader, one, span, at, asked) for one in whose}
         return framed(views.table(found, at, mask=on_gap == "mask"), to)
 
 
@@ -286,6 +301,7 @@ def tape(
     book_warmup: timedelta = timedelta(hours=5),
     others: Sequence[tuple[str, str]] = (),
     leader: tuple[str, str] | None = None,
+    min_grade: Grade | None = None,
 ) -> Tape:
     """Return everything recorded of an instrument, for `analysis.features.compute` at decision times in a range.
 
@@ -301,13 +317,16 @@ def tape(
         book_warmup: The same for quotes and books; a book is known from its first snapshot on.
         others: (venue, symbol) of the same instrument on other venues, in the same quote currency.
         leader: (venue, symbol) of the venue that tends to move first.
+        min_grade: As for `trades`, of each channel; hours below it are gaps of the tape, and `masked` has them.
     """
     with open_source(source).reading() as reader:
         near = [instruments(reader, *one)[0] for one in others]
         first = instruments(reader, *leader)[0] if leader is not None else None
         whose = instruments(reader, venue, symbol)[0]
         span = recorded_range(reader, [whose], start, end)
-        return tapes.tape(reader, whose, span, warmup=warmup, book_warmup=book_warmup, others=near, leader=first)
+        return tapes.tape(
+            reader, whose, span, warmup=warmup, book_warmup=book_warmup, others=near, leader=first, min_grade=min_grade
+        )
 
 
 def market_tape(
@@ -320,6 +339,7 @@ def market_tape(
     source: SourceLike = None,
     warmup: timedelta = timedelta(days=1, minutes=11),
     interval: timedelta = timedelta(minutes=1),
+    min_grade: Grade | None = None,
 ) -> MarketTape:
     """Return everything recorded of a prediction market, for `analysis.prediction_markets.compute` in a range.
 
@@ -332,12 +352,13 @@ def market_tape(
         source: As for `trades`.
         warmup: How long before `start` rows are read; a feature with a longer window is null.
         interval: Time between two books.
+        min_grade: As for `tape`.
     """
     with open_source(source).reading() as reader:
         tokens = [instruments(reader, venue, token)[0] for token in (yes, no) if token is not None]
         other = tokens[1] if no is not None else None
         span = recorded_range(reader, tokens, start, end)
-        return tapes.market_tape(reader, tokens[0], other, span, warmup=warmup, interval=interval)
+        return tapes.market_tape(reader, tokens[0], other, span, warmup=warmup, interval=interval, min_grade=min_grade)
 
 
 def recorded_market(
@@ -347,6 +368,7 @@ def recorded_market(
     *,
     source: SourceLike = None,
     warmup: timedelta = timedelta(days=1, hours=1),
+    min_grade: Grade | None = None,
 ) -> MarketTape:
     """Return everything that poller and recorder stored of a market, for `analysis.prediction_markets.compute`.
 
@@ -359,9 +381,11 @@ def recorded_market(
         end: First instant after the last snapshot.
         source: A database, as for `trades`.
         warmup: How long before `start` rows are read; a feature with a longer window is null.
+        min_grade: As for `tape`, of the streams; snapshots are not graded.
     """
     with open_source(source).reading() as reader:
-        return market_tapes.market_tape(reader, market_id, Range(to_instant(start), to_instant(end)), warmup=warmup)
+        span = Range(to_instant(start), to_instant(end))
+        return market_tapes.market_tape(reader, market_id, span, warmup=warmup, min_grade=min_grade)
 
 
 def markets(*, source: SourceLike = None, to: To = "arrow") -> Frame:
@@ -443,6 +467,7 @@ def _rows(
     start: Instant | None,
     end: Instant | None,
     on_gap: OnGap,
+    min_grade: Grade | None,
     to: To,
     columns: Sequence[str] | None,
     progress: bool,
@@ -451,5 +476,5 @@ def _rows(
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)
         span = recorded_range(reader, whose, start, end)
-        parts = stretches(reader, layout, whose, span, wanted, on_gap=on_gap, progress=progress)
+        parts = stretches(reader, layout, whose, span, wanted, on_gap=on_gap, min_grade=min_grade, progress=progress)
         return framed(concatenated(parts, whose, layout, wanted, on_gap), to)

@@ -18,12 +18,13 @@ from analysis.load.manifest import (
     day_range,
     exported_days,
     gap_table,
+    grade_rows,
     instruments_of,
     problems,
     read_manifest,
 )
 from analysis.load.source import DAY, US, Instrument, Range, Unrecorded
-from analysis.load.tables import WORDS, Layout, of_codes
+from analysis.load.tables import CERTIFICATE, WORDS, Channel, Layout, of_codes
 from recorder.errors import ConfigError
 
 _ROWS_PER_READ = 1 << 23  # rows
@@ -57,6 +58,7 @@ class ArchiveReader:
     """Read the files of an archive."""
 
     in_order = True  # export sorts each stretch
+    graded = True
 
     def __init__(self, root: Path, *, verify: bool) -> None:
         self._root = root
@@ -109,6 +111,20 @@ class ArchiveReader:
                         latest[row.gap_id] = row
         rows = [row for row in latest.values() if touches(row, span)]
         return gap_table(sorted(rows, key=lambda row: (row.started_at, row.gap_id)))
+
+    def certificates(self, whose: Sequence[Instrument], channel: Channel, span: Range) -> pa.Table:
+        """Return the grades as they were at the export of each day; days of earlier versions have none."""
+        wanted = {one.instrument_id for one in whose}
+        first, rows = span.start - timedelta(hours=1), []
+        for day in _days(span):
+            for venue in sorted({one.venue for one in whose}):
+                manifest = self._manifest(venue, day)
+                for row in grade_rows(manifest) if manifest is not None else ():
+                    mine = row["instrument_id"] in wanted and row["channel"] == channel
+                    if mine and first < row["hour"] < span.end:
+                        rows.append(row)
+        rows.sort(key=lambda row: (row["hour"], row["instrument_id"]))
+        return pa.Table.from_pylist(rows, CERTIFICATE)
 
     def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
         """Return the stretches of a table; days with few rows are read together, which keeps all processors busy."""

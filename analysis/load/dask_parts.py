@@ -12,6 +12,7 @@ from pathlib import Path
 
 from analysis.load.archive import ArchiveSource
 from analysis.load.frames import Frame, To, framed
+from analysis.load.grades import Grade
 from analysis.load.missing_ranges import OnGap, find, require_complete
 from analysis.load.rows import chosen, concatenated, instruments, stretches
 from analysis.load.source import DAY, Instant, Range, to_instant
@@ -30,6 +31,7 @@ class Part:
     end: datetime
     on_gap: OnGap
     columns: tuple[str, ...]
+    min_grade: Grade | None = None
 
 
 def parts(
@@ -41,6 +43,7 @@ def parts(
     end: Instant,
     *,
     on_gap: OnGap = "raise",
+    min_grade: Grade | None = None,
     columns: Sequence[str] | None = None,
 ) -> list[Part]:
     """Return one part for each day of a range; together they equal what `load` returns for the range, row for row.
@@ -55,10 +58,11 @@ def parts(
     with ArchiveSource(root).reading() as reader:
         whose = instruments(reader, venue, symbols)
         if on_gap == "raise":
-            require_complete(find(reader, whose, channel, span), whose)
+            require_complete(find(reader, whose, channel, span, min_grade), whose)
     names = tuple(one.symbol for one in whose)
     return [
-        Part(str(root), channel, venue, names, piece.start, piece.end, on_gap, wanted) for piece in span.pieces(DAY)
+        Part(str(root), channel, venue, names, piece.start, piece.end, on_gap, wanted, min_grade)
+        for piece in span.pieces(DAY)
     ]
 
 
@@ -67,5 +71,6 @@ def part(one: Part, to: To = "pandas") -> Frame:
     layout = next(layout for layout in LAYOUTS if layout.name == one.channel)
     with ArchiveSource(Path(one.root)).reading() as reader:
         whose = instruments(reader, one.venue, one.symbols)
-        found = stretches(reader, layout, whose, Range(one.start, one.end), one.columns, on_gap=one.on_gap)
+        span = Range(one.start, one.end)
+        found = stretches(reader, layout, whose, span, one.columns, on_gap=one.on_gap, min_grade=one.min_grade)
         return framed(concatenated(found, whose, layout, one.columns, one.on_gap), to)

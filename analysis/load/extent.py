@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.arrays import SECOND, Ints
-from analysis.load import missing_ranges
+from analysis.load import grades, missing_ranges
 from analysis.load.frames import named, nanoseconds
 from analysis.load.rows import SourceLike, instruments, open_source, ordered_rows, owners
 from analysis.load.source import EPOCH, US, Instrument, Range, Reader
-from analysis.load.tables import LAYOUTS, UTC_US, Layout
+from analysis.load.tables import LAYOUTS, UTC_US, Channel, Layout
 
 _STREAMS = pa.schema(
     {
@@ -27,6 +27,7 @@ _STREAMS = pa.schema(
         "missing_s": pa.float64(),
     }
 )
+_GRADES = pa.schema({"venue": pa.string(), "symbol": pa.string(), "hour": UTC_US, "grade": pa.string()})
 COUNTS = pa.schema({"start": UTC_US, "channel": pa.string(), "rows": pa.int64(), "missing_share": pa.float64()})
 
 
@@ -101,6 +102,34 @@ def missing(venue: str, symbol: str, start: datetime, end: datetime, *, source: 
         whose = instruments(reader, venue, symbol)
         found = pa.concat_tables([missing_ranges.find(reader, whose, layout.name, span) for layout in LAYOUTS])
         return named(found, whose, [name for name in found.schema.names if name != "instrument_id"])
+
+
+def grades_by_hour(
+    venue: str,
+    symbols: str | Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    channel: Channel = "trade",
+    source: SourceLike = None,
+) -> pa.Table:
+    """Return the grade of each hour of some instruments, by (symbol, hour), for `plots.tape.completeness`.
+
+    Returns:
+        Columns venue, symbol, hour (its start) and grade: the highest revision of its certificate; null where there is
+        none, as for all hours of a source that is not graded.
+    """
+    span = Range(start, end)
+    with open_source(source).reading() as reader:
+        whose = instruments(reader, venue, symbols)
+        found = reader.certificates(whose, channel, span)
+    known = {} if found is None else {(row["instrument_id"], row["hour"]): row["grade"] for row in found.to_pylist()}
+    rows = [
+        {"venue": one.venue, "symbol": one.symbol, "hour": at, "grade": known.get((one.instrument_id, at))}
+        for one in whose
+        for at in grades.hours(span)
+    ]
+    return pa.Table.from_pylist(rows, _GRADES)
 
 
 @dataclass(frozen=True, slots=True)

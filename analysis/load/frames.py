@@ -1,5 +1,6 @@
 """Convert Arrow tables: into their order, into the form a caller wants, and into the columns of the core."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -19,6 +20,22 @@ Frame: TypeAlias = Any
 _SIGNS = np.array([{"b": 1, "s": -1}[word] for word in WORDS["aggressor"].to_pylist()] + [0], np.int8)
 
 
+MASKED = b"tapedeck.masked"
+"""Key of a table's metadata: a JSON list of the ranges that were masked because of their grade."""
+
+
+def with_masked(table: pa.Table, lines: Sequence[str]) -> pa.Table:
+    """Return the same table with the ranges that were masked in its metadata; the same where none was."""
+    return table.replace_schema_metadata({MASKED: json.dumps(list(lines)).encode()}) if lines else table
+
+
+def masked_of(frame: Frame) -> list[str]:
+    """Return the ranges of a frame that were masked because of their grade; of polars, which keeps none, nothing."""
+    if isinstance(frame, pa.Table):
+        return list(json.loads((frame.schema.metadata or {}).get(MASKED, b"[]")))
+    return list(getattr(frame, "attrs", {}).get("masked", []))
+
+
 def framed(table: pa.Table, to: To) -> Frame:
     """Return the same rows in the form of a library.
 
@@ -29,7 +46,10 @@ def framed(table: pa.Table, to: To) -> Frame:
         case "arrow":
             return table
         case "pandas":
-            return table.to_pandas(timestamp_as_object=False)
+            frame = table.to_pandas(timestamp_as_object=False)
+            if lines := masked_of(table):
+                frame.attrs["masked"] = lines
+            return frame
         case "polars":
             import polars as pl
 

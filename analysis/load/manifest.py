@@ -9,9 +9,11 @@ partitions can read the data files; the manifest states their hashes and the gap
 
 import os
 import re
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -61,6 +63,14 @@ class InstrumentRow(msgspec.Struct, frozen=True, kw_only=True):
     canonical: str | None = None  # absent in days of earlier versions
 
 
+class GradeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The grades of a stream on the day of the manifest, as certificates had them at the time of the export."""
+
+    instrument_id: int
+    channel: str
+    grades: list[str | None]  # of the 24 UTC hours in order; None where an hour had no certificate
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One day of a venue."""
 
@@ -76,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileEntry]  # by table
     instruments: list[InstrumentRow]
     gaps: list[GapRow]  # gaps that touch the day by either clock, in any state
+    grades: list[GradeRow] = []  # of streams with a certificate; absent in days of earlier versions
 
 
 def gap_table(rows: list[GapRow]) -> pa.Table:
@@ -86,6 +97,28 @@ def gap_table(rows: list[GapRow]) -> pa.Table:
 def gap_rows(table: pa.Table) -> list[GapRow]:
     """Return rows of GAP as gaps of a manifest."""
     return [GapRow(**row) for row in table.to_pylist()]
+
+
+def grade_rows(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Yield the graded hours of a day as rows of CERTIFICATE."""
+    for row in manifest.grades:
+        for number, grade in enumerate(row.grades):
+            if grade is not None:
+                hour = manifest.start + timedelta(hours=number)
+                yield {"instrument_id": row.instrument_id, "channel": row.channel, "hour": hour, "grade": grade}
+
+
+def grades_of(day: date, certificates: Sequence[pa.Table]) -> list[GradeRow]:
+    """Return rows of CERTIFICATE of one day as grades of a manifest."""
+    start = day_range(day).start
+    found: dict[tuple[int, str], list[str | None]] = {}
+    for table in certificates:
+        for row in table.to_pylist():
+            hours = found.setdefault((row["instrument_id"], row["channel"]), [None] * 24)
+            hours[(row["hour"] - start) // timedelta(hours=1)] = row["grade"]
+    return [
+        GradeRow(instrument_id=one, channel=channel, grades=hours) for (one, channel), hours in sorted(found.items())
+    ]
 
 
 def day_range(day: date) -> Range:

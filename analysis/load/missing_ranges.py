@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from analysis.arrays import FOREVER, Bools, Gaps, Ints
 from analysis.errors import GapError
+from analysis.load.grades import BELOW_GRADE, Grade, below
 from analysis.load.source import EPOCH, US, Instrument, Range, Reader, Unrecorded, to_ns
 from analysis.load.tables import GAP, Channel
 
@@ -29,7 +30,13 @@ Row = dict[str, Any]
 """A row of GAP as a Python dict."""
 
 
-def find(reader: Reader, instruments: Sequence[Instrument], channel: Channel, span: Range) -> pa.Table:
+def find(
+    reader: Reader,
+    instruments: Sequence[Instrument],
+    channel: Channel,
+    span: Range,
+    min_grade: Grade | None = None,
+) -> pa.Table:
     """Return the ranges that touch `span` and in which rows of a channel may be missing.
 
     A range before the first frame about an instrument, after the latest frame of its venue, or on days that an archive
@@ -40,6 +47,7 @@ def find(reader: Reader, instruments: Sequence[Instrument], channel: Channel, sp
         instruments: Instruments to check.
         channel: Whose gaps.
         span: Requested range.
+        min_grade: Hours with a lower grade, and those without a certificate, get a row of state BELOW_GRADE.
 
     Returns:
         Rows of GAP without the healed ones, by start and instrument.
@@ -53,6 +61,8 @@ def find(reader: Reader, instruments: Sequence[Instrument], channel: Channel, sp
             before = Unrecorded(EPOCH, one.first_seen, "before the first frame about it")
             rows.append(_row(one, channel, before))
         rows += [_row(one, channel, stretch) for stretch in absent[one.venue]]
+    if min_grade is not None:
+        rows += below(reader, instruments, channel, span, min_grade)
     rows = [row for row in rows if _touches(row, span)]
     rows.sort(key=lambda row: (_extent(row)[0], row["instrument_id"]))
     return pa.Table.from_pylist(rows, GAP)
@@ -86,7 +96,12 @@ def spans_by_channel_clock(gaps: pa.Table) -> Gaps:
 
 def spans_by_receipt(gaps: pa.Table) -> Gaps:
     """Return rows of GAP as half-open spans in ns of receipt: from the last good frame to the next good one."""
-    return _spans([(row["started_at"], row["ended_at"]) for row in gaps.to_pylist()])
+    return _spans([(row["started_at"], _receipt_end(row)) for row in gaps.to_pylist()])
+
+
+def _receipt_end(row: Row) -> datetime | None:
+    end: datetime | None = row["ended_at"]
+    return end + US if end is not None and row["state"] == BELOW_GRADE else end
 
 
 def _spans(pairs: list[tuple[datetime, datetime | None]]) -> Gaps:
@@ -111,15 +126,18 @@ def require_complete(gaps: pa.Table, instruments: Sequence[Instrument]) -> None:
     rows = gaps.slice(0, _GAPS_IN_MESSAGE).to_pylist()
     listed = [f"{names[row['instrument_id']]} {row['channel']} {_describe(row)}" for row in rows]
     more = f" and {gaps.num_rows - _GAPS_IN_MESSAGE} more" if gaps.num_rows > _GAPS_IN_MESSAGE else ""
+    graded = ", a lower min_grade" if BELOW_GRADE in gaps["state"].to_pylist() else ""
     raise GapError(
-        f"the recording may be incomplete in this range: {'; '.join(listed)}{more}; choose another range, or set "
-        'on_gap to "mask" (rows in a gap are marked) or "ignore"'
+        f"the recording may be incomplete in this range: {'; '.join(listed)}{more}; choose another range{graded}, or "
+        'set on_gap to "mask" (rows in a gap are marked) or "ignore"'
     )
 
 
 def _describe(row: Row) -> str:
     first, last = _extent(row)
     when = f"since {_text(first)}" if last is None else f"{_text(first)} to {_text(last)}"
+    if row["state"] == BELOW_GRADE:
+        return f"{when} ({row['reason']})"
     if row["state"] != UNRECORDED:
         return f"{when} ({row['cause']}, {row['state']})"
     return f"{row['reason']} ({when.removeprefix(_text(EPOCH)).strip()})"

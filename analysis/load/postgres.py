@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import adbc_driver_manager
@@ -11,7 +11,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from analysis.load.source import US, Instrument, Range, Unrecorded
-from analysis.load.tables import GAP, WORDS, Layout, coded
+from analysis.load.tables import CERTIFICATE, GAP, LAYOUTS, WORDS, Channel, Layout, coded
 from recorder.appliance.embedded_postgres import database_url
 from recorder.identity import instrument_id
 from recorder.settings import Settings
@@ -28,6 +28,7 @@ _MAY_SET_ROLE = """
      WHERE rolname = $1 AND pg_has_role(session_user, oid,
            CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)"""
 _INSTRUMENT = "SELECT instrument_id, symbol, first_seen, canonical FROM instrument WHERE recorded AND"
+_CHANNELS = {layout.name: layout.name for layout in LAYOUTS}
 _RECORDED_UNTIL = "SELECT max(coalesce(last_frame_at, started_at)) FROM session WHERE venue = $1"
 
 
@@ -70,6 +71,7 @@ class PostgresReader:
     """Read inside one transaction."""
 
     in_order = False  # a heap keeps the order of arrival
+    graded = True
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -121,6 +123,15 @@ class PostgresReader:
             f" AND (ended_at IS NULL OR greatest(ended_at, first_ts_event) >= {start})"
             " ORDER BY started_at, gap_id"
         ).cast(GAP)
+
+    def certificates(self, whose: Sequence[Instrument], channel: Channel, span: Range) -> pa.Table:
+        """Return the highest revision of the certificate of each hour."""
+        columns = ", ".join(CERTIFICATE.names)
+        hour = Range(span.start - timedelta(hours=1), span.end)
+        return self._fetch(
+            f"SELECT {columns} FROM certificate_last WHERE {_of(whose)} AND channel = '{_CHANNELS[channel]}'"
+            f" AND hour > {_instant(hour.start)} AND hour < {_instant(hour.end)} ORDER BY hour, instrument_id"
+        ).cast(CERTIFICATE)
 
     def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
         """Return the stretches of the table."""

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from analysis.arrays import Ints
 from analysis.load import missing_ranges
 from analysis.load.archive import ArchiveSource
-from analysis.load.frames import empty_table, named, nanoseconds, ordered
+from analysis.load.frames import empty_table, named, nanoseconds, ordered, with_masked
+from analysis.load.grades import Grade, check, masked
 from analysis.load.missing_ranges import OnGap
 from analysis.load.postgres import PostgresSource
 from analysis.load.source import Instrument, Range, Reader, Source
@@ -97,16 +98,21 @@ def stretches(
     columns: Sequence[str],
     *,
     on_gap: OnGap,
+    min_grade: Grade | None = None,
     progress: bool = False,
 ) -> Iterator[pa.Table]:
     """Yield the rows of a range in order, one table for each piece that has rows.
+
+    What was masked because of its grade is in the metadata of each table (`frames.MASKED`).
 
     Raises:
         GapError: on_gap is "raise" and rows may be missing; raised before anything is read.
     """
     if on_gap not in ("raise", "mask", "ignore"):
         raise ValueError(f'on_gap={on_gap!r} is unknown; use "raise", "mask" or "ignore"')
-    missing = None if on_gap == "ignore" else missing_ranges.find(reader, whose, layout.name, span)
+    check(min_grade)
+    missing = None if on_gap == "ignore" else missing_ranges.find(reader, whose, layout.name, span, min_grade)
+    lines = () if missing is None else masked(reader, missing, whose, layout.name, min_grade)
     if missing is not None and on_gap == "raise":
         missing_ranges.require_complete(missing, whose)
     for table in ordered_rows(reader, layout, whose, span, columns, progress=progress):
@@ -114,7 +120,7 @@ def stretches(
         if on_gap == "mask" and missing is not None:
             in_gap = missing_ranges.contains(missing, owners(table, whose), nanoseconds(table[layout.clock]))
             frame = frame.append_column(IN_GAP, pa.array(in_gap))
-        yield frame
+        yield with_masked(frame, lines)
 
 
 def ordered_rows(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.load.source import US, Instrument, Range, Unrecorded
-from analysis.load.tables import GAP, TRADE, UTC_US, Layout, coded
+from analysis.load.tables import GAP, TRADE, UTC_US, Channel, Layout, coded
 
 VENUE, SYMBOL = "sample", "XRP/ETH"
 FILE = "trades_XRP_ETH.parquet"
@@ -33,6 +33,7 @@ class SampleReader:
     """Read the trades of one instrument."""
 
     in_order = True
+    graded = False  # no recorder wrote it, so nothing is certified
 
     def __init__(self, file: Path) -> None:
         raw = pq.read_table(file, columns=["timestamp", "id", "side", "price", "amount"])
@@ -75,6 +76,9 @@ class SampleReader:
     def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """Return no gap: the exchange's own candles of the day equal the bars of these trades."""
         return GAP.empty_table()
+
+    def certificates(self, whose: Sequence[Instrument], channel: Channel, span: Range) -> None:
+        """Return None: sample data are not graded."""
 
     def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:
         """Return the stretches of the table."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from analysis.errors import InvalidRange
-from analysis.load.tables import Layout
+from analysis.load.tables import Channel, Layout
 
 DAY = timedelta(days=1)
 US = timedelta(microseconds=1)
@@ -105,6 +105,11 @@ class Reader(Protocol):
         """Return whether rows of one instrument already arrive in the order of their layout."""
         ...
 
+    @property
+    def graded(self) -> bool:
+        """Return whether hours of this source can have certificates; those of the sample data cannot."""
+        ...
+
     def venues(self) -> list[str]:
         """Return the names of the recorded venues, sorted."""
         ...
@@ -123,6 +128,10 @@ class Reader(Protocol):
 
     def gaps(self, whose: Sequence[Instrument], span: Range) -> pa.Table:
         """Return rows of GAP, in any state, that may touch a range by either clock."""
+        ...
+
+    def certificates(self, whose: Sequence[Instrument], channel: Channel, span: Range) -> pa.Table | None:
+        """Return rows of CERTIFICATE of the hours that a range touches; None where the source is not graded."""
         ...
 
     def pieces(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[Range]:

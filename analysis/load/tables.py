@@ -106,6 +106,10 @@ GAP = pa.schema(
 """Columns of table gap."""
 
 
+CERTIFICATE = pa.schema({"instrument_id": pa.int64(), "channel": pa.string(), "hour": UTC_US, "grade": pa.string()})
+"""Grade of an hour of a stream: the highest revision of its certificate."""
+
+
 def coded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Return a column of WORDS from its text; the dictionary is the same in every table."""
     words = WORDS[name]

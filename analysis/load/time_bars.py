@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +13,9 @@ from analysis.arrays import Gaps, Trades
 from analysis.bars import TIMEFRAMES, Bars, time_bars
 from analysis.load import missing_ranges
 from analysis.load.frames import named, table_of, trades_of
-from analysis.load.rows import IN_GAP, ordered_rows, owners
-from analysis.load.source import Instrument, Range, Reader, to_ns
+from analysis.load.grades import Grade, masked
+from analysis.load.rows import IN_GAP, SourceLike, instruments, open_source, ordered_rows, owners
+from analysis.load.source import Instant, Instrument, Range, Reader, recorded_range, to_ns
 from analysis.load.tables import TRADE, UTC_US
 from recorder.errors import ConfigError
 
@@ -67,6 +70,42 @@ def bars(
         for number, trades in by_instrument(table, whose):
             parts[number].append(time_bars(trades, width_ns, gaps[number]))
     return {number: Bars.empty().then(*found) for number, found in parts.items()}
+
+
+class RecordedBars(NamedTuple):
+    """Bars of a range with the ranges in which trades may be missing."""
+
+    bars: dict[str, Bars]  # by symbol
+    gaps: dict[str, Gaps]  # by symbol, by the venue's clock; those of a low grade included
+    masked: tuple[str, ...]  # the ranges that are gaps because of their grade, one line each
+
+
+def graded_bars(
+    venue: str,
+    symbols: str | Sequence[str],
+    start: Instant | None,
+    end: Instant | None,
+    timeframe: str,
+    *,
+    source: SourceLike = None,
+    min_grade: Grade | None = None,
+) -> RecordedBars:
+    """Return the bars of a range and its gaps, for computations that mask by `analysis.gap_policy`.
+
+    Arguments and errors are those of `load.bars`.
+    """
+    width_ns = width(timeframe)
+    with open_source(source).reading() as reader:
+        whose = instruments(reader, venue, symbols)
+        span = recorded_range(reader, whose, start, end, timedelta(microseconds=width_ns // 1000))
+        require_borders(timeframe, span)
+        missing = missing_ranges.find(reader, whose, "trade", span, min_grade)
+        found = bars(reader, whose, span, width_ns, missing)
+        return RecordedBars(
+            {one.symbol: found[one.instrument_id] for one in whose},
+            {one.symbol: gaps_of(missing, one) for one in whose},
+            masked(reader, missing, whose, "trade", min_grade),
+        )
 
 
 def gaps_of(missing: pa.Table, one: Instrument) -> Gaps:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from analysis.features.point_in_time import ReceiptIndex
 from analysis.gap_policy import complete
 from analysis.load import tapes
 from analysis.load.frames import named, table_of
+from analysis.load.grades import Grade
 from analysis.load.rows import IN_GAP
 from analysis.load.source import US, Instrument, Range, Reader
 from analysis.load.tables import UTC_US, Channel
@@ -28,33 +30,34 @@ def grid(span: Range, every: timedelta) -> Ints:
     return np.arange(span.start_ns, span.end_ns, step, dtype=np.int64)
 
 
-def view(
-    reader: Reader,
-    one: Instrument,
-    span: Range,
-    at: Ints,
-    *,
-    channels: Sequence[Channel],
-    levels: int,
-    warmup: timedelta,
-) -> tuple[Columns, Bools]:
+class Asked(NamedTuple):
+    """What a view shows."""
+
+    channels: Sequence[Channel]
+    levels: int  # of each side of the book
+    warmup: timedelta  # how long before the range rows are read
+    min_grade: Grade | None = None  # hours with a lower grade are outages
+
+
+def view(reader: Reader, one: Instrument, span: Range, at: Ints, asked: Asked) -> tuple[Columns, Bools]:
     """Return columns of an instrument at each instant, and whether the instant lies in a missing range of a channel.
 
     A value is null where nothing was received since `warmup` before the range, and where an outage began after its
     receipt, because it may have changed since.
     """
-    early = Range(span.start - warmup, span.end)
+    levels, min_grade = asked.levels, asked.min_grade
+    early = Range(span.start - asked.warmup, span.end)
     columns: dict[str, Floats] = {}
     hidden = np.zeros(len(at), np.bool_)
-    for channel in channels:
-        gaps = tapes.outages(reader, one, [channel], early)
+    for channel in asked.channels:
+        gaps = tapes.outages(reader, one, [channel], early, min_grade)
         hidden |= gaps.missing(at, at + 1) > 0
         if channel == "quote":
             columns.update(_quotes(tapes.quotes(reader, one, early), at, gaps))
         elif channel == "trade":
             columns.update(_trades(tapes.trades(reader, one, early), at, gaps))
         else:
-            columns.update(_book(tapes.book_levels(reader, one, early, levels), at, gaps, levels))
+            columns.update(_book(tapes.book_levels(reader, one, early, levels, min_grade), at, gaps, levels))
     return columns, hidden
 
 

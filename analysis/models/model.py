@@ -50,6 +50,7 @@ class ModelMetadata:
     sources: Mapping[str, str]  # data file -> SHA-256
     code: str  # version of the package and hash of the sources of analysis
     packages: Mapping[str, str] = field(default_factory=dict)
+    masked: tuple[str, ...] = ()  # ranges of the recording that were left out because of their grade
 
     def json(self) -> dict[str, Any]:
         """Return the metadata for `json.dumps`."""
@@ -72,6 +73,7 @@ class ModelMetadata:
                     "calibration_test": AcceptanceResult(**values["calibration_test"]),
                     "horizons": tuple(values["horizons"]),
                     "events": tuple(values["events"]),
+                    "masked": tuple(values.get("masked", ())),
                 }
             )
         except (KeyError, TypeError) as error:
@@ -160,6 +162,7 @@ def dataset_metadata(rows: Dataset) -> dict[str, Any]:
         "last_label_ns": int(rows.end.max()) if len(rows) else 0,
         "events": tuple(np.unique(rows.event).tolist()),
         "sources": dict(rows.sources),
+        "masked": rows.masked,
         "code": code_version(),
         "packages": {"numpy": np.__version__, "xgboost": xgb.__version__, "python": platform.python_version()},
     }

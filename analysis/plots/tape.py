@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.dates import date2num
+from matplotlib.patches import Patch
 
 from analysis.arrays import FOREVER
 from analysis.load import missing_ranges
@@ -14,6 +15,7 @@ from analysis.plots.style import (
     GREEN,
     ORANGE,
     RED,
+    SKY,
     Picture,
     explain_empty,
     picture,
@@ -23,6 +25,16 @@ from analysis.plots.style import (
 )
 
 _CHANNELS = {"trade": BLUE, "quote": ORANGE, "book": GREEN}
+_UNKNOWN = "no certificate"
+_GRADES = {
+    "proved": (GREEN, None),
+    "witnessed": (SKY, None),
+    "consistent": (BLUE, None),
+    "claimed": (ORANGE, None),
+    "holed": (RED, "xxx"),
+    _UNKNOWN: ("white", "////"),
+}
+"""Grade -> colour and hatch; the hatch of holes and of unknown hours shows without colour."""
 _CAUSES = 8
 
 
@@ -97,6 +109,54 @@ def missing(gaps: pa.Table, start_ns: int, end_ns: int) -> Picture:
         explain_empty(axes, "nothing is missing in this range")
     axes.set_yticks(range(len(lanes)), [f"{cause} ({channel})" for cause, channel in lanes])
     axes.set(ylim=(max(1, len(lanes)) - 0.4, -0.6), xlim=tuple(stamps(np.array([start_ns, end_ns]))))
+    axes.xaxis_date()
+    time_axis(axes)
+    return figure
+
+
+@styled
+def completeness(hours: pa.Table) -> Picture:
+    """Draw the grade of each hour of each instrument; hours without a certificate are hatched.
+
+    Args:
+        hours: Result of `analysis.load.extent.grades_by_hour`, of one venue or several concatenated.
+
+    Returns:
+        One panel: a lane for each instrument, the hours of the range from left to right.
+    """
+    frame = hours.to_pylist()
+    lanes = list(dict.fromkeys((row["venue"], row["symbol"]) for row in frame))
+    figure, panels = picture(height=1.6 + 0.34 * max(2, len(lanes)))
+    axes = panels[0, 0]
+    axes.set_title("Grade of each hour")
+    axes.grid(False)
+    if not lanes:
+        explain_empty(axes, "no instrument in this range")
+        return figure
+    width = 1 / 24
+    runs: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    places = {lane: place for place, lane in enumerate(lanes)}
+    for row in frame:
+        where = places[row["venue"], row["symbol"]], row["grade"] or _UNKNOWN
+        runs.setdefault(where, []).append((float(date2num(row["hour"])), width))
+    for (place, name), spans in runs.items():
+        colour, hatch = _GRADES[name]
+        edge = FAINT if hatch else "white"
+        lane_span = (place - 0.42, 0.84)
+        axes.broken_barh(spans, lane_span, facecolors=colour, edgecolors=edge, hatch=hatch, linewidth=0.3)
+    drawn = {row["grade"] or _UNKNOWN for row in frame}
+    patches = [
+        Patch(facecolor=colour, edgecolor=FAINT, hatch=hatch, label=name)
+        for name, (colour, hatch) in _GRADES.items()
+        if name in drawn
+    ]
+    axes.legend(handles=patches, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(patches), borderaxespad=0.2)
+    labels = [
+        lane_name if len(lane_name := f"{venue} {symbol}") <= 28 else f"{lane_name[:27]}…" for venue, symbol in lanes
+    ]
+    axes.set_yticks(range(len(lanes)), labels)
+    first, last = min(row["hour"] for row in frame), max(row["hour"] for row in frame)
+    axes.set(ylim=(len(lanes) - 0.4, -0.6), xlim=(date2num(first), date2num(last) + width))
     axes.xaxis_date()
     time_axis(axes)
     return figure

@@ -1,6 +1,6 @@
 """What backfilling asks the database: questions, how far each was read, and the trades that are stored already."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg2
@@ -9,6 +9,7 @@ import psycopg2.errors
 from recorder.backfill.progress import Asked, Progress
 from recorder.errors import StoreUnavailable
 from recorder.healer.hole import StoredTrade
+from recorder.position import Position
 from recorder.store.database import WRITER, Cursor, classify, connect
 from recorder.store.lineage import instant
 
@@ -20,7 +21,7 @@ _NS = "(extract(epoch FROM {0}) * 1000000)::bigint * 1000"
 _QUESTIONS = f"""
 SELECT b.venue, b.symbol, b.what, {_NS.format("b.since")}, {_NS.format("b.until")}, {_NS.format("b.asked_at")},
        r.state, r.grade, r.reason, r.edge_id, {_NS.format("r.edge_at")}, r.witnessed, r.answers, r.listed, r.controls,
-       r.missing, r.revision
+       r.missing, r.revision, {_NS.format("r.since")}
   FROM backfill b
   LEFT JOIN backfill_range r USING (backfill_id)
  ORDER BY b.asked_at, b.backfill_id LIMIT {_QUESTIONS_MAX}"""
@@ -39,6 +40,8 @@ _WITHDRAW = """
 DELETE FROM backfill b
  WHERE %s IN ('', b.venue) AND %s IN ('', b.symbol)
    AND NOT EXISTS (SELECT FROM backfill_range r WHERE r.backfill_id = b.backfill_id AND r.state <> 'running')"""
+_LOADED = f"""
+SELECT recorder, segment, position, coalesce({_NS.format("written_at")}, 0) FROM journal WHERE recorder = ANY (%s)"""
 _NEW_STREAMS = f"""
 SELECT i.venue, i.symbol, {_NS.format("i.first_seen")}
   FROM instrument i
@@ -89,6 +92,14 @@ class Database:
         self._cursor.execute(_NEWER, (instrument_id, *times, trade_id))
         row = self._cursor.fetchone()
         return None if row is None else StoredTrade(*row)
+
+    def loaded(self, recorders: Sequence[str]) -> dict[str, list[tuple[Position, int]]]:
+        """Return how far the journals of some programs are loaded, and when their last block was written, in ns."""
+        self._cursor.execute(_LOADED, (list(recorders),))
+        found: dict[str, list[tuple[Position, int]]] = {}
+        for name, segment, position, written_ns in self._cursor.fetchall():
+            found.setdefault(str(name), []).append((Position(int(segment), int(position)), int(written_ns)))
+        return found
 
     def new_streams(self, venues: list[str]) -> list[tuple[str, str, int]]:
         """Return venue, symbol and first receipt of the instruments that are recorded and were never filled."""

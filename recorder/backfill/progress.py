@@ -38,6 +38,8 @@ class Progress(msgspec.Struct):
     Attributes:
         state: As in `backfill_range`; so are all others.
         rising: Whether it reads from the begin to the end, else from the end to the begin.
+        begin_ns: Where the history begins that is read from its begin; None where it is not known to begin later than
+            what is asked for.
     """
 
     rising: bool
@@ -52,6 +54,7 @@ class Progress(msgspec.Struct):
     controls: int = 0
     missing: int = 0
     revision: int = 0
+    begin_ns: int | None = None
 
     def span(self, asked: Asked) -> tuple[int, int]:
         """Return the begin and the end of what was read so far."""
@@ -59,7 +62,10 @@ class Progress(msgspec.Struct):
             return asked.since_ns, asked.until_ns
         begin_ns = asked.since_ns if self.rising else asked.until_ns
         edge_ns = begin_ns if self.edge_ns is None else min(max(self.edge_ns, asked.since_ns), asked.until_ns)
-        return (asked.since_ns, edge_ns) if self.rising else (edge_ns, asked.until_ns)
+        if not self.rising:
+            return edge_ns, asked.until_ns
+        since_ns = asked.since_ns if self.begin_ns is None else max(self.begin_ns, asked.since_ns)
+        return min(since_ns, max(edge_ns, asked.since_ns)), edge_ns
 
     def row(self, asked: Asked) -> tuple[object, ...]:
         """Return the row of `backfill_range`."""
@@ -77,7 +83,7 @@ class Progress(msgspec.Struct):
         """Go on with what ended short or was stopped, from its begin where nothing beyond that was listed."""
         self.state, self.grade, self.reason = "running", None, None
         if not self.witnessed:
-            self.edge_id = self.edge_ns = None
+            self.edge_id = self.edge_ns = self.begin_ns = None
             self.listed = self.controls = self.missing = 0
 
     def stop(self, reason: str) -> None:

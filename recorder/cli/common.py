@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from recorder.appliance.hints import hint
 from recorder.errors import ConfigError, StoreUnavailable
-from recorder.process.screen import Screen, open_screen
+from recorder.printable import printable
+from recorder.process.screen import Screen, fold, open_screen
 from recorder.process.terminal import say
 from recorder.settings import Settings, VenueSettings
 from recorder.settings.groups import Level
@@ -57,6 +58,17 @@ class Context(NamedTuple):
 def console(stderr: bool = False) -> Screen:
     """Return the console for tables and progress; it prints plain text when its stream is not a terminal."""
     return open_screen(stderr=stderr, plain_width=PLAIN_WIDTH)
+
+
+def say_folded(text: str, *, err: bool = False, indent: str = "  ") -> None:
+    """Print a line in lines of the width of the terminal; all but the first are indented."""
+    for line in fold(printable(text), console(stderr=err).width, indent):
+        say(line, err=err)
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun, such as "1 answer" or "1,200 answers"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
 def unreachable(settings: Settings, error: StoreUnavailable) -> str:

@@ -1,5 +1,6 @@
 """Running a command of a terminal program: its answers, error messages and exit codes."""
 
+import shutil
 import sys
 import traceback
 from typing import Any
@@ -40,7 +41,9 @@ def run(app: typer.Typer, program: str, package: str, arguments: list[str] | Non
     words = sys.argv[1:] if arguments is None else arguments
 
     def complain(sentence: str, code: int) -> int:
-        typer.echo(f"{program}: {one_line(sentence)}", err=True)
+        text = f"{program}: {one_line(sentence)}"
+        for line in _folded(text) if sys.stderr.isatty() else [text]:
+            typer.echo(line, err=True)
         return code
 
     try:
@@ -66,6 +69,13 @@ def run(app: typer.Typer, program: str, package: str, arguments: list[str] | Non
             for line in traceback.format_exc().splitlines():
                 say(line, err=True)
         return complain(f"internal error, {type(error).__name__}: {error} (--debug shows the traceback)", 1)
+
+
+def _folded(text: str) -> list[str]:
+    """Return a text in lines of the width of the terminal."""
+    from recorder.process.screen import fold  # with rich, which a command without an error does without
+
+    return fold(text, shutil.get_terminal_size().columns, "  ")
 
 
 def _plain(error: TyperException) -> str:

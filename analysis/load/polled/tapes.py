@@ -18,6 +18,7 @@ from analysis.arrays import FOREVER, HOUR, MINUTE, SECOND, Bools, Floats, Ints
 from analysis.features.point_in_time import ReceiptIndex
 from analysis.load import tapes
 from analysis.load.frames import floats, nanoseconds
+from analysis.load.grades import Grade
 from analysis.load.polled import rows as polled
 from analysis.load.source import EPOCH, Range, Reader, to_ns
 from analysis.prediction_markets.view import EventListing, Listing, MarketBook, MarketTape, Mids
@@ -32,7 +33,9 @@ _EVENT_COLUMNS = ("market_id", "ts_recv", "tier", "mid")
 _NONE = np.zeros(0)
 
 
-def market_tape(reader: Reader, market_id: int, span: Range, *, warmup: timedelta) -> MarketTape:
+def market_tape(
+    reader: Reader, market_id: int, span: Range, *, warmup: timedelta, min_grade: Grade | None = None
+) -> MarketTape:
     """Return everything stored of a market, for snapshot features in a range.
 
     Args:
@@ -40,6 +43,7 @@ def market_tape(reader: Reader, market_id: int, span: Range, *, warmup: timedelt
         market_id: The market.
         span: Range of the snapshots.
         warmup: How long before the range rows are read; longer windows are null.
+        min_grade: Hours of the streams with a lower grade are gaps; what the poller stored is not graded.
 
     Raises:
         ConfigError: The market is not stored, or the source is an archive.
@@ -51,7 +55,7 @@ def market_tape(reader: Reader, market_id: int, span: Range, *, warmup: timedelt
     early = Range(max(span.start - warmup, EPOCH), span.end)
     table = polled.snapshots(reader, [market_id], early)
     books = _books(table, polled.books(reader, market_id, Range(max(early.start - _BOOK_WARMUP, EPOCH), early.end)))
-    stream = _stream(reader, market["tokens"], early)
+    stream = _stream(reader, market["tokens"], early, min_grade)
     rows = table.to_pylist()
     mids = table.filter(pc.is_valid(table["mid"]))
     at = nanoseconds(mids["ts_recv"])
@@ -64,14 +68,14 @@ def market_tape(reader: Reader, market_id: int, span: Range, *, warmup: timedelt
     )
 
 
-def _stream(reader: Reader, tokens: Sequence[str], span: Range) -> MarketTape:
+def _stream(reader: Reader, tokens: Sequence[str], span: Range, min_grade: Grade | None) -> MarketTape:
     """Return the trades and changes that the stream sent; a tape without a subscription where nothing was recorded."""
     found = {one.symbol: one for one in reader.instruments(VENUE, list(tokens))}
     yes = found.get(tokens[0]) if tokens else None
     if yes is None:
         return MarketTape()
     no = found.get(tokens[1]) if len(tokens) > 1 else None
-    stream = tapes.flow(reader, yes, no, span)
+    stream = tapes.flow(reader, yes, no, span, min_grade=min_grade)
     # Without the trades of one of its tokens, the flow of a market is not known.
     return stream if no is not None or len(tokens) == 1 else replace(stream, subscribed_ns=None)
 

@@ -13,7 +13,7 @@ from recorder.certify.database import opened
 from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all
 from recorder.certify.make import Unsettled
 from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, wanted_hours
-from recorder.cli.common import instant_ns, venue_settings
+from recorder.cli.common import counted, instant_ns, say_folded, venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
 from recorder.printable import printable
@@ -118,13 +118,14 @@ def _due(settings: Settings, now_us: int, *, as_json: bool) -> int:
     """Certify what is due of every venue that the settings enable."""
     end_us = now_us // HOUR_US * HOUR_US
     stored: list[Certificate] = []
-    for venue in sorted(key for key, own in settings.venues.items() if own.enabled):
-        with opened(database_url(settings, WRITER)) as database, Bar(shown=not as_json) as bar:
-            hours = database.due(VENUES[venue].name, end_us - _DUE_DAYS * DAY_US, end_us)
-            symbols = {hour.instrument_id: hour.symbol for hour in hours}
-            wanted = [hour.key for hour in hours]
-            for made in made_by_day(database, settings, venue, symbols, wanted, now_us, decode=False, progress=bar):
-                stored += database.store(made.certificates, now_us)
+    with Bar(shown=not as_json) as bar:
+        for venue in sorted(key for key, own in settings.venues.items() if own.enabled):
+            with opened(database_url(settings, WRITER)) as database:
+                hours = database.due(VENUES[venue].name, end_us - _DUE_DAYS * DAY_US, end_us)
+                symbols = {hour.instrument_id: hour.symbol for hour in hours}
+                wanted = [hour.key for hour in hours]
+                for made in made_by_day(database, settings, venue, symbols, wanted, now_us, decode=False, progress=bar):
+                    stored += database.store(made.certificates, now_us)
     differs = sum(one.replay == "differs" for one in stored)
     if as_json:
         say_json({"made": dict(Counter(one.grade for one in stored)), "differs": differs})
@@ -176,12 +177,12 @@ def _show(certificates: Sequence[Certificate]) -> None:
         say(f"{one.hour[:16].replace('T', ' ')} UTC  {one.channel:<5}  {printable(one.symbol)}: {one.grade}")
         say(f"    {', '.join(counts)}")
         for line in (*one.reasons, *one.differences):
-            say(f"    {printable(line)}")
+            say_folded(f"    {printable(line)}", indent="      ")
 
 
 def _report(certificates: Sequence[Certificate], unsettled: Sequence[Unsettled]) -> None:
     grades = Counter(one.grade for one in certificates)
     counts = ", ".join(f"{grades[grade]} {grade}" for grade in GRADES if grades[grade])
-    say(f"{len(certificates)} hours of streams{f': {counts}' if counts else ''}", err=True)
+    say_folded(f"{counted(len(certificates), 'hour')} of streams{f': {counts}' if counts else ''}", err=True)
     for reason, count in Counter(one.reason for one in unsettled).items():
-        say(f"{count} are not settled: {reason}", err=True)
+        say_folded(f"{counted(count, 'hour')} of streams not certified yet: {reason}", err=True)

@@ -87,7 +87,7 @@ class Bar:
             TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
             console=err, transient=True, disable=not (shown and err.is_terminal),
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=None)
+        self._task = self._bar.add_task("certify", total=None)
         self._name = ""
 
     def __call__(self, name: str, done: int, total: int) -> None:

@@ -14,11 +14,11 @@ from recorder.appliance.processes import wait_until
 from recorder.backfill.database import opened
 from recorder.backfill.progress import Asked, What
 from recorder.backfill.progress import Progress as Done
-from recorder.cli.common import complete_venue, console, instant_ns, require_symbols
+from recorder.cli.common import complete_venue, console, counted, instant_ns, require_symbols, say_folded
 from recorder.cli.polls.poll import run_here, running
 from recorder.cli.streams.symbols import check_symbols
 from recorder.clock import SystemClock
-from recorder.errors import ConfigError, nearest
+from recorder.errors import ConfigError
 from recorder.healer.verdict import SETTLED_NS
 from recorder.instruments.patterns import is_pattern
 from recorder.poller.backfilling.configured import NAME, backfill_job, backfill_sources
@@ -76,8 +76,8 @@ class BackfillLine(msgspec.Struct):
         return (
             f"{self.venue} {printable(self.symbol)} {self.what} {self.since:%Y-%m-%d %H:%M:%S} to "
             f"{self.until:%Y-%m-%d %H:%M:%S}: {self.state}{graded}{reason}; read {self.read_since:%m-%d %H:%M:%S} to "
-            f"{self.read_until:%m-%d %H:%M:%S}: {self.listed:,} listed in {self.answers:,} answers, "
-            f"{self.controls:,} of them stored before, {self.missing:,} ids missing"
+            f"{self.read_until:%m-%d %H:%M:%S}: {self.listed:,} listed in {counted(self.answers, 'answer')}, "
+            f"{self.controls:,} of them stored before, {counted(self.missing, 'id')} missing"
         )
 
 
@@ -158,7 +158,7 @@ def backfill(
     if as_json:
         say_json(line, indented=True)
     else:
-        say(line.sentence)
+        say_folded(line.sentence)
     return 0 if line.state == "done" else 1
 
 
@@ -172,9 +172,7 @@ def _asked(settings: Settings, venue: str, symbol: str, start: str, end: str | N
     if not venue or not symbol:
         raise ConfigError("name a venue and a symbol: tapedeck backfill kraken BTC/USD --start 2026-11-01")
     if venue not in readable:
-        raise ConfigError(
-            f"the history of {venue} cannot be read{nearest(venue, readable)}; that of {', '.join(readable)} can"
-        )
+        raise ConfigError(f"the history of {venue} cannot be read; that of {', '.join(readable)} can")
     if what not in ("trades", "candles"):
         raise ConfigError(f"--what is trades or candles, not {what!r}")
     source = backfill_sources(settings).get(venue)
@@ -257,7 +255,7 @@ def _watch(settings: Settings, asked: Asked, show: Show) -> Done | None:
     """
     if NAME in settings.poller.off:
         raise ConfigError(f"the job {NAME} of the running poller is off; remove it from poller.off")
-    say("tapedeck: the running poller reads it, and goes on when you interrupt this command", err=True)
+    say_folded("tapedeck: the running poller reads it, and goes on when you interrupt this command", err=True)
     found: list[Done] = []
 
     def ended() -> bool:
@@ -295,10 +293,9 @@ def _list(settings: Settings, venue: str, symbol: str, *, as_json: bool) -> int:
         say_json(lines, indented=True)
         return 0
     for one in lines:
-        say(one.sentence)
-    say(
-        f"{len(lines)} backfills, {sum(one.state in ('asked', 'running') for one in lines)} of them not ended", err=True
-    )
+        say_folded(one.sentence)
+    going_on = sum(one.state in ("asked", "running") for one in lines)
+    say_folded(f"{counted(len(lines), 'backfill')}, {going_on} not ended", err=True)
     return 0
 
 

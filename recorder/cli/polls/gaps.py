@@ -11,12 +11,12 @@ import typer
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.columns import duration
-from recorder.cli.common import complete_venue, console
+from recorder.cli.common import complete_venue, console, say_folded
 from recorder.cli.streams.symbols import short
 from recorder.errors import ConfigError, nearest
 from recorder.healer.verdict import SETTLED_NS
 from recorder.printable import one_line, printable
-from recorder.process.terminal import say, say_json
+from recorder.process.terminal import say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, classify, connect
 from recorder.venues import VENUES, venue_class
@@ -130,13 +130,13 @@ def gaps(
             say_json(one)
         return 0
     now = datetime.now(UTC)
-    console().list_rows(_HEAD, [_cells(one, now) for one in found], ("for", "ids"))
-    say(summary(found, top, all_channels=all_channels, unsubscribed=unsubscribed), err=True)
+    console().list_rows(_HEAD, [_cells(one, now, all_channels=all_channels) for one in found], ("for", "ids"))
+    say_folded(summary(found, top, all_channels=all_channels, unsubscribed=unsubscribed), err=True)
     return 0
 
 
-def _cells(one: GapLine, now: datetime) -> list[str]:
-    channel = "" if one.channel == "trade" else f" {one.channel}"
+def _cells(one: GapLine, now: datetime, *, all_channels: bool) -> list[str]:
+    channel = f" {one.channel}" if all_channels else ""
     lasted_s = ((one.ended_at or now) - one.started_at).total_seconds()
     return [
         printable(f"{one.venue} {short(one.symbol)}{channel}"), f"{one.started_at:%m-%d %H:%M:%S}",

@@ -9,7 +9,7 @@ import typer
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.columns import duration
-from recorder.cli.common import complete_venue
+from recorder.cli.common import complete_venue, counted, say_folded
 from recorder.cli.polls.gaps import gap_lines, gaps_of_trades, require_known
 from recorder.cli.polls.poll import by_hand, dry, running, say_run
 from recorder.clock import SystemClock
@@ -95,7 +95,7 @@ def heal(
     run = by_hand(settings, job, jobs)
     code = say_run(run, as_json=as_json)
     if run.state == "skipped" and run.reason.endswith(NOTHING_DUE):
-        say(next_read(settings, venue, symbol), err=True)
+        say_folded(next_read(settings, venue, symbol), err=True)
     return code
 
 
@@ -126,14 +126,14 @@ def _list(tasks: Sequence[Task | TimeTask], idle: str, *, as_json: bool) -> int:
         say_json(lines, indented=True)
         return 0
     for one in lines:
-        say(f"{one.venue} {printable(one.symbol)}: {one.hole}")
-    found = f"{len(lines)} holes can be filled now; `tapedeck heal --once` does it"
-    say(f"{idle or found}; `tapedeck gaps` lists all", err=True)
+        say_folded(f"{one.venue} {printable(one.symbol)}: {one.hole}")
+    found = f"{counted(len(lines), 'hole')} can be filled now; `tapedeck heal --once` does it"
+    say_folded(f"{idle or found}; `tapedeck gaps` lists all", err=True)
     return 0
 
 
 def _hole(task: Task | TimeTask) -> str:
     if isinstance(task, Task):
-        return f"{task.hole.ids:,} ids between {task.hole.last_id} and {task.hole.first_id}"
+        return f"{counted(task.hole.ids, 'id')} between {task.hole.last_id} and {task.hole.first_id}"
     since, until = (datetime.fromtimestamp(at_ns / 1e9, UTC) for at_ns in (task.hole.since_ns, task.hole.until_ns))
     return f"from {since:%Y-%m-%d %H:%M:%S} to {until:%H:%M:%S} UTC"

@@ -1,9 +1,11 @@
 """The job `backfill` as the settings describe it."""
 
 from collections.abc import Callable
+from functools import partial
 
 from recorder.backfill.progress import Asked, Progress
 from recorder.clock import Clock
+from recorder.poller.backfilling.feeds import LoadedFeeds, recorders_of
 from recorder.poller.backfilling.job import PERIOD_S, Backfilling
 from recorder.poller.backfilling.reading import Source
 from recorder.poller.healing.configured import SHARE, healed_venues
@@ -36,7 +38,9 @@ def backfill_job(
     """
     round_s = _ROUND * settings.poller.every_s.get(NAME, PERIOD_S)
     busy = _ROUND if only is None else 1.0  # alone, rounds follow each other
-    handler = Backfilling(backfill_sources(settings, busy), url, clock, settings.backfill.days, only, round_s, shown)
+    feeds = LoadedFeeds(settings.journal.dir, url, partial(recorders_of, settings))
+    sources = backfill_sources(settings, busy)
+    handler = Backfilling(sources, url, clock, settings.backfill.days, only, round_s, shown, feeds)
     return Job(
         NAME, Every(PERIOD_S, 21), 20.0, handler,
         "Read the history that is asked for: tapedeck backfill, backfill.days.", repeatable=False,

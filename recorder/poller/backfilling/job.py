@@ -13,6 +13,7 @@ from recorder.backfill.progress import Asked, Progress
 from recorder.clock import Clock
 from recorder.errors import ConfigError, DecodeError, RestError, RestUnavailable, StoreUnavailable
 from recorder.healer.walk import ReadError
+from recorder.poller.backfilling.feeds import LoadedFeeds
 from recorder.poller.backfilling.reading import Reading, Source
 from recorder.poller.discovery import waited_for
 from recorder.poller.healing.pauses import Pauses
@@ -50,6 +51,7 @@ class Backfilling:
         only: A backfill that is read alone; None: all.
         round_s: How long a round reads.
         shown: Called after each page.
+        feeds: Shows what is loaded of a feed that joins trades; None: all of it.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Backfilling:
         only: int | None = None,
         round_s: float = _ROUND_S,
         shown: Callable[[Asked, Progress], None] = lambda _asked, _progress: None,
+        feeds: LoadedFeeds | None = None,
     ) -> None:
         self._sources = sources
         self._url = url
@@ -69,6 +72,7 @@ class Backfilling:
         self._only = only
         self._round_s = round_s
         self._shown = shown
+        self._feeds = feeds
         self._patient_until_s = clock.monotonic_s() + _PATIENT_S
         self._pauses = Pauses(clock)
         self._open: dict[int, _Open] = {}
@@ -179,7 +183,7 @@ class Backfilling:
                     continue
                 if not shown and (known.until_s < 0 or now_s < known.until_s):
                     continue  # the writer has not loaded its last block yet
-            if not progress.is_due(asked):
+            if not progress.is_due(asked) or not self._is_loaded(asked, source):
                 continue
             progress.rising = not isinstance(source.history, TradeHistory) or source.history.rising
             progress.rising = progress.rising or asked.what == "candles"
@@ -189,6 +193,12 @@ class Backfilling:
             self._open[asked.backfill_id] = _Open(reading, now_s + _LOADED_S)
             found.append(reading)
         return found
+
+    def _is_loaded(self, asked: Asked, source: Source) -> bool:
+        """Return whether the database has what the feed received of the time, where the feed joins trades."""
+        if self._feeds is None or asked.what == "candles" or not getattr(source.history, "merged", False):
+            return True
+        return self._feeds.until(asked.venue, asked.until_ns)
 
     @staticmethod
     def _log(reading: Reading) -> None:

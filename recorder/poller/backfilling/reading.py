@@ -23,6 +23,7 @@ CAUSE = "history"
 """Cause of a gap of ids that a history does not list."""
 _LEAD_NS = 600 * 10**9  # a walk whose cursor is a time begins so much earlier, to see a trade before its time
 _MINUTE_NS = 60 * 10**9
+_US_NS = 1_000
 _NS = 10**9
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class Reading:
             raise ReadError("the venue lists no trade")
         if history.rising and other.trade_id != 1 and other.ts_event_ns >= asked.since_ns:
             progress.reason = f"beyond retention: the first trade listed is id {other.trade_id} of {_time(other)}"
+            progress.begin_ns = other.ts_event_ns
         cursor = history.cursor_at(other.trade_id, other.ts_event_ns)
         self._walk = IdWalk(history, asked.since_ns, asked.until_ns, None, cursor)
         return True
@@ -223,8 +225,9 @@ class Reading:
         listed = walk.trades
         if fresh:
             times = [one.ts_event_ns for one, _ in fresh]
-            first_ns, last_ns = min(times), max(times)
+            first_ns, last_ns = min(times), max(times) // _US_NS * _US_NS
             for one in stored:
+                # Stored times are truncated to microseconds. Trades of the last one may be listed on the next page.
                 if first_ns < one.ts_event_ns < last_ns and one.trade_id not in listed:
                     raise ReadError(f"the venue does not list stored trade {one.trade_id}")
         self._insert(round, fresh, _known(listed, stored))
@@ -250,6 +253,7 @@ class Reading:
         kept_ns = None if call.kept is None else (answer.received_ns // _MINUTE_NS - call.kept) * _MINUTE_NS
         if kept_ns is not None and first_ns < kept_ns:
             progress.reason = f"beyond retention: the venue keeps {call.kept} minutes"
+            progress.begin_ns = max(progress.begin_ns or 0, min(kept_ns, last_ns + 1))
         candles = [one for one in call.decode(answer.body) if first_ns // _NS <= one.start_s <= last_s]
         received_ns = answer.received_ns
         round.store(

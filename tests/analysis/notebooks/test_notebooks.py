@@ -22,7 +22,7 @@ from recorder.store.migrate import drop_database, migrate
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
 FIGURES = {
-    "01_first_look": 3,
+    "01_first_look": 4,
     "02_bars_and_indicators": 4,
     "03_microstructure": 5,
     "04_features": 4,

@@ -16,6 +16,7 @@ from recorder.clock import ManualClock, SystemClock
 from recorder.identity import instrument_id
 from recorder.journal.reader import JournalReader
 from recorder.poller.backfilling.configured import NAME
+from recorder.poller.backfilling.feeds import LoadedFeeds
 from recorder.poller.backfilling.job import PERIOD_S, Backfilling
 from recorder.poller.backfilling.reading import Source
 from recorder.poller.job import Every, Job
@@ -44,7 +45,8 @@ class Filler:
         assert kind.trade_history is not None
         self.clock = ManualClock(time.time_ns() + 300 * _SECOND)
         source = Source(venue, kind.trade_history, kind.minute_candles, pause_s, pause_s)
-        self.handler = Backfilling({venue: source}, lambda: rig.url, self.clock, days)
+        feeds = LoadedFeeds(rig.journals, lambda: rig.url, lambda name: [f"recorder-{name}"])
+        self.handler = Backfilling({venue: source}, lambda: rig.url, self.clock, days, feeds=feeds)
         job = Job(NAME, Every(PERIOD_S, 21), 20.0, self.handler, "", repeatable=False)
         limits = RestLimits(per_s=1000, burst=1000, attempts=1)
         client = RestClient(
@@ -408,3 +410,84 @@ def test_a_new_instrument_is_filled_with_the_days_of_the_setting(tmp_path: Path,
         assert (
             set(truth(rig, "coinbase", symbol, made(rig, "coinbase", symbol))) <= stored(rig, "coinbase", symbol).keys()
         )
+
+
+def test_fills_of_one_instant_over_two_pages_are_listed_though_the_first_page_ends_there(
+    tmp_path: Path, database: str
+) -> None:
+    """Fills of one block share a time with nanoseconds, and the tables have microseconds."""
+    with Rig(tmp_path, database, 41, venues=("figure",), rate=200.0) as rig:
+        start_writer(rig)
+        symbol = rig.symbols["figure"][0]
+        grow(rig, "figure", symbol, 700)
+        rig.stop_market()
+        past = made(rig, "figure", symbol)
+        for first in range(0, len(past) - 7, 7):  # no page of 200 ends where a block ends
+            at_ns = past[first].ts_ns // 1000 * 1000 + 789
+            for one in past[first : first + 7]:
+                one.ts_ns = at_ns
+        ask(rig, "figure", symbol, past[0].ts_ns, past[-1].ts_ns - 3 * _SECOND // 2)
+        with Filler(rig, "figure") as filler:
+            filler.until_ended()
+            again = ask(rig, "figure", symbol, past[7].ts_ns, past[-1].ts_ns - 3 * _SECOND // 2)
+            filler.until_ended()
+        progress = progress_by_id(rig)[again.backfill_id]
+        assert progress is not None
+        assert (progress.state, progress.listed) == ("done", progress.controls), progress.reason
+        assert progress.listed > 600
+
+
+def test_a_history_that_begins_later_is_read_from_its_first_trade_on(tmp_path: Path, database: str) -> None:
+    with Rig(tmp_path, database, 42, venues=("binance",), rate=200.0) as rig:
+        start_writer(rig)
+        symbol = rig.symbols["binance"][0]
+        grow(rig, "binance", symbol, 1_500)
+        rig.stop_market()
+        past = made(rig, "binance", symbol)
+        first = past[300]
+        rig.do("binance", "history", kind="floor", symbol=symbol, first=first.id)
+        asked = ask(rig, "binance", symbol, past[50].ts_ns, past[-1].ts_ns - 3 * _SECOND // 2)
+        with Filler(rig, "binance") as filler:
+            filler.until_ended()
+        ((state, since_us),) = rig.query(
+            "SELECT state, (extract(epoch FROM since) * 1000000)::bigint FROM backfill_range WHERE backfill_id = %s",
+            asked.backfill_id,
+        )
+        listed = truth(
+            rig, "binance", symbol, [one for one in past if one.id >= first.id and one.ts_ns < asked.until_ns]
+        )
+        assert stored(rig, "binance", symbol) == listed
+        assert (state, since_us) == ("short", first.ts_ns // 10**6 * 1000), "binance has milliseconds"
+
+
+def test_a_feed_that_joins_trades_is_awaited_while_the_writer_is_late(tmp_path: Path, database: str) -> None:
+    with Rig(tmp_path, database, 43, venues=("okx",), rate=200.0) as rig:
+        rig.up()
+        symbol = rig.symbols["okx"][0]
+        rig.wait("trades are loaded", lambda: rig.stored() > 50)
+        rig.stop("writer")
+        known = len(made(rig, "okx", symbol))
+        rig.wait("the venue sends more", lambda: len(made(rig, "okx", symbol)) > known + 200)
+        rig.stop_market()
+        # The venue has milliseconds, so the time begins and ends with one.
+        begin_ns, end_ns = (made(rig, "okx", symbol)[place].ts_ns // 10**6 * 10**6 for place in (known, -20))
+        asked = ask(rig, "okx", symbol, begin_ns + _SECOND, end_ns)
+        with Filler(rig, "okx") as filler:
+            early = filler.round()
+            assert (early.state, early.reason) == ("skipped", "by hand; nothing due")
+            rig.start("writer")
+            rig.wait("the feed is loaded", rig.loaded)
+            filler.until_ended()
+        progress = progress_of(rig)
+        assert progress.state == "done", progress.reason
+        assert progress.controls > 50
+        spec = rig.venues["okx"].venue.symbols[symbol].spec
+        sent = (
+            sum(one.size for one in made(rig, "okx", symbol, asked.since_ns, asked.until_ns)) / 10**spec.size_decimals
+        )
+        ((volume,),) = rig.query(
+            "SELECT sum(size::numeric)::float8 FROM trade WHERE instrument_id = %s AND ts_event >= to_timestamp(%s)"
+            " AND ts_event < to_timestamp(%s)",
+            instrument_id("okx", symbol), asked.since_ns / 1e9, asked.until_ns / 1e9,
+        )  # fmt: skip
+        assert volume == pytest.approx(sent, rel=1e-6), "each trade counts once"
