@@ -24,6 +24,7 @@ CREATE TABLE archive (
     path        text        NOT NULL CHECK (path <> ''),
     row_count   bigint      NOT NULL CHECK (row_count >= 0),
     duplicates  bigint      NOT NULL CHECK (duplicates >= 0),
+    gone        bigint      NOT NULL DEFAULT 0 CHECK (gone >= 0),
     bytes       bigint      NOT NULL CHECK (bytes >= 0),
     sha256      text        NOT NULL CHECK (length(sha256) = 64),
     checksum    numeric     NOT NULL CHECK (checksum >= 0),
@@ -47,6 +48,7 @@ COMMENT ON COLUMN archive.folder      IS 'Folder of the archive on the host of t
 COMMENT ON COLUMN archive.path        IS 'File in that folder, and in the second place.';
 COMMENT ON COLUMN archive.row_count   IS 'Number of rows in the file.';
 COMMENT ON COLUMN archive.duplicates  IS 'Number of rows that came later and were in the archive already; they were removed.';
+COMMENT ON COLUMN archive.gone        IS 'Number of rows that were let go.';
 COMMENT ON COLUMN archive.bytes       IS 'Size of the file, bytes.';
 COMMENT ON COLUMN archive.sha256      IS 'SHA-256 of the file, hexadecimal.';
 COMMENT ON COLUMN archive.checksum    IS 'Sum modulo 2^64 of the first eight bytes of the SHA-256 of each row (analysis/row_checksum.py).';
@@ -78,6 +80,30 @@ END
 $$;
 COMMENT ON FUNCTION hold_day(text, date) IS
     'Keeps the partition of a day from being changed until the end of the transaction; returns false where the day has none.';
+
+CREATE FUNCTION drop_empty_day(in_table text, in_day date) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET lock_timeout = '2s'
+AS $$
+DECLARE
+    child text := in_table || '_' || to_char(in_day, 'YYYYMMDD');
+    empty boolean;
+BEGIN
+    IF in_day > current_date - 7 OR NOT public.hold_day(in_table, in_day) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM partition.%I)', child) INTO empty;
+    IF empty THEN
+        DELETE FROM public.day_partition WHERE table_name = in_table AND day = in_day;
+        EXECUTE format('ALTER TABLE public.%I DETACH PARTITION partition.%I', in_table, child);
+        EXECUTE format('DROP TABLE partition.%I', child);
+    END IF;
+    RETURN empty;
+END
+$$;
+COMMENT ON FUNCTION drop_empty_day(text, date) IS
+    'Drops the partition of a day that ended more than a week ago and has no row; returns whether it did.';
 
 CREATE FUNCTION release_day(in_table text, in_day date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -133,7 +159,7 @@ DECLARE
     declared bigint;
 BEGIN
     UPDATE public.archive
-       SET state = 'let go', here = false, copied_to = NULL, copied_at = NULL, reason = in_reason
+       SET state = 'let go', gone = gone + row_count, row_count = 0, checksum = 0, bytes = 0, here = false, copied_to = NULL, copied_at = NULL, reason = in_reason
      WHERE table_name = in_table AND day = in_day AND venue = in_venue AND state = 'kept';
     IF NOT FOUND THEN
         RETURN 0;
@@ -160,6 +186,7 @@ GRANT SELECT ON archive TO tapedeck_writer, tapedeck_deriver, tapedeck_watchdog,
 GRANT EXECUTE ON FUNCTION ensure_partition(text, date) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION hold_day(text, date) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION release_day(text, date) TO tapedeck_keeper;
+GRANT EXECUTE ON FUNCTION drop_empty_day(text, date) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION remove_late(text, date) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION let_go(text, date, text, text) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION fold_poll_runs(timestamptz) TO tapedeck_keeper;
