@@ -69,6 +69,7 @@ CREATE TABLE archive (
     path text NOT NULL,
     row_count bigint NOT NULL,
     duplicates bigint NOT NULL,
+    gone bigint NOT NULL DEFAULT 0,
     bytes bigint NOT NULL,
     sha256 text NOT NULL,
     checksum numeric NOT NULL,
@@ -83,6 +84,7 @@ CREATE TABLE archive (
     CONSTRAINT archive_copied CHECK (((copied_to IS NULL) = (copied_at IS NULL))),
     CONSTRAINT archive_duplicates_check CHECK ((duplicates >= 0)),
     CONSTRAINT archive_folder_check CHECK ((folder <> ''::text)),
+    CONSTRAINT archive_gone_check CHECK ((gone >= 0)),
     CONSTRAINT archive_path_check CHECK ((path <> ''::text)),
     CONSTRAINT archive_revision_check CHECK ((revision > 0)),
     CONSTRAINT archive_row_count_check CHECK ((row_count >= 0)),
@@ -103,6 +105,7 @@ COMMENT ON COLUMN archive.folder IS 'Folder of the archive on the host of the ke
 COMMENT ON COLUMN archive.path IS 'File in that folder, and in the second place.';
 COMMENT ON COLUMN archive.row_count IS 'Number of rows in the file.';
 COMMENT ON COLUMN archive.duplicates IS 'Number of rows that came later and were in the archive already; they were removed.';
+COMMENT ON COLUMN archive.gone IS 'Number of rows that were let go.';
 COMMENT ON COLUMN archive.bytes IS 'Size of the file, bytes.';
 COMMENT ON COLUMN archive.sha256 IS 'SHA-256 of the file, hexadecimal.';
 COMMENT ON COLUMN archive.checksum IS 'Sum modulo 2^64 of the first eight bytes of the SHA-256 of each row (analysis/row_checksum.py).';
@@ -1918,6 +1921,33 @@ COMMENT ON FUNCTION default_partitions_in_use() IS 'Tables with rows in their de
 GRANT EXECUTE ON FUNCTION default_partitions_in_use() TO tapedeck_reader;
 GRANT EXECUTE ON FUNCTION default_partitions_in_use() TO tapedeck_watchdog;
 
+CREATE OR REPLACE FUNCTION public.drop_empty_day(in_table text, in_day date)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+DECLARE
+    child text := in_table || '_' || to_char(in_day, 'YYYYMMDD');
+    empty boolean;
+BEGIN
+    IF in_day > current_date - 7 OR NOT public.hold_day(in_table, in_day) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM partition.%I)', child) INTO empty;
+    IF empty THEN
+        DELETE FROM public.day_partition WHERE table_name = in_table AND day = in_day;
+        EXECUTE format('ALTER TABLE public.%I DETACH PARTITION partition.%I', in_table, child);
+        EXECUTE format('DROP TABLE partition.%I', child);
+    END IF;
+    RETURN empty;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION drop_empty_day(text,date) FROM PUBLIC;
+COMMENT ON FUNCTION drop_empty_day(text,date) IS 'Drops the partition of a day that ended more than a week ago and has no row; returns whether it did.';
+GRANT EXECUTE ON FUNCTION drop_empty_day(text,date) TO tapedeck_keeper;
+
 CREATE OR REPLACE FUNCTION public.drop_partition(parent text, in_day date)
  RETURNS void
  LANGUAGE plpgsql
@@ -2262,7 +2292,7 @@ DECLARE
     declared bigint;
 BEGIN
     UPDATE public.archive
-       SET state = 'let go', here = false, copied_to = NULL, copied_at = NULL, reason = in_reason
+       SET state = 'let go', gone = gone + row_count, row_count = 0, checksum = 0, bytes = 0, here = false, copied_to = NULL, copied_at = NULL, reason = in_reason
      WHERE table_name = in_table AND day = in_day AND venue = in_venue AND state = 'kept';
     IF NOT FOUND THEN
         RETURN 0;

@@ -121,7 +121,7 @@ class Derivation:
             changed = self._store(cursor, bar_sql.ROLL_UP.format(width_s=width_s), keys, {})
 
     def _archived(self, cursor: Cursor, days: Iterable[int]) -> list[int]:
-        """Return which of these days have left table trade. The keeper archives none that ended less than a week ago."""
+        """Return which of these days have left table trade; none does that ended less than a week ago."""
         old = [day for day in days if day < time.time() // DAY_S - _NEVER_ARCHIVED_DAYS]
         return [day for (day,) in _rows(cursor, bar_sql.ARCHIVED, {"days": old})] if old else []
 

@@ -84,7 +84,7 @@ class Ran(msgspec.Struct, frozen=True):
 
     began: float = 0.0  # unix seconds; 0 before the first run
     ended: float = 0.0
-    state: str = ""  # done, skipped, failed
+    state: str = ""  # done, skipped, failed; waits: Postgres is away
     detail: str = ""
     problem: str = ""
 
@@ -96,6 +96,6 @@ def next_at(schedule: Schedule, ran: Ran, retry_s: float, now: float) -> float:
     """
     if ran.began > now:
         return now
-    if ran.state == "failed":
+    if ran.state in ("failed", "waits"):
         return min(ran.ended + retry_s, schedule.slot(ran.began) + schedule.period_s)
     return schedule.slot(ran.began) + schedule.period_s if ran.began else now

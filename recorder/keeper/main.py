@@ -36,12 +36,15 @@ def health_of(runner: Runner) -> Callable[[], Health]:
         for job in runner.jobs:
             last = runner.last[job.name]
             jobs[job.name] = KeepFigures(
-                runner.next_at(job), runner.running.get(job.name), last.ended or None, last.state, last.detail,
-                last.problem,
+                None if job.name in runner.running else runner.next_at(job), runner.running.get(job.name),
+                last.ended or None, last.state, last.detail, last.problem,
             )  # fmt: skip
         problems = [f"{name}: {one.problem}" for name, one in jobs.items() if one.problem]
         if problems:
             return Health("degraded", "; ".join(problems[:3]), KeeperFigures(jobs))
+        waits = next((one.last_detail for one in jobs.values() if one.last_state == "waits"), None)
+        if waits is not None:
+            return Health("waiting", f"Postgres: {waits}", KeeperFigures(jobs))
         return Health("live", "", KeeperFigures(jobs))
 
     return check

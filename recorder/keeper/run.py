@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from recorder.errors import ConfigError, JournalError, StoreError
+from recorder.backoff import Backoff
+from recorder.errors import ConfigError, JournalError, StoreError, StoreUnavailable
 from recorder.keeper.job import Job, Ran, Work, next_at
 from recorder.process import files
 from recorder.process.log import get_logger
@@ -63,7 +65,8 @@ def run_once(job: Job, work: Work) -> Ran | None:
             ran = Ran(began, work.now(), outcome.state, outcome.detail, outcome.problem)
         except (StoreError, ConfigError, JournalError, OSError) as error:
             reason = str(error)[:_REASON_CHARS]
-            ran = Ran(began, work.now(), "failed", reason, reason)
+            waits = isinstance(error, StoreUnavailable)
+            ran = Ran(began, work.now(), "waits" if waits else "failed", reason, "" if waits else reason)
             _log.warning("job.failed", job=job.name, reason=reason)
         with contextlib.suppress(OSError):  # on a full disk the run counts for this process
             files.write(folder_of(home) / f"{job.name}.json", msgspec.json.encode(ran))
@@ -81,29 +84,29 @@ class Runner:
         self.last = {job.name: last_run(work.settings.home, job.name) for job in jobs}
         self.running: dict[str, float] = {}
 
-    def next_at(self, job: Job) -> float | None:
-        """Return when a job runs next, unix seconds; None while it runs."""
-        if job.name in self.running:
-            return None
+    def next_at(self, job: Job) -> float:
+        """Return when a job runs next by its schedule, unix seconds."""
         return next_at(job.schedule, self.last[job.name], job.retry_s, self._work.now())
 
     def part(self, job: Job) -> Part:
         """Return a part that runs a job by its schedule until it is stopped."""
 
         def body(stop: threading.Event) -> None:
-            failed_s = float("-inf")
+            backoff = Backoff(1.0, job.retry_s, random.Random())
+            again_s = float("-inf")  # monotonic: when a run that failed is repeated
             while not stop.wait(_LOOK_S):
-                at = self.next_at(job)
-                if at is None or at > self._work.now() or time.monotonic() < failed_s + job.retry_s:
+                failed = self.last[job.name].state in ("failed", "waits")
+                if not (failed and time.monotonic() >= again_s) and self.next_at(job) > self._work.now():
                     continue
                 self.running[job.name] = self._work.now()
                 try:
                     ran = run_once(job, self._work._replace(stop=stop))
                 finally:
                     del self.running[job.name]
-                ran = ran or last_run(self._work.settings.home, job.name)
-                self.last[job.name] = ran
-                if ran.state == "failed":
-                    failed_s = time.monotonic()
+                self.last[job.name] = ran or last_run(self._work.settings.home, job.name)
+                if self.last[job.name].state in ("failed", "waits"):
+                    again_s = time.monotonic() + backoff.next_s()
+                else:
+                    backoff.reset()
 
         return body

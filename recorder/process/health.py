@@ -150,7 +150,7 @@ class KeepFigures(msgspec.Struct, frozen=True):
     next_at: float | None = None  # unix seconds; None while it runs
     running_since: float | None = None  # unix seconds; None while it does not run
     last_end: float | None = None  # unix seconds
-    last_state: str = ""  # done, skipped, failed
+    last_state: str = ""  # done, skipped, failed; waits: Postgres is away
     last_detail: str = ""  # for a person
     problem: str = ""  # why a person should look
 

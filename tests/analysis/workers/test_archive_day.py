@@ -16,7 +16,8 @@ from support.analysis.stored_tape import BEGIN, BEGIN_NS, DAYS, END, KRAKEN, OKX
 from analysis import load
 from analysis.arrays import HOUR, SECOND, Trades
 from analysis.errors import ArchiveError
-from analysis.load.manifest import read_manifest
+from analysis.export import write_table
+from analysis.load.manifest import FileEntry, digest, read_manifest
 from analysis.load.tables import LAYOUTS
 from analysis.workers.archive import row_checksum
 from analysis.workers.archive.day import Archiver
@@ -87,7 +88,7 @@ def test_an_archive_that_differs_drops_nothing(
     """The file is changed behind the back of the archiver, right after its hash was found to be right."""
     from analysis.workers.archive import day as module
 
-    real = module.write_table
+    real = write_table
 
     def spoiled(*arguments: object) -> object:
         entry = real(*arguments)  # type: ignore[arg-type]
@@ -103,7 +104,7 @@ def test_an_archive_that_differs_drops_nothing(
             sizes[3] = np.nextafter(sizes[3], 2 * sizes[3])
             table = table.set_column(table.schema.get_field_index("size"), "size", pa.array(sizes))
         pq.write_table(table, path)
-        return module.FileEntry(path=entry.path, rows=entry.rows, bytes=path.stat().st_size, sha256=module.digest(path))
+        return FileEntry(path=entry.path, rows=entry.rows, bytes=path.stat().st_size, sha256=digest(path))
 
     monkeypatch.setattr(module, "write_table", spoiled)
     before = count(stored, "trade", DAYS[0])
