@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg2
@@ -25,8 +26,6 @@ FIRST = date(2024, 2, 20)  # a leap day follows
 SYMBOLS = (("kraken", "BTC/USD"), ("okx", "BTC-USDT"))
 TABLES = ("trade", "quote", "book")
 LINES = 500  # more than the archiver runs for one day
-WAIT_S = 90
-SPAN = "2024-01-01", "2024-12-31"
 
 
 def seed_of() -> int:
@@ -114,20 +113,34 @@ def both(stored: Stored, root: Path, *, deep: bool) -> dict[str, tuple[int, int]
     return found
 
 
-def tape(stored: Stored) -> list[object]:
+def tape(stored: Stored, days: list[date]) -> list[Any]:
     return [
-        read(venue, symbol, *SPAN, source=stored.url, on_gap="ignore")
+        read(venue, symbol, f"{days[0]}", f"{days[-1] + timedelta(days=1)}", source=stored.url, on_gap="ignore")
         for venue, symbol in SYMBOLS
         for read in (load.trades, load.quotes, load.books)
     ]
 
 
-def killed(stored: Stored, root: Path, line: int, left: list[str]) -> bool:
-    """Run the archiver until it is done, or killed at a line; return whether it was killed."""
-    command = [sys.executable, archive_worker.__file__, stored.url, str(root), str(line), *left]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
-    assert ran.returncode in (0, -9), ran.stderr
-    return ran.returncode == -9
+class Worker:
+    """The processes that archive."""
+
+    def __init__(self, stored: Stored, root: Path) -> None:
+        command = [sys.executable, archive_worker.__file__, stored.url, str(root)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def killed(self, line: int, days: list[str]) -> bool:
+        """Archive days until they are done, or the process is killed at a line; return whether it was killed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{line} {' '.join(days)}\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        assert code in (0, -9), "see the traceback in the error output"
+        return code == -9
+
+    def close(self) -> None:
+        """End the processes."""
+        self._process.communicate("")
 
 
 def left_in_tables(stored: Stored, days: list[date]) -> list[str]:
@@ -142,20 +155,21 @@ def run_days(stored: Stored, root: Path, days: int, rows: int, kills: int) -> No
     chance = random.Random(seed)
     fill(stored, days, rows, np.random.default_rng(seed))
     span = [FIRST + timedelta(days=number) for number in range(days)]
-    expected, before = sums(stored), tape(stored)
+    expected, before = sums(stored), tape(stored, span)
     assert expected["trade"][0] == days * rows * len(SYMBOLS)
-    strokes = 0
+    strokes, worker = 0, Worker(stored, root)
     for _ in range(kills):
         left = left_in_tables(stored, span)
-        strokes += killed(stored, root, chance.randrange(1, LINES), left[: chance.randrange(1, 4)])
+        strokes += worker.killed(chance.randrange(1, LINES), left[: chance.randrange(1, 4)])
         assert both(stored, root, deep=False) == expected, f"FAULT_SEED={seed}"
     left = left_in_tables(stored, span)
     if left:
-        assert not killed(stored, root, 0, left)
+        assert not worker.killed(0, left)
+    worker.close()
     assert left_in_tables(stored, span) == []
     assert sums(stored)["trade"][0] == 0
     assert both(stored, root, deep=True) == expected, f"FAULT_SEED={seed}"
-    assert all(one.equals(other) for one, other in zip(tape(stored), before, strict=True))  # type: ignore[attr-defined]
+    assert all(one.equals(other) for one, other in zip(tape(stored, span), before, strict=True))
     assert stored.run("SELECT count(*) FROM dropped_partitions() WHERE day IS NOT NULL") == [(0,)]
     assert strokes > 0
     print(f"{days} days, {kills} runs, {strokes} of them killed; rows: {expected}")

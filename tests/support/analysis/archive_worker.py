@@ -1,11 +1,16 @@
-"""Archive days one after the other, and end like a process that was killed at a given line of the archiver.
+"""Archive days in processes that may be killed at a given line of the archiver.
 
-usage: python archive_worker.py URL FOLDER LINE TABLE:DAY ...   LINE counts the lines run in the archiver; 0: no kill
+usage: python archive_worker.py URL FOLDER
+
+A line of its input is LINE TABLE:DAY ...: a new process archives these days and is killed at the LINE-th line that it
+runs in the archiver; 0: never. The answer is its exit code, -9 after a kill. Processes are forked, because imports take
+seconds.
 """
 
 import os
 import signal
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from types import FrameType
@@ -34,15 +39,31 @@ class Killer:
         return self
 
 
-def main() -> None:
-    """Archive the days of the command line."""
-    url, folder, line, *days = sys.argv[1:]
-    if int(line):
-        sys.settrace(Killer(int(line)))
+def archive(url: str, folder: str, line: int, days: list[str]) -> None:
+    """Archive days, and end there."""
+    if line:
+        sys.settrace(Killer(line))
     one = archiver.Archiver(url, Path(folder))
     for text in days:
         table, _, day = text.partition(":")
         one.archive(table, date.fromisoformat(day))
+
+
+def main() -> None:
+    """Serve the lines of the input."""
+    url, folder = sys.argv[1:]
+    for request in sys.stdin:
+        line, *days = request.split()
+        child = os.fork()
+        if child == 0:
+            try:
+                archive(url, folder, int(line), days)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":

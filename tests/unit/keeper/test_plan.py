@@ -2,7 +2,7 @@
 
 from datetime import date, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.keeper.plan import (
@@ -31,6 +31,7 @@ limit = st.builds(
 limits = st.dictionaries(st.sampled_from(SHED), limit)
 
 
+@settings(max_examples=40)
 @given(partitions, limits, st.floats(0, 10**11))
 def test_no_young_day_leaves_and_what_stays_is_within_the_limits(
     there: list[Partition], by_table: dict[str, Limit], excess: float
@@ -50,12 +51,14 @@ def test_no_young_day_leaves_and_what_stays_is_within_the_limits(
     assert freed >= excess or not any(leaves(one.day, TODAY) for one in stay)
 
 
+@settings(max_examples=40)
 @given(partitions)
 def test_without_limits_and_within_the_budget_everything_stays(there: list[Partition]) -> None:
     assert moves(there, {}, TODAY) == []
     assert moves(there, {"trade": Limit()}, TODAY) == []
 
 
+@settings(max_examples=40)
 @given(partitions, limits, st.floats(0, 10**11))
 def test_the_oldest_day_goes_first_and_trades_go_last_of_a_day(
     there: list[Partition], by_table: dict[str, Limit], excess: float
@@ -78,6 +81,7 @@ files = st.lists(
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(files, st.floats(0, 10**8))
 def test_files_go_only_as_far_as_needed_and_only_those_without_a_copy_for_good(
     there: list[ArchivedDay], excess: float
