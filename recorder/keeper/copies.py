@@ -1,7 +1,7 @@
 """The job `copies`: files of the archive in a second place, read back and compared there.
 
-The place is a folder, or an address that fsspec knows, such as s3://bucket/tape (extra `archive`; credentials come from
-the environment of the keeper, as s3fs finds them).
+The place is a folder, or an address that fsspec knows, such as s3://bucket/tape, which needs s3fs. Credentials come from
+the environment of the keeper, as s3fs finds them.
 """
 
 import importlib
@@ -64,7 +64,7 @@ class Remote:
             fsspec = importlib.import_module("fsspec")
             self._system, self._root = fsspec.core.url_to_fs(address)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"keeper.copy_to cannot be used ({error}): install the extra `archive`") from error
+            raise ConfigError(f"keeper.copy_to cannot be used ({error}): install fsspec, and s3fs for s3://") from error
 
     def put(self, source: Path, name: str) -> None:
         """Write a file under a name."""
@@ -84,7 +84,7 @@ def place_of(address: str) -> Place:
     """Return the place of an address.
 
     Raises:
-        ConfigError: The extra `archive` is missing, or the address is none.
+        ConfigError: A package for the address is missing, or the address is none.
     """
     return Remote(address) if "://" in address else Folder(Path(address).absolute())
 

@@ -37,7 +37,7 @@ class KeeperSettings(Group):
     copy_to: OptionalText = Field(
         None,
         description="Second place of the archive: a folder, or an address of fsspec such as s3://bucket/tape, which "
-        "needs the extra `archive`; unset: none",
+        "needs s3fs; unset: none",
     )
     budget_gb: float | None = Field(
         None,

@@ -83,7 +83,7 @@ def side(price: float) -> str:
 
 def sums(stored: Stored) -> dict[str, tuple[int, int]]:
     """Return (rows, checksum) of what is in each table."""
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     with closing(psycopg2.connect(stored.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         for layout in LAYOUTS:
