@@ -82,7 +82,7 @@ def keep(
         say(f"{once}: {ran.state}{f', {printable(ran.detail)}' if ran.detail else ''}")
         if ran.problem and ran.problem != ran.detail:
             say(f"problem: {printable(ran.problem)}")
-    return 1 if ran.state == "failed" or ran.problem else 0
+    return 1 if ran.state in ("failed", "waits") or ran.problem else 0
 
 
 def _list(settings: Settings, *, as_json: bool) -> int:

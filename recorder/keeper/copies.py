@@ -1,7 +1,7 @@
 """The job `copies`: files of the archive in a second place, read back and compared there.
 
-The place is a folder, or an address that fsspec knows, such as s3://bucket/tape, which needs s3fs. Credentials come from
-the environment of the keeper, as s3fs finds them.
+The place is a folder, or an address that fsspec knows, such as s3://bucket/tape, which needs s3fs. Credentials are in
+the environment of the keeper, where s3fs finds them.
 """
 
 import importlib
