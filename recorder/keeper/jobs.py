@@ -12,7 +12,7 @@ from recorder.keeper.vacuum import freeze_days
 from recorder.settings import Settings
 
 JOBS = (
-    Job("partitions", Every(60), make_partitions, "Make the day partitions of coming days.", retry_s=10.0),
+    Job("partitions", Every(3600), make_partitions, "Make the day partitions of coming days.", retry_s=10.0),
     Job("journals", Every(60), trim_journals, "Remove loaded segments of journals beyond their age and size."),
     Job("polls", Daily(3, 30), fold_polls, "Move rows of poll_run that are older than 7 days into daily sums."),
     Job("vacuum", Daily(1, 10), freeze_days, "VACUUM (FREEZE) the partitions of ended days."),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import psycopg2.errors
 
+from recorder.errors import NoAnswer
 from recorder.keeper.job import Outcome, Work
 from recorder.store.database import KEEPER, Connection, classify, connect
 from recorder.store.loader import PARTITIONED
@@ -30,13 +31,13 @@ def make_partitions(work: Work) -> Outcome:
     """Make the partitions from yesterday until `keeper.partitions_ahead_days` from now.
 
     Raises:
-        StoreError, ConfigError: The database cannot be used.
+        StoreError, ConfigError: The database cannot be used, or a lock delays some of them.
     """
     with closing(connect(work.url(), application_name="keeper", role=KEEPER, statement_timeout_s=_STATEMENT_S)) as one:
         made, delayed = ensure_ahead(one, work.settings.keeper.partitions_ahead_days, work.now())
     detail = f"{made} made" if made else "all exist"
     if delayed:
-        return Outcome("done", f"{detail}, {delayed} delayed: a long query locks the default partition")
+        raise NoAnswer(f"{detail}, {delayed} delayed: a long query locks the default partition")
     return Outcome("done" if made else "skipped", detail)
 
 
