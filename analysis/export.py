@@ -6,7 +6,7 @@ rows without changing their number is exported on request only.
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -101,8 +101,10 @@ def export(
         raise ConfigError(
             f"{early[0]} is not over: export it after {over:%Y-%m-%d %H:%M} UTC, or add --open-day to export it now"
         )
+    if (root / KEEPERS).exists():
+        raise ConfigError(f"{root} is the archive of the keeper, which writes it alone; choose another folder")
     finished = []
-    with _exclusive(root):
+    with exclusive(root):
         for day in days:
             with source.reading() as reader:
                 finished.append(_day(reader, root, venue, day, now, again, step))
@@ -116,10 +118,38 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
     if not known:
         raise ConfigError(f"nothing of {venue} was recorded")
     whose = [one for one in known if one.first_seen < span.end]
-    gaps = [row for row in gap_rows(reader.gaps(whose, span)) if touches(row, span)]
-    until = reader.recorded_until(venue)
     old = read_manifest(root, venue, day)
-    head = Manifest(
+    head = manifest_of(reader, venue, day, whose, now, old.files if old is not None else {})
+    stale = [layout for layout in LAYOUTS if again or not _is_current(reader, root, old, layout, whose, span)]
+    what = f"{venue} {day}"
+    step(what, sum(DAY // layout.stretch for layout in LAYOUTS if layout not in stale))
+    same = old is not None and not stale and _same(old, head)
+    if not same:
+        fresh: dict[str, FileEntry] = {
+            layout.name: write_table(reader, root, venue, day, layout, whose, partial(step, f"{what} {layout.name}"))
+            for layout in stale
+        }
+        head = msgspec.structs.replace(head, files={**head.files, **fresh})
+        path = manifest_path(root, venue, day)
+        make_folder(path.parent, root)
+        write_durably(path, msgspec.json.format(msgspec.json.encode(head)))
+        _sweep(root, head)
+    rows = {name: entry.rows for name, entry in head.files.items()}
+    unhealed = sum(row.state != "healed" for row in head.gaps)
+    return Exported(venue, day, "unchanged" if same else "written", rows, unhealed)
+
+
+def manifest_of(
+    reader: PostgresReader,
+    venue: str,
+    day: date,
+    whose: Sequence[Instrument],
+    now: datetime,
+    files: Mapping[str, FileEntry],
+) -> Manifest:
+    """Return the manifest of a day: its instruments and gaps as the database has them, and these files."""
+    span, until = day_range(day), reader.recorded_until(venue)
+    return Manifest(
         format=FORMAT,
         venue=venue,
         date=day,
@@ -129,32 +159,16 @@ def _day(reader: PostgresReader, root: Path, venue: str, day: date, now: datetim
         schema_version=reader.schema_version(),
         tapedeck=__version__,
         exported_at=now,
-        files=old.files if old is not None else {},
+        files=dict(files),
         instruments=[
             InstrumentRow(
                 instrument_id=one.instrument_id, symbol=one.symbol, first_seen=one.first_seen, canonical=one.canonical
             )
             for one in whose
         ],
-        gaps=gaps,
+        gaps=[row for row in gap_rows(reader.gaps(whose, span)) if touches(row, span)],
         grades=grades_of(day, [reader.certificates(whose, layout.name, span) for layout in LAYOUTS]),
     )
-    stale = [layout for layout in LAYOUTS if again or not _is_current(reader, root, old, layout, whose, span)]
-    what = f"{venue} {day}"
-    step(what, sum(DAY // layout.stretch for layout in LAYOUTS if layout not in stale))
-    same = old is not None and not stale and _same(old, head)
-    if not same:
-        fresh: dict[str, FileEntry] = {
-            layout.name: _write(reader, root, venue, day, layout, whose, partial(step, f"{what} {layout.name}"))
-            for layout in stale
-        }
-        head = msgspec.structs.replace(head, files={**head.files, **fresh})
-        path = manifest_path(root, venue, day)
-        _make_folder(path.parent, root)
-        write_durably(path, msgspec.json.format(msgspec.json.encode(head)))
-        _sweep(root, head)
-    rows = {name: entry.rows for name, entry in head.files.items()}
-    return Exported(venue, day, "unchanged" if same else "written", rows, sum(row.state != "healed" for row in gaps))
 
 
 def _is_current(
@@ -173,7 +187,7 @@ def _same(old: Manifest, new: Manifest) -> bool:
     return content(old) == content(new)
 
 
-def _write(
+def write_table(
     reader: PostgresReader,
     root: Path,
     venue: str,
@@ -184,7 +198,7 @@ def _write(
 ) -> FileEntry:
     """Write one file, ordered by stretch of time and then by instrument, so that a reader can skip most of it."""
     folder = data_folder(root, layout.name, venue, day)
-    _make_folder(folder, root)
+    make_folder(folder, root)
     fresh = folder / ".part.new"
     ids = [one.instrument_id for one in whose]
     order = np.argsort(np.array(ids, np.int64))
@@ -228,11 +242,11 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     return {"use_dictionary": [*others, *lists], "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED")}
 
 
-def _make_folder(folder: Path, root: Path) -> None:
+def make_folder(folder: Path, root: Path) -> None:
     """Create a folder below the root, with every name on the way flushed to disk."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent, root) if folder != root else folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent, root) if folder != root else folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
     sync(folder.parent)
 
@@ -246,8 +260,17 @@ def _sweep(root: Path, manifest: Manifest) -> None:
                 path.unlink()
 
 
+KEEPERS = ".keeper"
+"""File that marks a folder as the keeper's: only what table archive names may be replaced there."""
+
+
 @contextmanager
-def _exclusive(root: Path) -> Iterator[None]:
+def exclusive(root: Path) -> Iterator[None]:
+    """Hold the lock of an archive, whose folder is created when missing.
+
+    Raises:
+        ConfigError: The folder cannot be written, or another process writes to it.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

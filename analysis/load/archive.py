@@ -1,6 +1,6 @@
 """Read an exported Parquet archive, checked against its manifests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -145,25 +145,17 @@ class ArchiveReader:
 
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """Return rows of the files of some days."""
-        schema = pa.schema([layout.schema.field(name) for name in columns])
         files = self._files(layout, whose, span)
-        if not files:
-            return schema.empty_table()
         wanted = {one.instrument_id for one in whose}
         there = {row.instrument_id for manifest, _ in files for row in manifest.instruments}
-        scan = pl.scan_parquet([self._root / entry.path for _, entry in files], hive_partitioning=False, glob=False)
-        clock = pl.col(layout.clock)
-        if not there <= wanted:
-            scan = scan.filter(pl.col("instrument_id").is_in(sorted(wanted)))
-        if span.start > files[0][0].start:
-            scan = scan.filter(clock >= span.start)
-        if span.end < files[-1][0].end:
-            scan = scan.filter(clock < span.end)
-        try:
-            return _table(scan.select(_expression(name) for name in columns).collect(), schema)
-        except pl.exceptions.PolarsError as error:
-            damaged = "\n".join(str(self._root / entry.path) for _, entry in files)
-            raise ArchiveError(f"one of these files is damaged, export its day again: {error}\n{damaged}") from error
+        return read_files(
+            [self._root / entry.path for _, entry in files],
+            layout,
+            columns,
+            wanted=None if there <= wanted else wanted,
+            start=span.start if files and span.start > files[0][0].start else None,
+            end=span.end if files and span.end < files[-1][0].end else None,
+        )
 
     def _files(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> list[tuple[Manifest, FileEntry]]:
         """Return the non-empty files of a range, by day."""
@@ -172,6 +164,11 @@ class ArchiveReader:
             for venue in sorted({one.venue for one in whose}):
                 manifest = self._manifest(venue, day)
                 entry = manifest.files.get(layout.name) if manifest is not None else None
+                if manifest is not None and entry is None:
+                    raise ArchiveError(
+                        f"the archive in {self._root} has no {layout.name} of {venue} {day}: the keeper leaves what it "
+                        "has not archived in the database; read it from there, without naming this folder"
+                    )
                 if manifest is not None and entry is not None and entry.rows:
                     self._count(entry)
                     found.append((manifest, entry))
@@ -197,6 +194,46 @@ class ArchiveReader:
                 raise ArchiveError(f"{wrong[0]}; export the day again")
             self._manifests[venue, day] = manifest
         return self._manifests[venue, day]
+
+
+def read_files(
+    paths: Sequence[Path],
+    layout: Layout,
+    columns: Sequence[str],
+    *,
+    wanted: Collection[int] | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> pa.Table:
+    """Return columns of the rows of some files, in the order of the files.
+
+    Args:
+        paths: Data files of one table.
+        layout: The table.
+        columns: Names of its columns.
+        wanted: Instruments; None takes all rows.
+        start: First instant by the clock of the table; None takes all.
+        end: First instant after; None takes all.
+
+    Raises:
+        ArchiveError: A file is damaged or missing.
+    """
+    schema = pa.schema([layout.schema.field(name) for name in columns])
+    if not paths:
+        return schema.empty_table()
+    scan = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False)
+    clock = pl.col(layout.clock)
+    if wanted is not None:
+        scan = scan.filter(pl.col("instrument_id").is_in(sorted(wanted)))
+    if start is not None:
+        scan = scan.filter(clock >= start)
+    if end is not None:
+        scan = scan.filter(clock < end)
+    try:
+        return _table(scan.select(_expression(name) for name in columns).collect(), schema)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        named = "\n".join(map(str, paths))
+        raise ArchiveError(f"one of these files is damaged, export its day again: {error}\n{named}") from error
 
 
 def touches(row: GapRow, span: Range) -> bool:

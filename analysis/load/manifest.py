@@ -54,6 +54,17 @@ class GapRow(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
 
 
+class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The certificate of a stream and hour at the time of the archive."""
+
+    instrument_id: int
+    channel: str
+    hour: datetime
+    revision: int
+    grade: str
+    sha256: str
+
+
 class InstrumentRow(msgspec.Struct, frozen=True, kw_only=True):
     """An instrument known by the end of the day."""
 
@@ -87,6 +98,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     instruments: list[InstrumentRow]
     gaps: list[GapRow]  # gaps that touch the day by either clock, in any state
     grades: list[GradeRow] = []  # of streams with a certificate; absent in days of earlier versions
+    certificates: list[CertificateRow] = []  # of the keeper's archive: the highest revision of each hour
 
 
 def gap_table(rows: list[GapRow]) -> pa.Table:

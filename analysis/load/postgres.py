@@ -10,8 +10,10 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
+from analysis.load.archive import read_files
+from analysis.load.kept.ledger import KEYS, LEDGER, Ledger, is_known
 from analysis.load.source import US, Instrument, Range, Unrecorded
-from analysis.load.tables import CERTIFICATE, GAP, LAYOUTS, WORDS, Channel, Layout, coded
+from analysis.load.tables import CERTIFICATE, GAP, LAYOUTS, TRADE, WORDS, Channel, Layout, coded
 from recorder.appliance.embedded_postgres import database_url
 from recorder.identity import instrument_id
 from recorder.settings import Settings
@@ -64,6 +66,9 @@ class PostgresSource:
                 cursor.execute(command)
             connection.commit()
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            with _translated():
+                # Before the snapshot: no day leaves a table while it is read, so the ledger and the tables agree.
+                cursor.execute("LOCK TABLE ONLY trade, ONLY quote, ONLY book IN ACCESS SHARE MODE")
             yield PostgresReader(cursor)
 
 
@@ -75,6 +80,14 @@ class PostgresReader:
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
+        self._ledger: Ledger | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The days that were archived and dropped, as this snapshot has them."""
+        if self._ledger is None:
+            self._ledger = Ledger.of(self._fetch(LEDGER))
+        return self._ledger
 
     def venues(self) -> list[str]:
         """Return the venues with a recorded instrument."""
@@ -111,6 +124,10 @@ class PostgresReader:
 
     def count(self, layout: Layout, whose: Sequence[Instrument], span: Range) -> int:
         """Return the number of rows that `rows` would return."""
+        if self.ledger.files(layout, {one.venue for one in whose}, span):
+            return sum(
+                self.rows(layout, whose, one, ("instrument_id",)).num_rows for one in span.pieces(layout.stretch)
+            )
         found = self._fetch(f"SELECT count(*) FROM {layout.name} WHERE {_of(whose)} AND {_within(layout, span)}")
         return int(found.column(0)[0].as_py())
 
@@ -138,7 +155,20 @@ class PostgresReader:
         return span.pieces(layout.stretch)
 
     def rows(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
-        """Return rows of one table."""
+        """Return rows of one table, those of archived days first."""
+        files = self.ledger.files(layout, {one.venue for one in whose}, span)
+        if not files:
+            return self._stored(layout, whose, span, columns)
+        with_keys = tuple(dict.fromkeys([*columns, *KEYS])) if layout is TRADE else columns
+        wanted = {one.instrument_id for one in whose}
+        archived = read_files(files, layout, with_keys, wanted=wanted, start=span.start, end=span.end)
+        late = self._stored(layout, whose, span, with_keys)
+        if layout is TRADE and late.num_rows:
+            late = late.filter(pa.array(~is_known(late, archived)))
+        return pa.concat_tables([archived, late]).select(list(columns))
+
+    def _stored(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
+        """Return rows that are in the table."""
         schema = pa.schema([layout.schema.field(name) for name in columns])
         table = self._fetch(
             f"SELECT {', '.join(columns)} FROM {layout.name} WHERE {_of(whose)} AND {_within(layout, span)}"

@@ -229,3 +229,8 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(marked_at)), 0)::doub
   FROM (VALUES ('m'::"char"), ('g')) AS k (kind)
  CROSS JOIN LATERAL (SELECT marked_at FROM bar_dirty d WHERE d.kind = k.kind ORDER BY dirty_id LIMIT 1) AS oldest"""
 """The age of the oldest mark that is no range, seconds; and the number of ranges."""
+
+ARCHIVED = """
+SELECT DISTINCT day - DATE '1970-01-01' FROM archive
+ WHERE table_name = 'trade' AND day = ANY (SELECT DATE '1970-01-01' + d FROM unnest(%(days)s::integer[]) AS d)"""
+"""Which days, since 1970, have left table trade."""

@@ -5,6 +5,7 @@ too; a mark of a later change is another row, which stays. Where another deriver
 the transaction and it is repeated, so no older state replaces a newer one.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,6 +23,7 @@ MARKS = 2_000
 """Marks of minutes or gaps that one transaction takes."""
 
 _BARS = 20_000  # of one statement
+_NEVER_ARCHIVED_DAYS = 6
 
 Key = tuple[int, int]
 """instrument_id, and the start of a bar, seconds since 1970."""
@@ -109,12 +111,19 @@ class Derivation:
         for start_s, number in minutes:
             days.setdefault(start_s // DAY_S, set()).add((number, start_s))
         changed: set[Key] = set()
+        for day in self._archived(cursor, days):
+            del days[day]  # its trades are in the archive; its bars stand as they are
         for day, keys in sorted(days.items()):  # one partition of trade each
             bounds = {"first": day * DAY_S, "last": (day + 1) * DAY_S}
             changed |= self._store(cursor, bar_sql.DERIVE_MINUTES, keys, bounds)
         for _, width_s in bar_sql.ROLL_UPS:
             keys = {(number, start_s // width_s * width_s) for number, start_s in changed}
             changed = self._store(cursor, bar_sql.ROLL_UP.format(width_s=width_s), keys, {})
+
+    def _archived(self, cursor: Cursor, days: Iterable[int]) -> list[int]:
+        """Return which of these days have left table trade; none does that ended less than a week ago."""
+        old = [day for day in days if day < time.time() // DAY_S - _NEVER_ARCHIVED_DAYS]
+        return [day for (day,) in _rows(cursor, bar_sql.ARCHIVED, {"days": old})] if old else []
 
     def _store(self, cursor: Cursor, statement: str, keys: set[Key], bounds: dict[str, int]) -> set[Key]:
         """Derive bars of one length, and return those that changed."""
@@ -144,7 +153,8 @@ class Derivation:
         before = msgspec.structs.replace(self.counts)
         try:
             with _classified(), connection.cursor() as cursor:
-                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                # Before the snapshot: no archived day leaves the table between the ledger's answer and the trades'.
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE ONLY trade IN ACCESS SHARE MODE")
                 try:
                     yield cursor
                 except BaseException:

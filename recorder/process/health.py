@@ -144,6 +144,23 @@ class DeriverFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="deriver
     database: str = ""  # "up", or why it is not
 
 
+class KeepFigures(msgspec.Struct, frozen=True):
+    """One job of the keeper."""
+
+    next_at: float | None = None  # unix seconds; None while it runs
+    running_since: float | None = None  # unix seconds; None while it does not run
+    last_end: float | None = None  # unix seconds
+    last_state: str = ""  # done, skipped, failed; waits: Postgres is away
+    last_detail: str = ""  # for a person
+    problem: str = ""  # why a person should look
+
+
+class KeeperFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="keeper"):
+    """Figures of the keeper."""
+
+    jobs: dict[str, KeepFigures] = {}
+
+
 class JobFigures(msgspec.Struct, frozen=True):
     """One job of the poller. Counts are since its start."""
 
@@ -211,7 +228,15 @@ class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchd
     messages_waiting: int = 0  # that a channel has not taken yet
 
 
-Figures = RecorderFigures | WriterFigures | DeriverFigures | PollerFigures | SimulatorFigures | WatchdogFigures
+Figures = (
+    RecorderFigures
+    | WriterFigures
+    | DeriverFigures
+    | KeeperFigures
+    | PollerFigures
+    | SimulatorFigures
+    | WatchdogFigures
+)
 
 
 class Report(msgspec.Struct, frozen=True):

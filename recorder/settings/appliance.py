@@ -39,6 +39,7 @@ from recorder.settings.groups import (
     WebsocketSettings,
     WriterSettings,
 )
+from recorder.settings.kept import KeeperSettings
 from recorder.settings.polled import BackfillSettings, PollerSettings, YahooSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
 from recorder.settings.watched import AlertSettings, RuleSettings, WatchdogSettings
@@ -79,6 +80,7 @@ class Settings(Group):
     journal: JournalSettings = JournalSettings()
     writer: WriterSettings = WriterSettings()
     deriver: DeriverSettings = DeriverSettings()
+    keeper: KeeperSettings = KeeperSettings()
     websocket: WebsocketSettings = WebsocketSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     log: LogSettings = LogSettings()

@@ -4,7 +4,7 @@ One consistent snapshot of the database is read, and nothing is changed. Rows th
 stored yet: wait for the writer first, or give an instant until which to check (`until_ns`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,15 @@ _GAPS = """
 _LAST_FRAMES = """
     SELECT (extract(epoch FROM last_frame_at) * 1000000)::bigint FROM session
      WHERE venue = %s AND last_frame_at IS NOT NULL"""
+_ARCHIVED = "SELECT table_name, sum(row_count + duplicates + gone)::bigint, count(DISTINCT day) FROM archive GROUP BY 1"
+# A day in the archive is declared as a gap would: its rows were compared value by value when they left the table.
+_ARCHIVED_DAYS = """
+    SELECT 'archived', NULL, NULL, extract(epoch FROM day)::bigint * 1000000,
+           extract(epoch FROM day + 1)::bigint * 1000000, extract(epoch FROM day)::bigint * 1000000,
+           extract(epoch FROM day + 1)::bigint * 1000000
+      FROM archive WHERE table_name = %s AND venue = %s"""
+# Before the snapshot, so that no day leaves a table between its ledger and its rows.
+_HOLD = "LOCK TABLE ONLY trade, ONLY quote, ONLY book IN ACCESS SHARE MODE"
 _LEDGER = """
     SELECT table_name, sum(offered)::bigint, sum(inserted)::bigint, sum(duplicate)::bigint, sum(quarantined)::bigint,
            bool_and(offered = inserted + duplicate + quarantined)
@@ -100,6 +109,7 @@ class LedgerCheck(msgspec.Struct):
     quarantined: int
     rows: int | None  # count(*) now; None for a table that this version does not know
     ok: bool
+    archived: int = 0  # rows that left the table for the archive
 
 
 class Report(msgspec.Struct):
@@ -150,7 +160,10 @@ def verify(
         connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False)
         try:
             with connection.cursor() as cursor:
-                ledger = _ledger(cursor, progress)
+                cursor.execute(_HOLD)
+                cursor.execute(_ARCHIVED)
+                archived = {table: (int(rows), int(days)) for table, rows, days in cursor.fetchall()}
+                ledger = _ledger(cursor, progress, {table: rows for table, (rows, _) in archived.items()})
                 logs = choose(truth)  # behind the snapshot of the database: it must show all that is stored
                 runs = find_runs(logs.venues)
                 progress("trade ids", 0, 0)
@@ -172,8 +185,13 @@ def verify(
         raise classify(error) from error
     problems = [*_problems(ledger, doubled, streams), *polls.problems()]
     problems += [one.problem() for one in served if not one.ok]
+    notes = polls.notes()
+    notes += [
+        f"{rows:,} rows of {table} of {days} days are in the archive: compared when they left the table, not again now"
+        for table, (rows, days) in sorted(archived.items())
+    ]
     return Report(
-        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, polls.notes()
+        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, notes
     )  # fmt: skip
 
 
@@ -207,7 +225,7 @@ class _Counter:
 def _problems(ledger: list[LedgerCheck], doubled: int, streams: list[StreamCheck]) -> list[str]:
     problems = [
         f"table {one.table}: offered {one.offered}, inserted {one.inserted}, duplicate {one.duplicate}, "
-        f"quarantined {one.quarantined}, rows {one.rows}"
+        f"quarantined {one.quarantined}, rows {one.rows}{f', archived {one.archived}' if one.archived else ''}"
         for one in ledger
         if not one.ok
     ]
@@ -229,7 +247,7 @@ def _number(cursor: Cursor, query: str) -> int:
     return int(row[0]) if row is not None else 0
 
 
-def _ledger(cursor: Cursor, progress: Progress) -> list[LedgerCheck]:
+def _ledger(cursor: Cursor, progress: Progress, archived: Mapping[str, int]) -> list[LedgerCheck]:
     cursor.execute(_LEDGER)
     counts = {str(row[0]): row[1:] for row in cursor.fetchall()}
     checks = []
@@ -239,9 +257,10 @@ def _ledger(cursor: Cursor, progress: Progress) -> list[LedgerCheck]:
         rows = _number(cursor, _COUNT[table]) if table in _COUNT else None
         # Other programs write into the other tables too, so more rows prove nothing.
         by_history = counts["past_trade"][1] if table == "trade" and "past_trade" in counts else 0
-        complete = rows == inserted + by_history if table in _TABLES else table not in _KEPT or (rows or 0) >= inserted
+        kept = (rows or 0) + archived.get(table, 0)
+        complete = kept == inserted + by_history if table in _TABLES else table not in _KEPT or (rows or 0) >= inserted
         ok = bool(balanced) and complete
-        checks.append(LedgerCheck(table, offered, inserted, duplicate, quarantined, rows, ok))
+        checks.append(LedgerCheck(table, offered, inserted, duplicate, quarantined, rows, ok, archived.get(table, 0)))
     return checks
 
 
@@ -267,6 +286,8 @@ def _stream(
     with connection.cursor() as cursor:
         cursor.execute(_GAPS, (instrument, channel))
         gaps = [DeclaredGap(*row) for row in cursor.fetchall()]
+        cursor.execute(_ARCHIVED_DAYS, (channel, venue.venue))
+        gaps += [DeclaredGap(*row) for row in cursor.fetchall()]
         if channel != "trade":  # the ids of trades, and their times, are checked one by one
             cursor.execute(_LAST_FRAMES, (venue.venue,))
             check_absences(check, truth, gaps, [int(row[0]) for row in cursor.fetchall()], span)

@@ -19,7 +19,7 @@ FIRST_STEPS: Mapping[str, str] = {
     "bars_lagging": "tapedeck status: the deriver says what it waits for; bars are late, and none stays wrong",
     "database_connections": "SELECT application_name, count(*) FROM pg_stat_activity GROUP BY 1: who has them",
     "default_partition": "SELECT * FROM default_partitions_in_use(); look at the times of the rows; not urgent",
-    "partitions_ahead": "tapedeck logs writer: why it creates none; it tries again every hour and at its start",
+    "partitions_ahead": "tapedeck keep --list: why it makes none; it tries again at once after a failure",
     "venues_unreachable": "tapedeck doctor: network, name service, clock",
     "venue_heartbeats": "tapedeck test VENUE; packet loss on the way; recorders go on trying by themselves",
     "venue_connections": "tapedeck test VENUE, and the venue's status page; recorders go on trying by themselves",

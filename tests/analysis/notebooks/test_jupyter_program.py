@@ -26,6 +26,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
         "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none",
         "TAPEDECK__POLLER__ENABLED": "false",
         "TAPEDECK__DERIVER__ENABLED": "false",
+        "TAPEDECK__KEEPER__ENABLED": "false",
         "TAPEDECK__WATCHDOG__ENABLED": "false",
         "TAPEDECK__JUPYTER__ENABLED": "true",
         "TAPEDECK__JUPYTER__PORT": str(free_port()),

@@ -206,3 +206,22 @@ def test_a_second_client_that_comes_later_leaves_a_time_that_must_be_declared(da
         cursor.execute(gap, (2, begun[1] - 20_000, begun[1] + 10_000))
     assert absent() == 0
     connection.close()
+
+
+def test_days_in_the_archive_are_not_called_lost(loaded: Connection, truth: Path) -> None:
+    with loaded.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
+            " sha256, checksum) SELECT 'trade', (ts_event AT TIME ZONE 'UTC')::date, 'coinbase', 1, 'kept', '/a', 'p',"
+            " count(*), 0, 1, repeat('0', 64), 0 FROM trade GROUP BY 2"
+        )
+        cursor.execute("SELECT count(*) FROM trade")
+        row = cursor.fetchone()
+        assert row is not None
+        cursor.execute("DELETE FROM trade")
+    report = verify(loaded, [truth])
+    assert report.ok, report.problems
+    assert any(f"{row[0]:,} rows of trade of" in note for note in report.notes)
+    with loaded.cursor() as cursor:
+        cursor.execute("UPDATE archive SET row_count = row_count - 1")
+    assert not verify(loaded).ok

@@ -373,3 +373,21 @@ def test_the_deriver_changes_bars_only_and_others_do_not(deriving: Deriving) -> 
         with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(statement)
         connection.close()
+
+
+def test_bars_of_a_day_that_left_the_table_stand_as_they_are(
+    deriving: Deriving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.workers.derivation._NEVER_ARCHIVED_DAYS", -2)
+    deriving.derive()
+    before = deriving.bar("open, close, volume, trade_count, revision")
+    deriving.sql(
+        "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
+        " sha256, checksum) VALUES ('trade', %s, 'test', 1, 'kept', '/a', 'p', 100, 0, 1, repeat('0', 64), 0)",
+        NOON.date(),
+    )
+    deriving.sql("DELETE FROM trade")
+    deriving.sql("SELECT rebuild_bars(%s, %s, %s)", [BTC], NOON, NOON + timedelta(hours=1))
+    deriving.derive()
+    assert deriving.bar("open, close, volume, trade_count, revision") == before
+    assert before is not None
