@@ -25,6 +25,7 @@ from recorder import portmap
 from recorder.errors import ConfigError, nearest
 from recorder.portmap import PortUse
 from recorder.settings import errors, filled, sources
+from recorder.settings.columns import ColumnsSettings
 from recorder.settings.groups import (
     DatabaseSettings,
     DeriverSettings,
@@ -76,6 +77,7 @@ class Settings(Group):
     journal: JournalSettings = JournalSettings()
     writer: WriterSettings = WriterSettings()
     deriver: DeriverSettings = DeriverSettings()
+    columns: ColumnsSettings = ColumnsSettings()
     websocket: WebsocketSettings = WebsocketSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     log: LogSettings = LogSettings()

@@ -85,6 +85,13 @@ def database_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
         yield Found("", f"Postgres is {lag_s:.0f} s behind the journals{reported}", lag_s)
 
 
+def columns_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
+    columns = evidence.columns
+    if columns is not None and evidence.fresh("columns") and columns.lag_s > limit:
+        reported = "" if columns.disk == "up" else f"; the disk is {columns.disk}"
+        yield Found("columns", f"the column files are {columns.lag_s:.0f} s behind the journals{reported}", columns.lag_s)
+
+
 def bars_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
     deriver = evidence.deriver
     if deriver is not None and evidence.fresh("deriver") and deriver.lag_s > limit:

@@ -8,7 +8,7 @@ import msgspec
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.status import Line, Status
 from recorder.appliance.supervisor import Process
-from recorder.process.health import DeriverFigures, PollerFigures, RecorderFigures, Report, WriterFigures
+from recorder.process.health import ColumnsFigures, DeriverFigures, PollerFigures, RecorderFigures, Report, WriterFigures
 from recorder.shards import venue_of
 from recorder.watchdog.activity.figures import Activity, InstrumentTrades
 
@@ -176,6 +176,12 @@ class Evidence(msgspec.Struct, frozen=True):
         """The last figures of the writer."""
         figures = self.reports["writer"].figures if "writer" in self.reports else None
         return figures if isinstance(figures, WriterFigures) else None
+
+    @property
+    def columns(self) -> ColumnsFigures | None:
+        """The last figures of the program that writes column files."""
+        figures = self.reports["columns"].figures if "columns" in self.reports else None
+        return figures if isinstance(figures, ColumnsFigures) else None
 
     @property
     def deriver(self) -> DeriverFigures | None:
