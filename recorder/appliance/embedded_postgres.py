@@ -134,6 +134,16 @@ class EmbeddedPostgres:
         """
         return {login: self._password(login) for login in LOGINS}
 
+    def superuser_password(self) -> str:
+        """Return the password of the superuser; a home that has none yet gets one.
+
+        Raises:
+            ConfigError: It cannot be read.
+            OSError: It cannot be written.
+        """
+        self._make_password(SUPERUSER)
+        return self._password(SUPERUSER)
+
     def prepare(self) -> None:
         """Create the cluster unless it exists, and write the settings of this start.
 

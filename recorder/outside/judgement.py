@@ -21,7 +21,14 @@ START_S = 60.0  # as in recorder/appliance/status.py
 WINDOW_S = 300
 DISK_WARNING, DISK_CRITICAL = 2 << 30, 256 << 20  # free bytes
 NOT_RECORDING = ("watchdog", "deriver", "columns", "jupyter", "simulator")  # nothing is lost while they are down
-REPORTING = ("recorder", "writer", "deriver", "columns", "poller", "watchdog")  # they write a health report every second
+REPORTING = (
+    "recorder",
+    "writer",
+    "deriver",
+    "columns",
+    "poller",
+    "watchdog",
+)  # they write a health report every second
 
 
 class Result(NamedTuple):

@@ -227,7 +227,15 @@ class ColumnsFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="columns
     journals: dict[str, JournalFigures] = {}
 
 
-Figures = RecorderFigures | WriterFigures | DeriverFigures | ColumnsFigures | PollerFigures | SimulatorFigures | WatchdogFigures
+Figures = (
+    RecorderFigures
+    | WriterFigures
+    | DeriverFigures
+    | ColumnsFigures
+    | PollerFigures
+    | SimulatorFigures
+    | WatchdogFigures
+)
 
 
 class Report(msgspec.Struct, frozen=True):

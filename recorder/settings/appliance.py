@@ -25,6 +25,7 @@ from recorder import portmap
 from recorder.errors import ConfigError, nearest
 from recorder.portmap import PortUse
 from recorder.settings import errors, filled, sources
+from recorder.settings.backup import BackupSettings
 from recorder.settings.columns import ColumnsSettings
 from recorder.settings.groups import (
     DatabaseSettings,
@@ -77,6 +78,7 @@ class Settings(Group):
     journal: JournalSettings = JournalSettings()
     writer: WriterSettings = WriterSettings()
     deriver: DeriverSettings = DeriverSettings()
+    backup: BackupSettings = BackupSettings()
     columns: ColumnsSettings = ColumnsSettings()
     websocket: WebsocketSettings = WebsocketSettings()
     monitoring: MonitoringSettings = MonitoringSettings()

@@ -89,7 +89,9 @@ def columns_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
     columns = evidence.columns
     if columns is not None and evidence.fresh("columns") and columns.lag_s > limit:
         reported = "" if columns.disk == "up" else f"; the disk is {columns.disk}"
-        yield Found("columns", f"the column files are {columns.lag_s:.0f} s behind the journals{reported}", columns.lag_s)
+        yield Found(
+            "columns", f"the column files are {columns.lag_s:.0f} s behind the journals{reported}", columns.lag_s
+        )
 
 
 def bars_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:

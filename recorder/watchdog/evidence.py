@@ -8,7 +8,14 @@ import msgspec
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.status import Line, Status
 from recorder.appliance.supervisor import Process
-from recorder.process.health import ColumnsFigures, DeriverFigures, PollerFigures, RecorderFigures, Report, WriterFigures
+from recorder.process.health import (
+    ColumnsFigures,
+    DeriverFigures,
+    PollerFigures,
+    RecorderFigures,
+    Report,
+    WriterFigures,
+)
 from recorder.shards import venue_of
 from recorder.watchdog.activity.figures import Activity, InstrumentTrades
 

@@ -137,7 +137,7 @@ def test_the_files_equal_the_rows_of_postgres_over_midnight(feed: MidnightFeed, 
 
 
 def killed_often(home: Path, feed: MidnightFeed, kills: int, seed: int) -> int:
-    """Let the program be killed at random points while the recorder records; return how often it had to take rows back."""
+    """Kill the program at random points while the recorder records; return how often it had to take rows back."""
     print(f"seed {seed}")
     draw = random.Random(seed)
     environ = {
@@ -215,7 +215,7 @@ def test_a_row_that_was_appended_and_not_counted_is_taken_back(
     follower.files.flush()
     os.close(follower.files._lock)  # as the end of a process does
     undo = msgspec.json.decode(next(iter(kept.values())), type=PositionFile)
-    counted = {key: rows for key, rows in follower.files._file.synced.rows.items()}
+    counted = dict(follower.files._file.synced.rows)
     intent = PositionFile(undo.floats, undo.boot, Mark(undo.now.journals, counted), Mark(undo.synced.journals, counted))
     position.write(tmp_path / "columns", intent)  # as it was before the first byte was appended
     assert follow(tmp_path).files.cut > 0

@@ -11,6 +11,7 @@ from recorder.appliance.disk import DiskUse
 from recorder.appliance.supervisor import Process
 from recorder.errors import ConfigError
 from recorder.process.health import (
+    ColumnsFigures,
     DeriverFigures,
     JobFigures,
     JournalFigures,
@@ -58,6 +59,10 @@ def lagging(lag_s: float) -> Evidence:
     return evidence(reports={"writer": report("writer", figures)})
 
 
+def writing_columns(lag_s: float) -> Evidence:
+    return evidence(reports={"columns": report("columns", ColumnsFigures(disk="up", lag_s=lag_s))})
+
+
 def deriving(state: str = "live", **changes: Any) -> Evidence:
     figures = msgspec.structs.replace(DeriverFigures(bars=300, database="up"), **changes)
     return evidence(reports={"deriver": report("deriver", figures, state=state)})
@@ -94,6 +99,8 @@ CASES: list[tuple[Evidence, set[tuple[str, str]]]] = [
     (deriving(lag_s=61.0), {("bars_lagging", "deriver")}),
     (deriving(lag_s=59.0), set()),
     (deriving(state="waiting", lag_s=61.0, database="down: timeout"), {("bars_lagging", "deriver")}),
+    (writing_columns(lag_s=61.0), {("columns_lagging", "columns")}),
+    (writing_columns(lag_s=59.0), set()),
     (asked(connections=52), {("database_connections", "")}),
     (asked(connections=51), set()),
     (asked(default_partitions=["trade"]), {("default_partition", "")}),
