@@ -89,6 +89,7 @@ GapCause = Literal[
     "journal_damage",
     "unsubscribed",
     "partition_dropped",  # declared by the database: sql/0014_access.sql
+    "let_go",  # declared by the keeper: archived rows that the disk budget left no room for, sql/0031_keeper.sql
     "history",  # declared by the poller: ids that a backfill found missing in the history of a venue
 ]
 

@@ -3,9 +3,11 @@
 
 CREATE SCHEMA partition;
 COMMENT ON SCHEMA partition IS 'Day partitions of trade, quote and book, kept out of public so that \dt lists the tables only.';
+GRANT USAGE ON SCHEMA partition TO tapedeck_keeper;
 GRANT USAGE ON SCHEMA partition TO tapedeck_reader;
 
 GRANT USAGE ON SCHEMA public TO tapedeck_deriver;
+GRANT USAGE ON SCHEMA public TO tapedeck_keeper;
 GRANT USAGE ON SCHEMA public TO tapedeck_reader;
 GRANT USAGE ON SCHEMA public TO tapedeck_recorder;
 GRANT USAGE ON SCHEMA public TO tapedeck_replay;
@@ -56,6 +58,66 @@ COMMENT ON COLUMN alert.acknowledged_note IS 'What that person wrote; NULL witho
 COMMENT ON COLUMN alert.silenced_until IS 'End of the last silence that covered it while it fired, by our clock, UTC; NULL without one.';
 GRANT SELECT ON TABLE alert TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE alert TO tapedeck_watchdog;
+
+CREATE TABLE archive (
+    table_name text NOT NULL,
+    day date NOT NULL,
+    venue text NOT NULL,
+    revision integer NOT NULL,
+    state text NOT NULL,
+    folder text NOT NULL,
+    path text NOT NULL,
+    row_count bigint NOT NULL,
+    duplicates bigint NOT NULL,
+    bytes bigint NOT NULL,
+    sha256 text NOT NULL,
+    checksum numeric NOT NULL,
+    archived_at timestamp with time zone NOT NULL DEFAULT now(),
+    here boolean NOT NULL DEFAULT true,
+    copied_to text,
+    copied_at timestamp with time zone,
+    reason text,
+    CONSTRAINT archive_pkey PRIMARY KEY (table_name, day, venue),
+    CONSTRAINT archive_bytes_check CHECK ((bytes >= 0)),
+    CONSTRAINT archive_checksum_check CHECK ((checksum >= (0)::numeric)),
+    CONSTRAINT archive_copied CHECK (((copied_to IS NULL) = (copied_at IS NULL))),
+    CONSTRAINT archive_duplicates_check CHECK ((duplicates >= 0)),
+    CONSTRAINT archive_folder_check CHECK ((folder <> ''::text)),
+    CONSTRAINT archive_path_check CHECK ((path <> ''::text)),
+    CONSTRAINT archive_revision_check CHECK ((revision > 0)),
+    CONSTRAINT archive_row_count_check CHECK ((row_count >= 0)),
+    CONSTRAINT archive_sha256_check CHECK ((length(sha256) = 64)),
+    CONSTRAINT archive_somewhere CHECK (((state = 'let go'::text) OR here OR (copied_to IS NOT NULL))),
+    CONSTRAINT archive_state_check CHECK ((state = ANY (ARRAY['kept'::text, 'let go'::text]))),
+    CONSTRAINT archive_table_name_check CHECK ((table_name = ANY (ARRAY['trade'::text, 'quote'::text, 'book'::text]))),
+    CONSTRAINT archive_venue_check CHECK ((venue <> ''::text))
+);
+CREATE INDEX archive_day ON archive USING btree (day);
+COMMENT ON TABLE archive IS 'Days of tables that were dropped after they were archived as Parquet and compared value by value. Written by bin/keeper in the transaction that drops the rows.';
+COMMENT ON COLUMN archive.table_name IS 'trade, quote or book.';
+COMMENT ON COLUMN archive.day IS 'Day of the rows, UTC: by the venue''s clock of trades, by ours of quotes and books.';
+COMMENT ON COLUMN archive.venue IS 'Venue of the rows.';
+COMMENT ON COLUMN archive.revision IS '1, and one more each time that rows which came later were added.';
+COMMENT ON COLUMN archive.state IS 'kept; let go: removed for good because the disk budget was exceeded, and declared in gap.';
+COMMENT ON COLUMN archive.folder IS 'Folder of the archive on the host of the keeper.';
+COMMENT ON COLUMN archive.path IS 'File in that folder, and in the second place.';
+COMMENT ON COLUMN archive.row_count IS 'Number of rows in the file.';
+COMMENT ON COLUMN archive.duplicates IS 'Number of rows that came later and were in the archive already; they were removed.';
+COMMENT ON COLUMN archive.bytes IS 'Size of the file, bytes.';
+COMMENT ON COLUMN archive.sha256 IS 'SHA-256 of the file, hexadecimal.';
+COMMENT ON COLUMN archive.checksum IS 'Sum modulo 2^64 of the first eight bytes of the SHA-256 of each row (analysis/row_checksum.py).';
+COMMENT ON COLUMN archive.archived_at IS 'When its rows left the table, UTC.';
+COMMENT ON COLUMN archive.here IS 'Whether the file is in the folder; false where it is in the second place only, or let go.';
+COMMENT ON COLUMN archive.copied_to IS 'Second place of the file, read back and compared; NULL where there is none.';
+COMMENT ON COLUMN archive.copied_at IS 'When it was compared there, UTC; NULL where there is none.';
+COMMENT ON COLUMN archive.reason IS 'Why it was let go; NULL otherwise.';
+GRANT SELECT ON TABLE archive TO tapedeck_deriver;
+GRANT INSERT, SELECT, UPDATE ON TABLE archive TO tapedeck_keeper;
+GRANT SELECT ON TABLE archive TO tapedeck_reader;
+GRANT SELECT ON TABLE archive TO tapedeck_replay;
+GRANT SELECT ON TABLE archive TO tapedeck_trainer;
+GRANT SELECT ON TABLE archive TO tapedeck_watchdog;
+GRANT SELECT ON TABLE archive TO tapedeck_writer;
 
 CREATE TABLE backfill (
     backfill_id bigint NOT NULL,
@@ -218,6 +280,7 @@ COMMENT ON COLUMN book.kind IS 's: snapshot, replaces the book; d: delta, sets a
 COMMENT ON COLUMN book.sequence IS 'The venue''s sequence number; NULL where the venue gives none.';
 COMMENT ON COLUMN book.bids IS 'Bid levels in the order of the message, n x 2: price in quote units per base unit, size in base units; {} when there are none.';
 COMMENT ON COLUMN book.asks IS 'Ask levels in the order of the message, n x 2: price in quote units per base unit, size in base units; {} when there are none.';
+GRANT SELECT ON TABLE book TO tapedeck_keeper;
 GRANT SELECT ON TABLE book TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE book TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE book TO tapedeck_writer;
@@ -296,6 +359,7 @@ COMMENT ON COLUMN certificate.made_at IS 'When it was made, by our clock, UTC.';
 COMMENT ON COLUMN certificate.previous IS 'Hash of the certificate of this stream with the number before; NULL of the first.';
 COMMENT ON COLUMN certificate.sha256 IS 'SHA-256 of the document without this hash, hex digits.';
 COMMENT ON COLUMN certificate.document IS 'The document, JSON, exactly as it was hashed.';
+GRANT SELECT ON TABLE certificate TO tapedeck_keeper;
 GRANT SELECT ON TABLE certificate TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE certificate TO tapedeck_writer;
 
@@ -341,10 +405,11 @@ CREATE TABLE day_partition (
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT day_partition_pkey PRIMARY KEY (table_name, day)
 );
-COMMENT ON TABLE day_partition IS 'Day partitions that ensure_partition created. One that is no longer attached to its table was dropped, and its rows are lost.';
+COMMENT ON TABLE day_partition IS 'Day partitions that ensure_partition created. One that is no longer attached to its table was dropped, and its rows are lost; the keeper removes the row of one that it archived.';
 COMMENT ON COLUMN day_partition.table_name IS 'trade, quote, book, market_snapshot or market_book.';
 COMMENT ON COLUMN day_partition.day IS 'Day of its rows, UTC.';
 COMMENT ON COLUMN day_partition.created_at IS 'When the partition was created, UTC.';
+GRANT SELECT ON TABLE day_partition TO tapedeck_keeper;
 GRANT SELECT ON TABLE day_partition TO tapedeck_reader;
 GRANT SELECT ON TABLE day_partition TO tapedeck_watchdog;
 GRANT SELECT ON TABLE day_partition TO tapedeck_writer;
@@ -435,6 +500,7 @@ COMMENT ON COLUMN gap.last_ts_event IS 'Start of the gap by the venue''s clock, 
 COMMENT ON COLUMN gap.first_ts_event IS 'End of the gap by the venue''s clock, UTC; NULL when unknown.';
 COMMENT ON COLUMN gap.revision IS '1, 2, ...; the stored row is the highest revision seen.';
 GRANT SELECT ON TABLE gap TO tapedeck_deriver;
+GRANT SELECT ON TABLE gap TO tapedeck_keeper;
 GRANT SELECT ON TABLE gap TO tapedeck_reader;
 GRANT SELECT, UPDATE ON TABLE gap TO tapedeck_replay;
 GRANT SELECT ON TABLE gap TO tapedeck_watchdog;
@@ -504,6 +570,7 @@ COMMENT ON COLUMN instrument.first_seen IS 'Receipt time of the first frame abou
 COMMENT ON COLUMN instrument.recorded IS 'True once a journal with data of it was loaded; false while it is only listed.';
 COMMENT ON COLUMN instrument.canonical IS 'BASE-QUOTE in the common names of the assets, such as BTC-USD; several instruments of a venue may share it (spot, perpetual, futures). NULL where the instrument is no pair of assets (outcome, option), and until known.';
 GRANT SELECT ON TABLE instrument TO tapedeck_deriver;
+GRANT SELECT ON TABLE instrument TO tapedeck_keeper;
 GRANT SELECT ON TABLE instrument TO tapedeck_reader;
 GRANT SELECT ON TABLE instrument TO tapedeck_recorder;
 GRANT INSERT, SELECT ON TABLE instrument TO tapedeck_replay;
@@ -559,6 +626,7 @@ COMMENT ON COLUMN journal.incarnation IS 'Incarnation (one start of its recorder
 COMMENT ON COLUMN journal.written_at IS 'When the last block loaded was written, UTC.';
 COMMENT ON COLUMN journal.state IS 'State of its streams at most some seconds before the last block loaded, msgpack (recorder/journal/lineage.py).';
 GRANT SELECT ON TABLE journal TO tapedeck_deriver;
+GRANT SELECT ON TABLE journal TO tapedeck_keeper;
 GRANT SELECT ON TABLE journal TO tapedeck_reader;
 GRANT SELECT ON TABLE journal TO tapedeck_replay;
 GRANT SELECT ON TABLE journal TO tapedeck_watchdog;
@@ -1050,6 +1118,7 @@ COMMENT ON COLUMN past_trade.price IS 'Price, quote units per base unit.';
 COMMENT ON COLUMN past_trade.size IS 'Size, base units.';
 COMMENT ON COLUMN past_trade.aggressor IS 'Side of the taker: b buy, s sell; NULL where the venue does not say.';
 COMMENT ON COLUMN past_trade.venue_trade_id IS 'The venue''s id as text; NULL where the id is a number.';
+GRANT SELECT ON TABLE past_trade TO tapedeck_keeper;
 GRANT SELECT ON TABLE past_trade TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE past_trade TO tapedeck_writer;
 
@@ -1304,6 +1373,7 @@ COMMENT ON COLUMN quote.bid IS 'Highest bid price, quote units per base unit; NU
 COMMENT ON COLUMN quote.bid_size IS 'Size at the bid, base units; NULL where the venue does not say.';
 COMMENT ON COLUMN quote.ask IS 'Lowest ask price, quote units per base unit; NULL when there is no ask.';
 COMMENT ON COLUMN quote.ask_size IS 'Size at the ask, base units; NULL where the venue does not say.';
+GRANT SELECT ON TABLE quote TO tapedeck_keeper;
 GRANT SELECT ON TABLE quote TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE quote TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE quote TO tapedeck_writer;
@@ -1455,6 +1525,7 @@ COMMENT ON COLUMN schema_migration.name IS 'File name.';
 COMMENT ON COLUMN schema_migration.checksum IS 'SHA-256 of the file as applied, hexadecimal; an applied file never changes.';
 COMMENT ON COLUMN schema_migration.applied_at IS 'When the file was applied, UTC.';
 GRANT SELECT ON TABLE schema_migration TO tapedeck_deriver;
+GRANT SELECT ON TABLE schema_migration TO tapedeck_keeper;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_reader;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_recorder;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_replay;
@@ -1508,6 +1579,7 @@ COMMENT ON COLUMN session.quotes IS 'Quote rows decoded from these frames so far
 COMMENT ON COLUMN session.books IS 'Book rows decoded from these frames so far.';
 COMMENT ON COLUMN session.quarantined IS 'Frames put into quarantine so far.';
 COMMENT ON COLUMN session.revision IS '1, 2, ...; the stored row is the highest revision seen.';
+GRANT SELECT ON TABLE session TO tapedeck_keeper;
 GRANT SELECT ON TABLE session TO tapedeck_reader;
 GRANT SELECT ON TABLE session TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE session TO tapedeck_writer;
@@ -1565,6 +1637,7 @@ COMMENT ON COLUMN trade.size IS 'Size, base units; up to 15 significant digits a
 COMMENT ON COLUMN trade.aggressor IS 'Side of the taker: b buy, s sell; NULL where the venue does not say.';
 COMMENT ON COLUMN trade.venue_trade_id IS 'The venue''s id as text; NULL where the id is a number.';
 GRANT SELECT ON TABLE trade TO tapedeck_deriver;
+GRANT SELECT ON TABLE trade TO tapedeck_keeper;
 GRANT SELECT ON TABLE trade TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE trade TO tapedeck_replay;
 GRANT SELECT ON TABLE trade TO tapedeck_watchdog;
@@ -1979,6 +2052,7 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION ensure_partition(text,date) FROM PUBLIC;
 COMMENT ON FUNCTION ensure_partition(text,date) IS 'Creates the partition of one UTC day unless it exists, and moves the rows of that day out of the default partition; returns true if it created one.';
+GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_replay;
 GRANT EXECUTE ON FUNCTION ensure_partition(text,date) TO tapedeck_writer;
 
@@ -2058,6 +2132,7 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION fold_poll_runs(timestamp with time zone) FROM PUBLIC;
 COMMENT ON FUNCTION fold_poll_runs(timestamp with time zone) IS 'Adds the rows of poll_run whose slot is before an instant to poll_day and removes them, in one transaction; returns their number.';
+GRANT EXECUTE ON FUNCTION fold_poll_runs(timestamp with time zone) TO tapedeck_keeper;
 GRANT EXECUTE ON FUNCTION fold_poll_runs(timestamp with time zone) TO tapedeck_writer;
 
 CREATE OR REPLACE FUNCTION public.gap_extent(last_ts_event timestamp with time zone, started_at timestamp with time zone, first_ts_event timestamp with time zone, ended_at timestamp with time zone)
@@ -2074,6 +2149,29 @@ REVOKE EXECUTE ON FUNCTION gap_extent(timestamp with time zone,timestamp with ti
 COMMENT ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) IS 'Time that a gap of trades covers: by the venue''s clock where it is known, else by receipt; both ends included.';
 GRANT EXECUTE ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) TO tapedeck_deriver;
 GRANT EXECUTE ON FUNCTION gap_extent(timestamp with time zone,timestamp with time zone,timestamp with time zone,timestamp with time zone) TO tapedeck_reader;
+
+CREATE OR REPLACE FUNCTION public.hold_day(in_table text, in_day date)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+DECLARE
+    child text := in_table || '_' || to_char(in_day, 'YYYYMMDD');
+BEGIN
+    IF in_table NOT IN ('trade', 'quote', 'book') OR NOT EXISTS (
+           SELECT FROM pg_inherits WHERE inhrelid = to_regclass(format('partition.%I', child))
+                                     AND inhparent = to_regclass(format('public.%I', in_table))) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('LOCK TABLE partition.%I IN SHARE MODE', child);
+    RETURN true;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION hold_day(text,date) FROM PUBLIC;
+COMMENT ON FUNCTION hold_day(text,date) IS 'Keeps the partition of a day from being changed until the end of the transaction; returns false where the day has none.';
+GRANT EXECUTE ON FUNCTION hold_day(text,date) TO tapedeck_keeper;
 
 CREATE OR REPLACE FUNCTION public.keep_first_label()
  RETURNS trigger
@@ -2150,6 +2248,39 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION keep_known_since() FROM PUBLIC;
 COMMENT ON FUNCTION keep_known_since() IS 'Keeps the earlier of two values of known_since.';
+
+CREATE OR REPLACE FUNCTION public.let_go(in_table text, in_day date, in_venue text, in_reason text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+    low      timestamptz := in_day;
+    high     timestamptz := in_day + 1;
+    declared bigint;
+BEGIN
+    UPDATE public.archive
+       SET state = 'let go', here = false, copied_to = NULL, copied_at = NULL, reason = in_reason
+     WHERE table_name = in_table AND day = in_day AND venue = in_venue AND state = 'kept';
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    INSERT INTO public.gap AS g (gap_id, instrument_id, channel, cause, state, reason, started_at, ended_at,
+                                 last_ts_event, first_ts_event, revision)
+    SELECT hashtextextended(format('let go %s %s %s', in_table, in_day, i.instrument_id), 0) & 9223372036854775807,
+           i.instrument_id, in_table, 'let_go', 'unhealable', in_reason, low, high, low, high, 1
+      FROM public.instrument i
+     WHERE i.recorded AND i.venue = in_venue AND i.first_seen < high
+    ON CONFLICT (gap_id) DO NOTHING;
+    GET DIAGNOSTICS declared = ROW_COUNT;
+    RETURN declared;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION let_go(text,date,text,text) FROM PUBLIC;
+COMMENT ON FUNCTION let_go(text,date,text,text) IS 'Declares that the archived rows of a venue and day are removed for good, by a gap of each stream; returns the number of gaps.';
+GRANT EXECUTE ON FUNCTION let_go(text,date,text,text) TO tapedeck_keeper;
 
 CREATE OR REPLACE FUNCTION public.mark_backfills()
  RETURNS trigger
@@ -2385,6 +2516,52 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION register_venue() FROM PUBLIC;
 COMMENT ON FUNCTION register_venue() IS 'Creates the venue row that a new instrument or subscription refers to.';
+
+CREATE OR REPLACE FUNCTION public.release_day(in_table text, in_day date)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+DECLARE
+    child text := in_table || '_' || to_char(in_day, 'YYYYMMDD');
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.archive WHERE table_name = in_table AND day = in_day) THEN
+        RAISE no_data_found USING MESSAGE = format('%s of %s is not archived', in_table, in_day);
+    END IF;
+    DELETE FROM public.day_partition WHERE table_name = in_table AND day = in_day;
+    EXECUTE format('ALTER TABLE public.%I DETACH PARTITION partition.%I', in_table, child);
+    EXECUTE format('DROP TABLE partition.%I', child);
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION release_day(text,date) FROM PUBLIC;
+COMMENT ON FUNCTION release_day(text,date) IS 'Detaches and drops the partition of a day that table archive names. The keeper holds the day and has compared it.';
+GRANT EXECUTE ON FUNCTION release_day(text,date) TO tapedeck_keeper;
+
+CREATE OR REPLACE FUNCTION public.remove_late(in_table text, in_day date)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+    removed bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.archive WHERE table_name = in_table AND day = in_day) THEN
+        RAISE no_data_found USING MESSAGE = format('%s of %s is not archived', in_table, in_day);
+    END IF;
+    EXECUTE format('DELETE FROM public.%I WHERE %I >= $1 AND %2$I < $2', in_table,
+                   CASE in_table WHEN 'trade' THEN 'ts_event' ELSE 'ts_recv' END)
+    USING in_day::timestamptz, (in_day + 1)::timestamptz;
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN removed;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION remove_late(text,date) FROM PUBLIC;
+COMMENT ON FUNCTION remove_late(text,date) IS 'Removes the rows of an archived day that came later and are archived now; returns their number.';
+GRANT EXECUTE ON FUNCTION remove_late(text,date) TO tapedeck_keeper;
 
 CREATE OR REPLACE FUNCTION public.shares_since(in_instrument_id bigint, in_day date, in_ts_recv timestamp with time zone)
  RETURNS double precision

@@ -33,6 +33,7 @@ def programs(settings: Settings) -> list[str]:
         "writer",
         *(["deriver"] if settings.deriver.enabled else []),
         *(["columns"] if settings.columns.enabled else []),
+        *(["keeper"] if settings.keeper.enabled else []),
         *(["poller"] if settings.poller.enabled and any(v.enabled for v in settings.venues.values()) else []),
         *(["watchdog"] if settings.watchdog.enabled else []),
         *(["jupyter"] if settings.jupyter.enabled else []),

@@ -28,6 +28,7 @@ _STOP_ORDER = (
     "watchdog",
     "poller",
     "columns",
+    "keeper",
     "deriver",
     "writer",
     "recorder",

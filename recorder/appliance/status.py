@@ -28,6 +28,9 @@ START_S = 60.0
 """A program without a health report counts as starting for this long. It takes seconds, on a busy machine more."""
 
 
+_REPORTING = ("writer", "deriver", "columns", "keeper", "poller", "watchdog")
+
+
 class Line(msgspec.Struct):
     """One program."""
 
@@ -204,4 +207,4 @@ def _add_venue_streams(lines: Sequence[Line]) -> None:
 
 def reports_itself(program: str) -> bool:
     """Return whether a program writes a health report that status requires; Postgres and JupyterLab write none."""
-    return program.startswith("recorder-") or program in ("writer", "deriver", "columns", "poller", "watchdog")
+    return program.startswith("recorder-") or program in _REPORTING

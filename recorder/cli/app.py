@@ -44,6 +44,7 @@ COMMANDS = {
     "unsubscribe": Command("streams.subscriptions", "Record fewer symbols while the appliance runs."),
     "subscriptions": Command("streams.subscriptions", "List the subscriptions in the database."),
     "poll": Command("polls.poll", "List the jobs of the poller, or run one now."),
+    "keep": Command("keep", "List the jobs of the keeper, or run one now."),
     "gaps": Command("polls.gaps", "List the gaps: open, healed, and why one cannot be."),
     "heal": Command("polls.heal", "Fill gaps of trades from the history of their venue."),
     "backfill": Command("polls.backfill", "Read past trades or candles of a venue."),

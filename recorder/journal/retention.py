@@ -1,7 +1,7 @@
-"""Removal of loaded segments beyond an age and a size. What a known database has not loaded is not removed.
+"""Removal of loaded segments beyond an age and a size. What a known reader has not loaded is not removed.
 
-Each database that loads a journal leaves a claim in its folder: how far it has loaded. A claim is dropped, with
-a line in the log, when its database was dropped, when it has loaded nothing for `retention_days` of recording, or when
+Each database that loads a journal, and each other reader of it, leaves a claim in its folder: how far it has loaded. A
+claim is dropped, with a line in the log, when its database was dropped, when it has loaded nothing for `retention_days` of recording, or when
 the disk has no space for it. Should that database come back, it declares what it missed (lineage.py).
 
 Ages are taken from the times in the segments, not from a clock: a clock that steps by days must not remove anything. No
@@ -9,14 +9,12 @@ segment is longer than `segment_minutes`, so that a step inside one counts for n
 """
 
 import os
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
 
-from recorder.errors import JournalError
 from recorder.journal.reader import JournalReader, segment_path, segments
 from recorder.position import Position
 from recorder.process import files
@@ -24,7 +22,6 @@ from recorder.process.log import get_logger
 from recorder.process.slots import recorder_of
 from recorder.settings import JournalSettings
 
-_EVERY_S = 60.0
 _CLAIMS = "loaded"  # folder of the claims, in that of the journal
 
 _log = get_logger(__name__)
@@ -115,29 +112,6 @@ class Retention:
         self._limits = {"": Limits(settings.retention_days, settings.retention_gb), **own}
         self._began_ns: dict[Path, int | None] = {}
 
-    def part(
-        self,
-        journals: Callable[[], Sequence[tuple[Path, Position]]],
-        databases: Callable[[], tuple[str, Collection[str]]],
-    ) -> Callable[[threading.Event], None]:
-        """Return a part that removes old segments once a minute.
-
-        Args:
-            journals: Returns the folder of each journal, and how far it is loaded.
-            databases: Returns the identity of the database, and those of all on its server; "" while it is unknown.
-        """
-
-        def body(stop: threading.Event) -> None:
-            while not stop.wait(_EVERY_S):
-                try:
-                    database, present = databases()
-                    if database:
-                        self.clean(journals(), database, present)
-                except (OSError, JournalError) as error:  # the recorder and the writer report a failing disk
-                    _log.warning("journal.not_trimmed", error=str(error))
-
-        return body
-
     def clean(self, journals: Iterable[tuple[Path, Position]], database: str, present: Collection[str] = ()) -> int:
         """Remove what is beyond the limits; the segment being loaded and all after it stay.
 
@@ -154,7 +128,6 @@ class Retention:
         times = self._ages([folder for folder, _ in journals])
         for folder, place in journals:
             group = folder.name if folder.name in self._limits else ""
-            write_claim(folder, database, place)
             keep_from = min(place.segment, self._claimed(folder, database, present, times[folder]))
             # The newest segment always stays: the recorder restores the state of its streams from it.
             for number, age_s in list(times[folder].items())[:-1]:

@@ -17,7 +17,7 @@ from recorder.appliance import embedded_postgres
 from recorder.backoff import Backoff
 from recorder.errors import ConfigError, JournalError, NoAnswer, StoreError, StoreUnavailable
 from recorder.journal.reader import JournalReader
-from recorder.journal.retention import Limits, Retention, write_claim
+from recorder.journal.retention import write_claim
 from recorder.load.reserve import DiskReserve
 from recorder.load.schema import SchemaKeeper
 from recorder.load.tail import REPORTED_S, Tail
@@ -25,7 +25,7 @@ from recorder.load.watch import Attempt, watching
 from recorder.process.health import HealthFile, JournalFigures, WriterFigures
 from recorder.process.log import get_logger
 from recorder.process.reporting import Health, Rate, reporting
-from recorder.process.threads import run
+from recorder.process.threads import Part, run
 from recorder.settings import Settings
 from recorder.store.batch import Loaded
 from recorder.store.database import WRITER
@@ -33,20 +33,17 @@ from recorder.store.lineage import Known
 from recorder.store.loader import STATEMENT_S, Store
 from recorder.store.migrate import migrate_of
 
-POLLER = "poller"
-"""Name of the journal of the poller, whose answers are kept for another time than what recorders receive."""
-
 _POLL_BUSY_S = 0.002
 _POLL_IDLE_S = 0.05
 _IDLE_AFTER_S = 2.0
 _DISCOVER_S = 1.0
 _UNREADABLE_S = 5.0
-_AHEAD_S = 3600.0
 _LOOK_S = 3.0
 _NAME_S = 30.0
 _STATEMENT_S_PER_MB = 2.0
 _LEAVE_S = 2.0
 _IDENTIFY_S = 60.0
+_CLAIM_S = 60.0
 
 _log = get_logger(__name__)
 
@@ -66,7 +63,7 @@ class Loader:
         self._refused: set[str] = set()  # journals that another writer has locked
         self._gone: set[str] = set()  # journals that were removed while they were loaded
         self.unreadable: dict[str, float] = {}  # journals that cannot be read, and when to try again
-        self._discovered_s = self._ahead_s = self._looked_s = self._named_s = self._identified_s = float("-inf")
+        self._discovered_s = self._looked_s = self._named_s = self._identified_s = float("-inf")
         self._dropped: dict[str, float] = {}  # partitions that were dropped, and until when that is reported
         self.databases: tuple[str, Sequence[str]] = ("", ())  # identity of this database, and those of its server
         self.rows = self.duplicates = self.quarantined = self.transactions = 0
@@ -112,9 +109,6 @@ class Loader:
         if self.shortage is not None:
             self.database = "up"
             return False
-        if now_s - self._ahead_s >= _AHEAD_S:
-            self._store.ensure_ahead(self._settings.writer.partitions_ahead_days)
-            self._ahead_s = now_s
         if now_s - self._identified_s >= _IDENTIFY_S:
             self.databases = self._store.identity()
             self._identified_s = now_s
@@ -154,7 +148,6 @@ class Loader:
         dropped = self._store.look()
         if dropped:
             self._dropped |= dict.fromkeys(dropped, now_s + REPORTED_S)
-            self._ahead_s = float("-inf")
 
     def reset(self) -> None:
         """Drop all that is known of the database after a failure."""
@@ -163,7 +156,7 @@ class Loader:
         self._levels_s |= {name: tail.level_s for name, tail in self._tails.items()}
         self._tails.clear()
         self._refused.clear()
-        self._discovered_s = self._ahead_s = self._named_s = self._identified_s = float("-inf")
+        self._discovered_s = self._named_s = self._identified_s = float("-inf")
         self._store.close()
 
     def _discover(self) -> None:
@@ -317,6 +310,18 @@ def health_of(loader: Loader) -> Callable[[], Health]:
     return check
 
 
+def claiming(loader: Loader) -> Part:
+    """Return a part that records once a minute how far each journal is loaded; the keeper removes what is behind."""
+
+    def body(stop: threading.Event) -> None:
+        while not stop.wait(_CLAIM_S):
+            database = loader.databases[0]
+            for tail in loader.tails if database else ():
+                write_claim(tail.reader.folder, database, tail.place)
+
+    return body
+
+
 def main(settings: Settings) -> int:
     """Load journals until the process is stopped."""
     url = lambda: embedded_postgres.database_url(settings, WRITER)  # noqa: E731 - known after the server's first start
@@ -324,15 +329,12 @@ def main(settings: Settings) -> int:
     store = Store(url, statement_s=STATEMENT_S + settings.writer.batch_mb * _STATEMENT_S_PER_MB)
     schema = SchemaKeeper(admin, lambda: migrate_of(settings))
     loader = Loader(store, settings.journal.dir, settings)
-    retention = Retention(settings.journal, {POLLER: Limits(settings.poller.keep_days, settings.poller.keep_gb)})
     return run(
         {
             "load": load(loader, schema, settings.writer.batch_ms / 1000),
             "watch": watching(loader.attempt, store.lifeline, url, lambda: store.patience_s),
             "health": reporting(HealthFile(settings.home, "writer"), health_of(loader), settings.monitoring),
-            "retention": retention.part(
-                lambda: [(tail.reader.folder, tail.place) for tail in loader.tails], lambda: loader.databases
-            ),
+            "claims": claiming(loader),
         },
         leave_s={"load": _LEAVE_S, "watch": _LEAVE_S},
     )

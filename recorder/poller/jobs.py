@@ -15,10 +15,9 @@ from recorder.instruments.catalog_store import store_listings
 from recorder.instruments.configured import make_venue
 from recorder.poller.backfilling.configured import backfill_job
 from recorder.poller.certifying import certificates_job
-from recorder.poller.cleanup import Cleanup
 from recorder.poller.discovery import Discovery, Source
 from recorder.poller.healing.configured import healing_job, healing_services
-from recorder.poller.job import Daily, Every, Job
+from recorder.poller.job import Every, Job
 from recorder.poller.polymarket.jobs import polymarket_clients, polymarket_jobs, polymarket_services
 from recorder.poller.services import ClientService, Service
 from recorder.poller.yahoo.configured import yahoo_clients, yahoo_jobs, yahoo_services
@@ -143,14 +142,6 @@ def _discovery(around: Surroundings) -> list[Job]:
     ]  # fmt: skip
 
 
-def _cleanup(around: Surroundings) -> list[Job]:
-    summary = "Move lines of the ledger that are older than 7 days into daily sums."
-    handler = Cleanup(around.url, around.clock)
-    return [
-        Job("poll-cleanup", Daily(3, 30), 12 * 3600.0, handler, summary, changes_database=True, retry_s=60.0)
-    ]  # fmt: skip
-
-
 def _healing(around: Surroundings) -> list[Job]:
     # Its rounds are short, so they do not wait for a server that is away.
     url = partial(embedded_postgres.database_url, around.settings, WRITER)
@@ -175,7 +166,7 @@ def _yahoo(around: Surroundings) -> list[Job]:
 
 
 _JOBS: tuple[Callable[[Surroundings], list[Job]], ...] = (
-    _discovery, _cleanup, _healing, _backfill, _certificates, _polymarket, _yahoo,
+    _discovery, _healing, _backfill, _certificates, _polymarket, _yahoo,
 )  # fmt: skip
 
 

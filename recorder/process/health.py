@@ -144,6 +144,23 @@ class DeriverFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="deriver
     database: str = ""  # "up", or why it is not
 
 
+class KeepFigures(msgspec.Struct, frozen=True):
+    """One job of the keeper."""
+
+    next_at: float | None = None  # unix seconds; None while it runs
+    running_since: float | None = None  # unix seconds; None while it does not run
+    last_end: float | None = None  # unix seconds
+    last_state: str = ""  # done, skipped, failed
+    last_detail: str = ""  # for a person
+    problem: str = ""  # why a person should look
+
+
+class KeeperFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="keeper"):
+    """Figures of the keeper."""
+
+    jobs: dict[str, KeepFigures] = {}
+
+
 class JobFigures(msgspec.Struct, frozen=True):
     """One job of the poller. Counts are since its start."""
 
@@ -232,6 +249,7 @@ Figures = (
     | WriterFigures
     | DeriverFigures
     | ColumnsFigures
+    | KeeperFigures
     | PollerFigures
     | SimulatorFigures
     | WatchdogFigures

@@ -11,6 +11,7 @@ from recorder.settings.groups import (
     VenueSettings,
     WebsocketSettings,
 )
+from recorder.settings.kept import KeeperSettings
 from recorder.settings.polled import PolymarketSettings
 from recorder.settings.watched import AlertSettings, WatchdogSettings
 
@@ -19,6 +20,7 @@ __all__ = [
     "AlertSettings",
     "DeriverSettings",
     "JournalSettings",
+    "KeeperSettings",
     "LogSettings",
     "MonitoringSettings",
     "PolymarketSettings",

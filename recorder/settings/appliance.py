@@ -41,6 +41,7 @@ from recorder.settings.groups import (
     WebsocketSettings,
     WriterSettings,
 )
+from recorder.settings.kept import KeeperSettings
 from recorder.settings.polled import BackfillSettings, PollerSettings, YahooSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
 from recorder.settings.watched import AlertSettings, RuleSettings, WatchdogSettings
@@ -80,6 +81,7 @@ class Settings(Group):
     deriver: DeriverSettings = DeriverSettings()
     backup: BackupSettings = BackupSettings()
     columns: ColumnsSettings = ColumnsSettings()
+    keeper: KeeperSettings = KeeperSettings()
     websocket: WebsocketSettings = WebsocketSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     log: LogSettings = LogSettings()

@@ -91,7 +91,6 @@ class WriterSettings(Group):
         description="Disk space kept free for the embedded Postgres, MiB: below it nothing is loaded. Unset: "
         "what its WAL may need, 2.5 GiB on a disk of 16 GiB or more",
     )
-    partitions_ahead_days: int = Field(14, ge=1, le=366, description="Day partitions created in advance")
 
 
 class DeriverSettings(Group):

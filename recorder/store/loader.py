@@ -171,24 +171,10 @@ class Store:
         except psycopg2.Error as error:
             self._fail(error)
 
-    def ensure_ahead(self, days: int, today: int | None = None) -> None:
-        """Create the partitions from yesterday until `days` from now.
-
-        The last day comes first: how far ahead partitions exist is then right from the first one on.
-
-        Args:
-            today: Days since 1970, UTC; None takes the clock's.
-        """
-        if today is None:
-            today = int(time.time()) // 86_400
-        for day in range(today + days, today - 2, -1):
-            for table in PARTITIONED:
-                self._ensure_partition(table, day, today)
-
     def look(self) -> list[str]:
         """Look whether the database is still what it was, and return the names of partitions that were dropped.
 
-        Their loss is declared, and they are created again when rows come or by `ensure_ahead`.
+        Their loss is declared, and they are created again when rows come, or by the keeper.
         """
         try:
             with self._cursor() as cursor:

@@ -11,6 +11,7 @@ from recorder.process.health import (
     DeriverFigures,
     Figures,
     JournalFigures,
+    KeeperFigures,
     LinkFigures,
     PollerFigures,
     RecorderFigures,
@@ -26,7 +27,7 @@ from recorder.watchdog.evidence import DatabaseEvidence, DatabaseFacts, DiskEvid
 NOW = 1_800_000_000.0
 NOW_S = 5_000.0
 VENUES = ("north", "south")
-PROGRAMS = ("postgres", "recorder-north", "recorder-south", "writer", "deriver", "poller", "watchdog")
+PROGRAMS = ("postgres", "recorder-north", "recorder-south", "writer", "deriver", "keeper", "poller", "watchdog")
 LIMITS = rules.limits(WatchdogSettings())
 
 
@@ -45,6 +46,8 @@ def figures_of(program: str) -> Figures | None:
         return WriterFigures(rows=1_000, database="up", journals=journals)
     if program == "deriver":
         return DeriverFigures(bars=300, database="up")
+    if program == "keeper":
+        return KeeperFigures()
     return PollerFigures() if program == "poller" else None
 
 

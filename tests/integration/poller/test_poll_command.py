@@ -126,7 +126,6 @@ def test_a_running_poller_runs_the_round_and_shows_it_in_the_list(
         assert isinstance(jobs, list)
         assert [(one["job"], one["schedule"]) for one in jobs][:2] == [
             ("discovery", "every 60 min"),
-            ("poll-cleanup", "03:30 UTC"),
         ]
     finally:
         process.send_signal(signal.SIGTERM)

@@ -213,23 +213,6 @@ def test_rows_leave_the_default_partition_when_their_day_gets_its_own(store: Sto
     assert query(database, "SELECT trade_id FROM partition.trade_default") == [(2,)]
 
 
-def test_partitions_are_created_ahead(store: Store, database: str) -> None:
-    today = NOON_NS // DAY_NS
-    store.ensure_ahead(3, today)
-    found = query(database, "SELECT relname FROM pg_class WHERE relname ~ '^(trade|quote|book)_[0-9]{8}$'")
-    assert len(found) == 3 * 5
-
-
-def test_the_last_partition_is_created_first_so_that_the_days_ahead_are_never_too_few(
-    store: Store, database: str
-) -> None:
-    store.ensure_ahead(3)
-    text = "SELECT relname FROM pg_class WHERE relname ~ '^trade_[0-9]{8}$' ORDER BY oid"
-    names = [str(name) for (name,) in query(database, text)]
-    assert names == sorted(names, reverse=True)
-    assert len(names) == 5
-
-
 def test_a_long_query_on_the_default_partition_does_not_stop_loading(store: Store, database: str) -> None:
     reader = psycopg2.connect(database)
     with reader.cursor() as cursor:

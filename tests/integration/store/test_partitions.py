@@ -1,13 +1,16 @@
 """Day partitions that somebody drops or detaches while rows are loaded."""
 
 import datetime
+import time
+from contextlib import closing
 
 import psycopg2
 import pytest
 from support.batches import DAY_NS, FIRST, IDS, NOON_NS, batch, instrument_part, quotes_part, trades_part
 
+from recorder.keeper.partitions import ensure_ahead
 from recorder.position import Position
-from recorder.store.database import connect
+from recorder.store.database import KEEPER, connect
 from recorder.store.loader import Store
 from recorder.store.restore import unfinished_restore
 
@@ -26,11 +29,17 @@ def run(url: str, text: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
+def ahead(url: str) -> None:
+    """Make partitions as the keeper does."""
+    with closing(connect(url, application_name="test", role=KEEPER)) as connection:
+        ensure_ahead(connection, 1, time.time())
+
+
 @pytest.mark.parametrize("statement", ["DROP TABLE {}", "ALTER TABLE trade DETACH PARTITION {}"])
 def test_a_partition_that_is_gone_is_noticed_declared_and_made_again(statement: str, database: str) -> None:
     name = f"trade_{TODAY:%Y%m%d}"
     store = Store(database)
-    store.ensure_ahead(1)
+    ahead(database)
     parts = [instrument_part(*NAMES), trades_part(0, 10), quotes_part(0, 4)]
     store.load(batch(None, parts))
     assert store.look() == []
@@ -40,7 +49,7 @@ def test_a_partition_that_is_gone_is_noticed_declared_and_made_again(statement: 
     assert store.look() == []
     gaps = run(database, "SELECT channel, cause, state, ended_at IS NULL, reason FROM gap")
     assert gaps == [("trade", "partition_dropped", "unhealable", False, f"partition.{name} was dropped")] * 2
-    store.ensure_ahead(1)
+    ahead(database)
     store.load(batch(Position(FIRST.segment, FIRST.offset + 2000), [trades_part(20, 30)]))
     assert run(database, f"SELECT count(*) FROM partition.{name}") == [(30 if "DETACH" in statement else 20,)]
     assert run(database, "SELECT count(*) FROM partition.trade_default") == [(0,)]

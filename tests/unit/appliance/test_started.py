@@ -5,7 +5,17 @@ from pathlib import Path
 from recorder.appliance import started
 from recorder.settings import Settings
 
-PROGRAMS = ("postgres", "simulator", "recorder-kraken", "recorder-okx", "writer", "deriver", "poller", "watchdog")
+PROGRAMS = (
+    "postgres",
+    "simulator",
+    "recorder-kraken",
+    "recorder-okx",
+    "writer",
+    "deriver",
+    "keeper",
+    "poller",
+    "watchdog",
+)
 
 
 def load(home: Path, **variables: str) -> Settings:

@@ -41,6 +41,7 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
         *(f"program:recorder-{venue}" for venue in VENUES),
         "program:writer",
         "program:deriver",
+        "program:keeper",
         "program:poller",
         "program:watchdog",
     ]
@@ -48,7 +49,7 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
     settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", **without(*VENUES[1:]))
-    assert process_list.programs(settings) == ["recorder-coinbase", "writer", "deriver", "poller", "watchdog"]
+    assert process_list.programs(settings) == ["recorder-coinbase", "writer", "deriver", "keeper", "poller", "watchdog"]
     assert "program:postgres" not in rendered(settings)
 
 
@@ -130,7 +131,7 @@ def test_supervisord_reads_the_paths_of_a_home_with_percent_signs(tmp_path: Path
     options.configfile = str(config)
     options.process_config(do_usage=False)
     programs = [process for group in options.process_group_configs for process in group.process_configs]
-    assert len(programs) == 6 + 8  # kraken has two recorders
+    assert len(programs) == 6 + 9  # kraken has two recorders
     assert [process.stdout_logfile for process in programs] == [f"{home}/log/{one.name}.log" for one in programs]
     assert {process.directory for process in programs} == {str(home)}
     assert options.logfile == f"{home}/log/supervisord.log"

@@ -150,7 +150,7 @@ def test_a_database_is_forgotten_in_the_end(tmp_path: Path, limits: dict[str, fl
     settings = JournalSettings.model_validate({"segment_minutes": 60, "reserve_mb": 0, "retention_gb": 0, **limits})
     Retention(settings).clean([(folder, Position(5, 0))], OWN, present)
     assert segments(folder) == [5]
-    assert list(read_claims(folder)) == [OWN]
+    assert list(read_claims(folder)) == []
 
 
 def test_a_journal_with_limits_of_its_own_is_trimmed_by_them_and_counts_with_no_other(tmp_path: Path) -> None:

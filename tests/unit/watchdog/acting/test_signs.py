@@ -18,7 +18,7 @@ NORTH = "recorder-north"
 
 def test_only_programs_that_report_by_themselves_are_looked_at() -> None:
     found = dict(signs(evidence(), lambda program: None, lambda program: False))
-    assert found.keys() == {NORTH, "recorder-south", "writer", "deriver", "poller"}
+    assert found.keys() == {NORTH, "recorder-south", "writer", "deriver", "keeper", "poller"}
     assert not any(one.exempt for one in found.values())
 
 

@@ -1,0 +1,1 @@
+"""The program keeper: partitions ahead, archives of ended days, retention, and the budget of the disk."""

@@ -1,0 +1,27 @@
+"""The list of all jobs of the keeper."""
+
+from recorder.errors import ConfigError, nearest
+from recorder.keeper.job import Daily, Every, Job
+from recorder.keeper.journals import trim_journals
+from recorder.keeper.partitions import make_partitions
+from recorder.keeper.polls import fold_polls
+from recorder.settings import Settings
+
+JOBS = (
+    Job("partitions", Every(60), make_partitions, "Make the day partitions of coming days.", retry_s=10.0),
+    Job("journals", Every(60), trim_journals, "Remove loaded segments of journals beyond their age and size."),
+    Job("polls", Daily(3, 30), fold_polls, "Move rows of poll_run that are older than 7 days into daily sums."),
+)  # fmt: skip
+
+
+def jobs_of(settings: Settings) -> tuple[Job, ...]:
+    """Return the jobs that the settings ask for.
+
+    Raises:
+        ConfigError: `keeper.off` names a job that does not exist.
+    """
+    names = [job.name for job in JOBS]
+    for name in settings.keeper.off:
+        if name not in names:
+            raise ConfigError(f"keeper.off names a job that does not exist: {name}{nearest(name, names)}")
+    return tuple(job for job in JOBS if job.name not in settings.keeper.off)
