@@ -34,3 +34,4 @@ COMMENT ON COLUMN restore_proof.detail     IS 'The reason in words, or what was 
 COMMENT ON COLUMN restore_proof.since      IS 'Begin of the range that was compared, UTC; NULL where nothing was.';
 COMMENT ON COLUMN restore_proof.until      IS 'End of that range, exclusive, UTC: a whole day once one is complete.';
 COMMENT ON COLUMN restore_proof.row_counts IS 'Rows of the range in the backup, by table.';
+GRANT SELECT ON backup, restore_proof TO tapedeck_watchdog;

@@ -217,6 +217,12 @@ class EmbeddedPostgres:
         os.set_inheritable(descriptor, True)
         self._lock = descriptor
 
+    def unlock(self) -> None:
+        """Release the lock of this cluster."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def run(self) -> NoReturn:
         """Replace this process by the server, so that the signals of supervisord reach it directly."""
         self.lock()

@@ -55,6 +55,15 @@ def restore(
         )
     server = EmbeddedPostgres(settings.home, settings.database.port)
     server.lock()
+    try:
+        return _exchanged(settings, server, backup, stop, say)
+    finally:
+        server.unlock()
+
+
+def _exchanged(
+    settings: Settings, server: EmbeddedPostgres, backup: Backup, stop: threading.Event, say: Callable[[str], None]
+) -> Path | None:
     say(f"checking {backup.note.name}")
     reason = verify(backup.data, stop, settings.backup.timeout_s)
     if reason:

@@ -116,6 +116,24 @@ def login(settings: Settings, url: str) -> str:
     return SUPERUSER if settings.database.url is None else login_of(url).get("PGUSER", "postgres")
 
 
+def recorded_s(url: str) -> float:
+    """Return for how long there has been a recording in a database, seconds; 0 where there is none.
+
+    Raises:
+        StoreError, ConfigError: The database failed (see `classify`).
+    """
+    connection = connect(url, application_name="backup", statement_timeout_s=_STATEMENT_S)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(extract(epoch FROM now() - min(started_at)), 0)::float8 FROM session")
+            row = cursor.fetchone()
+            return float(row[0]) if row is not None else 0.0
+    except psycopg2.Error as error:
+        raise classify(error) from error
+    finally:
+        connection.close()
+
+
 _Places = dict[str, tuple[int, int, float | None]]
 
 

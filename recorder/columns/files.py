@@ -1,4 +1,4 @@
-"""The files of a column store: rows are buffered, appended to all columns, and counted once, whatever ends the process."""
+"""The files of a column store: rows are buffered, appended to all columns, and counted once over every kill."""
 
 import fcntl
 import os
@@ -33,7 +33,8 @@ class Day(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """Return its name in the position file."""
-        return f"{layout.folder_name(self.venue)}/{layout.folder_name(self.symbol)}/{self.kind}/{layout.day_name(self.day)}"
+        symbol = layout.folder_name(self.symbol)
+        return f"{layout.folder_name(self.venue)}/{symbol}/{self.kind}/{layout.day_name(self.day)}"
 
 
 class _Buffer:

@@ -1,7 +1,7 @@
 """The position file of a column store: which rows count, and where the journals are read next.
 
-It is an undo log. Before rows are appended, the lengths of the files concerned are written down; after it, the places in
-the journals that the rows come from. Two states are kept: `now` holds over the end of the process at any point, and
+It is an undo log. Before rows are appended, the lengths of the files concerned are written down; after it, the places
+in the journals that the rows come from. Two states are kept: `now` holds over the end of the process at any point, and
 `synced` over the end of the machine, because only then are the files on the disk for certain.
 """
 

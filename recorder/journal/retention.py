@@ -1,8 +1,9 @@
 """Removal of loaded segments beyond an age and a size. What a known reader has not loaded is not removed.
 
-Each database that loads a journal, and each other reader of it, leaves a claim in its folder: how far it has loaded. A
-claim is dropped, with a line in the log, when its database was dropped, when it has loaded nothing for `retention_days` of recording, or when
-the disk has no space for it. Should that database come back, it declares what it missed (lineage.py).
+Each database that loads a journal, and each other reader of it, leaves a claim in its folder: how far it has loaded.
+A claim is dropped, with a line in the log, when its database was dropped, when it has loaded nothing for
+`retention_days` of recording, or when the disk has no space for it. Should that database come back, it declares what
+it missed (lineage.py).
 
 Ages are taken from the times in the segments, not from a clock: a clock that steps by days must not remove anything. No
 segment is longer than `segment_minutes`, so that a step inside one counts for no more than that.

@@ -1,6 +1,7 @@
 """The list of all jobs of the keeper."""
 
 from recorder.errors import ConfigError, nearest
+from recorder.keeper.backups import prove_restore, take_backup
 from recorder.keeper.job import Daily, Every, Job
 from recorder.keeper.journals import trim_journals
 from recorder.keeper.partitions import make_partitions
@@ -11,6 +12,10 @@ JOBS = (
     Job("partitions", Every(60), make_partitions, "Make the day partitions of coming days.", retry_s=10.0),
     Job("journals", Every(60), trim_journals, "Remove loaded segments of journals beyond their age and size."),
     Job("polls", Daily(3, 30), fold_polls, "Move rows of poll_run that are older than 7 days into daily sums."),
+    Job("backup", Daily(2, 10), take_backup, "Take a base backup of Postgres, verify it, remove old ones.",
+        retry_s=900.0),
+    Job("restore-proof", Daily(4, 10), prove_restore, "Restore the newest backup beside the server and compare a day.",
+        retry_s=3600.0),
 )  # fmt: skip
 
 

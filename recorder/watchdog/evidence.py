@@ -65,6 +65,16 @@ class JournalPosition(msgspec.Struct, frozen=True):
     age_s: float  # since it moved
 
 
+class BackupFacts(msgspec.Struct, frozen=True):
+    """The backups, and the last proof that one can be restored."""
+
+    verdict: str | None  # of the last proof; None before the first
+    detail: str | None  # its reason
+    name: str | None  # the backup it was of
+    proved_days: float | None  # since a backup was last proved
+    oldest_days: float | None  # since the first backup; None where there is none
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True):
     """What Postgres answered. Sums and lists are older than `at_s`, since they are asked for less often."""
 
@@ -89,6 +99,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     loaded: list[Loaded] = []
     positions: list[JournalPosition] = []
     subscriptions: int = 0
+    backup: BackupFacts | None = None  # None where it is not known
 
 
 class DatabaseEvidence(msgspec.Struct, frozen=True):

@@ -55,6 +55,8 @@ RULES: tuple[Rule, ...] = (
     Rule("database_hung", "page", "time without an answer of Postgres", 5, "s", 10, conditions.database_hung),
     Rule("database_lagging", "ticket", "how far Postgres is behind the journals", 60, "s", 30,
          conditions.database_lagging, (*_DATABASE, *_PROGRAM, "disk_full")),
+    Rule("backup_unproved", "ticket", "days since a backup was proved by a restore", 2, "days", 0,
+         conditions.backup_unproved, _DATABASE),
     Rule("columns_lagging", "ticket", "how far column files are behind the journals", 60, "s", 30,
          conditions.columns_lagging, (*_PROGRAM, "disk_full")),
     Rule("bars_lagging", "ticket", "how far bars are behind the trades in Postgres", 60, "s", 30,
@@ -99,7 +101,8 @@ RULES: tuple[Rule, ...] = (
          conditions.poll_success, (*_PROGRAM, "circuit_open"), lasts_s=3600),
     Rule("program_unwell", "ticket", "programs that report a problem which no other rule names", 0, "", 180,
          conditions.program_unwell,
-         (*_DATABASE, *_VENUE, "database_lagging", "bars_lagging", "columns_lagging", "venue_no_data", "streams_silent", "streams_refused",
+         (*_DATABASE, *_VENUE, "database_lagging", "bars_lagging", "columns_lagging", "venue_no_data",
+          "streams_silent", "streams_refused",
           "book_resync_loop", "frames_dropped", "lineage", "disk_full", "poll_slots_missed", "poll_success",
           "poll_backlog", "circuit_open", "clock_step")),
 )  # fmt: skip
