@@ -192,6 +192,24 @@ COMMENT ON COLUMN backfill_range.revision IS 'Time of the last read, nanoseconds
 GRANT SELECT ON TABLE backfill_range TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE backfill_range TO tapedeck_writer;
 
+CREATE TABLE backup (
+    name text NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone NOT NULL,
+    bytes bigint NOT NULL,
+    removed_at timestamp with time zone,
+    CONSTRAINT backup_pkey PRIMARY KEY (name),
+    CONSTRAINT backup_bytes_check CHECK ((bytes > 0))
+);
+COMMENT ON TABLE backup IS 'Verified base backups of this server. Written by bin/keeper and tapedeck backup.';
+COMMENT ON COLUMN backup.name IS 'Name of its folder in backup.dir.';
+COMMENT ON COLUMN backup.began_at IS 'When it was begun, UTC: every row committed until then is in it.';
+COMMENT ON COLUMN backup.ended_at IS 'When it was complete and verified, UTC.';
+COMMENT ON COLUMN backup.bytes IS 'Its size, bytes.';
+COMMENT ON COLUMN backup.removed_at IS 'When it was removed, UTC; NULL while it is kept.';
+GRANT SELECT ON TABLE backup TO tapedeck_reader;
+GRANT SELECT ON TABLE backup TO tapedeck_watchdog;
+
 CREATE TABLE bar (
     instrument_id bigint NOT NULL,
     interval_s integer NOT NULL,
@@ -1513,6 +1531,30 @@ COMMENT ON COLUMN resolution_history.replaced_at IS 'known_at of the label after
 GRANT SELECT ON TABLE resolution_history TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE resolution_history TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE resolution_history TO tapedeck_writer;
+
+CREATE TABLE restore_proof (
+    began_at timestamp with time zone NOT NULL,
+    name text NOT NULL,
+    ended_at timestamp with time zone NOT NULL,
+    verdict text NOT NULL,
+    detail text NOT NULL,
+    since timestamp with time zone,
+    until timestamp with time zone,
+    row_counts jsonb NOT NULL,
+    CONSTRAINT restore_proof_pkey PRIMARY KEY (began_at, name),
+    CONSTRAINT restore_proof_verdict_check CHECK ((verdict = ANY (ARRAY['proved'::text, 'damaged'::text, 'differs'::text, 'failed'::text])))
+);
+COMMENT ON TABLE restore_proof IS 'Backups that were restored on a server of the moment and compared with the tables. Written by bin/keeper.';
+COMMENT ON COLUMN restore_proof.began_at IS 'When the proof began, UTC.';
+COMMENT ON COLUMN restore_proof.name IS 'The backup.';
+COMMENT ON COLUMN restore_proof.ended_at IS 'When it ended, UTC.';
+COMMENT ON COLUMN restore_proof.verdict IS 'proved: all rows of the range are equal; damaged: a file of the backup is not as it was written; differs: the restored rows are not those of the tables; failed: it could not be restored.';
+COMMENT ON COLUMN restore_proof.detail IS 'The reason in words, or what was compared.';
+COMMENT ON COLUMN restore_proof.since IS 'Begin of the range that was compared, UTC; NULL where nothing was.';
+COMMENT ON COLUMN restore_proof.until IS 'End of that range, exclusive, UTC: a whole day once one is complete.';
+COMMENT ON COLUMN restore_proof.row_counts IS 'Rows of the range in the backup, by table.';
+GRANT SELECT ON TABLE restore_proof TO tapedeck_reader;
+GRANT SELECT ON TABLE restore_proof TO tapedeck_watchdog;
 
 CREATE TABLE schema_migration (
     version integer NOT NULL,

@@ -26,6 +26,7 @@ from analysis.load.archive import ArchiveSource
 from analysis.load.dask_parts import Part, part, parts
 from analysis.load.frames import Frame, To
 from analysis.load.grades import Grade
+from analysis.load.mapped.column_files import columns
 from analysis.load.missing_ranges import OnGap
 from analysis.load.polled.stocks import corporate_actions, stocks
 from analysis.load.postgres import PostgresSource
@@ -49,6 +50,7 @@ __all__ = [
     "bars",
     "books",
     "chunks",
+    "columns",
     "corporate_actions",
     "gaps",
     "market_snapshots",

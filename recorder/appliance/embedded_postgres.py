@@ -135,6 +135,16 @@ class EmbeddedPostgres:
         """
         return {login: self._password(login) for login in LOGINS}
 
+    def superuser_password(self) -> str:
+        """Return the password of the superuser; a home that has none yet gets one.
+
+        Raises:
+            ConfigError: It cannot be read.
+            OSError: It cannot be written.
+        """
+        self._make_password(SUPERUSER)
+        return self._password(SUPERUSER)
+
     def prepare(self) -> None:
         """Create the cluster unless it exists, and write the settings of this start.
 
@@ -206,6 +216,12 @@ class EmbeddedPostgres:
             raise ConfigError(f"the embedded Postgres in {self.folder} is already running") from None
         os.set_inheritable(descriptor, True)
         self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Release the lock of this cluster."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def run(self) -> NoReturn:
         """Replace this process by the server, so that the signals of supervisord reach it directly."""

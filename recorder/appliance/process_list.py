@@ -32,6 +32,7 @@ def programs(settings: Settings) -> list[str]:
         *(program_of(one.recorder, one.read().active) for one in slots_of(settings)),
         "writer",
         *(["deriver"] if settings.deriver.enabled else []),
+        *(["columns"] if settings.columns.enabled else []),
         *(["keeper"] if settings.keeper.enabled else []),
         *(["poller"] if settings.poller.enabled and any(v.enabled for v in settings.venues.values()) else []),
         *(["watchdog"] if settings.watchdog.enabled else []),

@@ -27,6 +27,7 @@ _STOP_ORDER = (
     "jupyter",
     "watchdog",
     "poller",
+    "columns",
     "keeper",
     "deriver",
     "writer",

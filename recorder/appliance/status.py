@@ -10,6 +10,7 @@ from recorder.appliance.processes import SUPERVISORD
 from recorder.appliance.supervisor import Process
 from recorder.process.health import (
     UNREADABLE,
+    ColumnsFigures,
     DeriverFigures,
     JobFigures,
     JournalFigures,
@@ -27,6 +28,9 @@ START_S = 60.0
 """A program without a health report counts as starting for this long. It takes seconds, on a busy machine more."""
 
 
+_REPORTING = ("writer", "deriver", "columns", "keeper", "poller", "watchdog")
+
+
 class Line(msgspec.Struct):
     """One program."""
 
@@ -40,6 +44,7 @@ class Line(msgspec.Struct):
     journal_lag_bytes: int | None = None
     rows_per_s: float | None = None
     bars_lag_s: float | None = None  # of the deriver: how far bars are behind the trades in Postgres
+    columns_lag_s: float | None = None  # how far column files are behind the journals
     open_gaps: int | None = None
     streams: int | None = None  # that this process carries
     venue_streams: int | None = None  # that all processes of its venue carry, where there are several
@@ -154,6 +159,9 @@ def _line(
             _fill(line, recorder)
         case DeriverFigures() as deriver:
             line.rows_per_s, line.bars_lag_s = deriver.bars_per_s, deriver.lag_s
+        case ColumnsFigures() as columns:
+            line.rows_per_s, line.columns_lag_s = columns.rows_per_s, columns.lag_s
+            line.journal_lag_bytes = columns.lag_bytes
         case PollerFigures() as poller:
             line.jobs = poller.jobs
     line.problem = _problem(line, now)
@@ -199,4 +207,4 @@ def _add_venue_streams(lines: Sequence[Line]) -> None:
 
 def reports_itself(program: str) -> bool:
     """Return whether a program writes a health report that status requires; Postgres and JupyterLab write none."""
-    return program.startswith("recorder-") or program in ("writer", "deriver", "keeper", "poller", "watchdog")
+    return program.startswith("recorder-") or program in _REPORTING

@@ -201,7 +201,9 @@ def _streams(line: Line) -> str:
 
 
 def _lag(line: Line) -> str:
-    """Return how far Postgres is behind a journal, or how far bars are behind the trades."""
+    """Return how far Postgres is behind a journal, bars behind the trades, or column files behind the journals."""
+    if line.columns_lag_s is not None:
+        return f"{line.columns_lag_s:.1f} s"
     if line.bars_lag_s is not None:
         return f"{line.bars_lag_s:.1f} s"
     return "" if line.journal_lag_bytes is None else size(line.journal_lag_bytes)

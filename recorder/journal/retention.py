@@ -1,9 +1,9 @@
 """Removal of loaded segments beyond an age and a size. What a known reader has not loaded is not removed.
 
-Each database that loads a journal, and each other reader of it, leaves a claim in its folder: how far it has loaded. A
-claim is dropped, with a line in the log, when its database was dropped, when it has loaded nothing for `retention_days`
-of recording, or when the disk has no space for it. Should that database come back, it declares what it missed
-(lineage.py).
+Each database that loads a journal, and each other reader of it, leaves a claim in its folder: how far it has loaded.
+A claim is dropped, with a line in the log, when its database was dropped, when it has loaded nothing for
+`retention_days` of recording, or when the disk has no space for it. Should that database come back, it declares what
+it missed (lineage.py).
 
 Ages are taken from the times in the segments, not from a clock: a clock that steps by days must not remove anything. No
 segment is longer than `segment_minutes`, so that a step inside one counts for no more than that.
@@ -47,6 +47,7 @@ class Claim(msgspec.Struct, frozen=True):
     """How far a database has loaded a journal."""
 
     segment: int  # every earlier one is loaded
+    days: float = 0.0  # of recording that it holds back, where that is more than `retention_days`
 
 
 def to_remove(found: Iterable[SegmentFile], days: float, max_bytes: float) -> list[SegmentFile]:
@@ -76,12 +77,12 @@ def ages(began_ns: Sequence[int | None], longest_s: float) -> list[float]:
     return result[::-1]
 
 
-def write_claim(folder: Path, database: str, place: Position) -> None:
+def write_claim(folder: Path, database: str, place: Position, *, days: float = 0.0) -> None:
     """Record how far a database has loaded a journal. On a full disk the earlier claim stays, which keeps more."""
     claims = folder / _CLAIMS
     try:
         claims.mkdir(mode=0o700, exist_ok=True)
-        files.write(claims / f"{database}.json", msgspec.json.encode(Claim(place.segment)), mode=0o600)
+        files.write(claims / f"{database}.json", msgspec.json.encode(Claim(place.segment, days)), mode=0o600)
     except OSError as error:
         _log.warning("journal.claim_not_written", journal=folder.name, error=str(error))
 
@@ -177,7 +178,7 @@ class Retention:
                 reason = "the database was dropped"
             elif full and claim.segment < newest:
                 reason = "the disk is nearly full"
-            elif age_s.get(claim.segment, 0.0) > self._settings.retention_days * 86_400:
+            elif age_s.get(claim.segment, 0.0) > max(self._settings.retention_days, claim.days) * 86_400:
                 reason = "it has loaded nothing for retention_days of recording"
             if reason:
                 (folder / _CLAIMS / f"{database}.json").unlink(missing_ok=True)

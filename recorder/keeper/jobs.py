@@ -2,6 +2,7 @@
 
 from recorder.errors import ConfigError, nearest
 from recorder.keeper.archive import archive_days
+from recorder.keeper.backups import prove_restore, take_backup
 from recorder.keeper.budget import watch_disk
 from recorder.keeper.copies import copy_archive
 from recorder.keeper.job import Daily, Every, Job
@@ -19,6 +20,10 @@ JOBS = (
     Job("archive", Every(600), archive_days, "Archive ended days beyond the limits, compare them, and drop them."),
     Job("copies", Every(600), copy_archive, "Copy the archive to the second place, and read it back."),
     Job("budget", Every(300), watch_disk, "Measure the disk, and free space beyond its budget in a fixed order."),
+    Job("backup", Daily(2, 10), take_backup, "Take a base backup of Postgres, verify it, remove old ones.",
+        retry_s=900.0),
+    Job("restore-proof", Daily(4, 10), prove_restore, "Restore the newest backup beside the server and compare a day.",
+        retry_s=3600.0),
 )  # fmt: skip
 
 

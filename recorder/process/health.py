@@ -228,10 +228,27 @@ class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchd
     messages_waiting: int = 0  # that a channel has not taken yet
 
 
+class ColumnsFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="columns"):
+    """Figures of the program that writes column files. Counts are since its start."""
+
+    rows: int = 0  # trades and quotes
+    rows_per_s: float = 0.0
+    duplicates: int = 0
+    refused: int = 0  # rows that Postgres refuses, too
+    unnamed: int = 0  # rows of instruments whose symbol is not known
+    expired: int = 0  # rows of days that are not kept any more
+    losses: int = 0  # parts of journals that are missing in the files
+    lag_bytes: int = 0
+    lag_s: float = 0.0
+    disk: str = ""  # "up", or why the files cannot be written
+    journals: dict[str, JournalFigures] = {}
+
+
 Figures = (
     RecorderFigures
     | WriterFigures
     | DeriverFigures
+    | ColumnsFigures
     | KeeperFigures
     | PollerFigures
     | SimulatorFigures

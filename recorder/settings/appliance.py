@@ -25,6 +25,8 @@ from recorder import portmap
 from recorder.errors import ConfigError, nearest
 from recorder.portmap import PortUse
 from recorder.settings import errors, filled, sources
+from recorder.settings.backup import BackupSettings
+from recorder.settings.columns import ColumnsSettings
 from recorder.settings.groups import (
     DatabaseSettings,
     DeriverSettings,
@@ -80,6 +82,8 @@ class Settings(Group):
     journal: JournalSettings = JournalSettings()
     writer: WriterSettings = WriterSettings()
     deriver: DeriverSettings = DeriverSettings()
+    backup: BackupSettings = BackupSettings()
+    columns: ColumnsSettings = ColumnsSettings()
     keeper: KeeperSettings = KeeperSettings()
     websocket: WebsocketSettings = WebsocketSettings()
     monitoring: MonitoringSettings = MonitoringSettings()

@@ -47,6 +47,8 @@ def _fill_paths(data: dict[str, Any]) -> None:
     # One journal folder per database: a demo's journal must never be loaded into the database of the real one.
     for group, key, default in (
         ("journal", "dir", home / "journal" / str(name)),
+        ("backup", "dir", home / "backups" / str(name)),
+        ("columns", "dir", home / "columns" / str(name)),
         ("simulator", "truth_dir", home / "simulator"),
     ):
         values = data.setdefault(group, {})

@@ -56,6 +56,8 @@ FLAT_NAMES: dict[str, SettingPath] = {
     "LOG_LEVEL": ("log", "level"),
     "DEBUG": ("log", "debug"),
     "LOGGER_DATA_PATH": ("home",),
+    "LOGGER_BUFFER_SIZE": ("columns", "buffer_bytes"),
+    "LOGGER_FLUSH_INTERVAL_SECS": ("columns", "flush_s"),
 }
 """Variables that work without the prefix `TAPEDECK__`."""
 
@@ -89,8 +91,6 @@ _EMPTY_MEANS_NONE = SECRETS | {
 }  # elsewhere an empty text means: not set
 
 _LATER = {
-    "LOGGER_BUFFER_SIZE": "column files are not written yet",
-    "LOGGER_FLUSH_INTERVAL_SECS": "column files are not written yet; journal.fsync_ms bounds what a power cut costs",
     "JWT_SECRET": "there is no web API yet",
 }
 _LATER_OF_A_VENUE = {"SYMBOLS_PER_CONNECTION": "streams_per_link limits the streams of a connection"}

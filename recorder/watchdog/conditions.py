@@ -6,6 +6,7 @@ A condition looks at its own evidence only. What explains what is written in `ru
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from recorder.printable import one_line
 from recorder.shards import venue_of
 from recorder.watchdog.evidence import Evidence, VenueState
 
@@ -83,6 +84,28 @@ def database_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
         writer = evidence.lines().get("writer")
         reported = f"; the writer is {writer.problem}" if writer is not None and writer.problem else ""
         yield Found("", f"Postgres is {lag_s:.0f} s behind the journals{reported}", lag_s)
+
+
+def backup_unproved(evidence: Evidence, limit: float) -> Iterator[Found]:
+    facts = evidence.database.facts
+    backup = None if facts is None else facts.backup
+    if backup is None or backup.oldest_days is None:
+        return
+    days = backup.oldest_days if backup.proved_days is None else backup.proved_days
+    if backup.verdict not in (None, "proved"):
+        reason = one_line(backup.detail or "")[:200]
+        yield Found("", f"the backup {backup.name} cannot be trusted ({backup.verdict}): {reason}", days)
+    elif days > limit:
+        yield Found("", f"no backup was proved by a restore for {days:.1f} days", days)
+
+
+def columns_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:
+    columns = evidence.columns
+    if columns is not None and evidence.fresh("columns") and columns.lag_s > limit:
+        reported = "" if columns.disk == "up" else f"; the disk is {columns.disk}"
+        yield Found(
+            "columns", f"the column files are {columns.lag_s:.0f} s behind the journals{reported}", columns.lag_s
+        )
 
 
 def bars_lagging(evidence: Evidence, limit: float) -> Iterator[Found]:

@@ -19,6 +19,7 @@ from recorder.printable import one_line
 from recorder.process.log import get_logger
 from recorder.store.database import WATCHDOG, Cursor, classify, connect
 from recorder.watchdog.evidence import (
+    BackupFacts,
     DatabaseEvidence,
     DatabaseFacts,
     DatabaseState,
@@ -83,10 +84,16 @@ _SIZES = """
 SELECT pg_database_size(current_database()), (SELECT max(version) FROM schema_migration),
        (SELECT count(*) FROM subscription WHERE active)"""
 
+_BACKUP = """
+SELECT p.verdict, p.detail, p.name,
+       (SELECT extract(epoch FROM now() - max(began_at)) / 86400 FROM restore_proof WHERE verdict = 'proved')::float8,
+       (SELECT extract(epoch FROM now() - min(began_at)) / 86400 FROM backup)::float8
+  FROM (SELECT) one LEFT JOIN (SELECT * FROM restore_proof ORDER BY began_at DESC LIMIT 1) p ON true"""
+
 _DEFAULT = "SELECT table_name FROM default_partitions_in_use()"
 
 _SUMS = {"sizes": _SIZES, "slots": _SLOTS, "ledger": _LEDGER}
-_SIGNS = {"ahead": _AHEAD, "breaks": _BREAKS, "kinds": _KINDS}
+_SIGNS = {"ahead": _AHEAD, "breaks": _BREAKS, "kinds": _KINDS, "backup": _BACKUP}
 
 _log = get_logger(__name__)
 
@@ -227,6 +234,8 @@ class DatabaseProbe:
         changes: dict[str, Any] = {}
         if ahead := answers["ahead"]:
             changes["partitions_ahead_days"] = ahead[0][0]
+        if backup := answers["backup"]:
+            changes["backup"] = BackupFacts(*backup[0])
         if (breaks := answers["breaks"]) is not None:
             changes["breaks"] = {str(recorder): int(count) for recorder, count in breaks}
         if (reasons := answers["kinds"]) is not None:

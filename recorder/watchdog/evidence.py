@@ -8,7 +8,14 @@ import msgspec
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.status import Line, Status
 from recorder.appliance.supervisor import Process
-from recorder.process.health import DeriverFigures, PollerFigures, RecorderFigures, Report, WriterFigures
+from recorder.process.health import (
+    ColumnsFigures,
+    DeriverFigures,
+    PollerFigures,
+    RecorderFigures,
+    Report,
+    WriterFigures,
+)
 from recorder.shards import venue_of
 from recorder.watchdog.activity.figures import Activity, InstrumentTrades
 
@@ -58,6 +65,16 @@ class JournalPosition(msgspec.Struct, frozen=True):
     age_s: float  # since it moved
 
 
+class BackupFacts(msgspec.Struct, frozen=True):
+    """The backups, and the last proof that one can be restored."""
+
+    verdict: str | None  # of the last proof; None before the first
+    detail: str | None  # its reason
+    name: str | None  # the backup it was of
+    proved_days: float | None  # since a backup was last proved
+    oldest_days: float | None  # since the first backup; None where there is none
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True):
     """What Postgres answered. Sums and lists are older than `at_s`, since they are asked for less often."""
 
@@ -82,6 +99,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     loaded: list[Loaded] = []
     positions: list[JournalPosition] = []
     subscriptions: int = 0
+    backup: BackupFacts | None = None  # None where it is not known
 
 
 class DatabaseEvidence(msgspec.Struct, frozen=True):
@@ -176,6 +194,12 @@ class Evidence(msgspec.Struct, frozen=True):
         """The last figures of the writer."""
         figures = self.reports["writer"].figures if "writer" in self.reports else None
         return figures if isinstance(figures, WriterFigures) else None
+
+    @property
+    def columns(self) -> ColumnsFigures | None:
+        """The last figures of the program that writes column files."""
+        figures = self.reports["columns"].figures if "columns" in self.reports else None
+        return figures if isinstance(figures, ColumnsFigures) else None
 
     @property
     def deriver(self) -> DeriverFigures | None:

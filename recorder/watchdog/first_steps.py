@@ -16,6 +16,8 @@ FIRST_STEPS: Mapping[str, str] = {
     "database_down": "tapedeck logs postgres; nothing is lost while the disk of the journals has room",
     "database_hung": "tapedeck status: the writer names the lock; nothing is lost while the journals have room",
     "database_lagging": "tapedeck status: the writer says what it waits for; no row is lost",
+    "backup_unproved": "tapedeck backups: the last proof and its reason; tapedeck backup takes a new one at once",
+    "columns_lagging": "tapedeck status: the program columns says what it waits for; the journals keep what it lacks",
     "bars_lagging": "tapedeck status: the deriver says what it waits for; bars are late, and none stays wrong",
     "database_connections": "SELECT application_name, count(*) FROM pg_stat_activity GROUP BY 1: who has them",
     "default_partition": "SELECT * FROM default_partitions_in_use(); look at the times of the rows; not urgent",

@@ -284,7 +284,17 @@ EXPERIMENTS: dict[str, Experiment] = {
             "test_a_certificate_that_nothing_vouches_for_is_refused_before_anything_is_sent",
         ),
     ),
-    "C35": Experiment("restore of a backup", waits="the backups of the keeper"),
+    "C35": Experiment(
+        "restore of a backup",
+        (
+            "test_a_restore_on_the_same_machine_ends_with_every_row_once",
+            "test_a_restore_on_a_clean_machine_makes_its_own_passwords",
+            "test_an_older_backup_under_a_trimmed_journal_declares_what_is_gone",
+            "test_the_last_complete_day_is_compared_by_counts_and_hashes",
+            "test_a_damaged_file_is_found_and_never_restored",
+        ),
+        "two machines, a server of your own",
+    ),
     "C36": Experiment(
         "all venues away at once",
         (HANDSHAKES, "test_links_of_a_venue_start_apart_and_come_back_apart_after_a_shared_drop"),

@@ -165,6 +165,17 @@ METRICS: tuple[Spec, ...] = (
          samples.of_deriver(lambda d: d.ranges)),
     Spec("tapedeck_deriver_database_up", "gauge", "Whether the deriver calls Postgres up.", (),
          samples.of_deriver(lambda d: float(d.database == "up"))),
+    # Column files
+    Spec("tapedeck_columns_rows_total", "counter", "Trades and quotes written to column files.", (),
+         samples.of_columns(lambda c: c.rows)),
+    Spec("tapedeck_columns_duplicates_total", "counter", "Trades that the column files had already.", (),
+         samples.of_columns(lambda c: c.duplicates)),
+    Spec("tapedeck_columns_losses", "gauge", "Parts of journals that are missing in the column files.", (),
+         samples.of_columns(lambda c: c.losses)),
+    Spec("tapedeck_columns_lag_seconds", "gauge", "How far column files are behind the journals.", (),
+         samples.of_columns(lambda c: c.lag_s)),
+    Spec("tapedeck_columns_disk_up", "gauge", "Whether the column files can be written.", (),
+         samples.of_columns(lambda c: float(c.disk == "up"))),
     # Postgres
     Spec("tapedeck_postgres_state", "gauge", "1 for the state of Postgres.", ("state",), samples.database_state),
     Spec("tapedeck_postgres_answer_seconds", "gauge", "Duration of the last look at Postgres.", (),

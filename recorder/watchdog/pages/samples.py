@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from recorder.printable import printable
 from recorder.process.health import (
+    ColumnsFigures,
     DeriverFigures,
     JobFigures,
     LinkFigures,
@@ -92,6 +93,15 @@ def of_writer(value: Callable[[WriterFigures], float]) -> Callable[[Round], Iter
         writer = given.evidence.writer
         if writer is not None:
             yield Sample((), value(writer), given.evidence.reports["writer"].started_at)
+
+    return samples
+
+
+def of_columns(value: Callable[[ColumnsFigures], float]) -> Callable[[Round], Iterator[Sample]]:
+    def samples(given: Round) -> Iterator[Sample]:
+        columns = given.evidence.columns
+        if columns is not None:
+            yield Sample((), value(columns), given.evidence.reports["columns"].started_at)
 
     return samples
 

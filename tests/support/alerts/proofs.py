@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from recorder.appliance import disk
+from recorder.backup import catalog
 from recorder.capture.liveness import rates_file
 from recorder.capture.liveness.rates import ExpectedRates
+from recorder.columns import position
 from recorder.events import CHANNELS, Stream
 from recorder.journal.reader import segment_path, segments
 from recorder.process.health import PollerFigures
@@ -39,6 +41,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "watchdog.rules.gap_long": {"threshold": 90},
     "watchdog.rules.database_lagging": {"threshold": 10},
     "watchdog.rules.bars_lagging": {"threshold": 10},
+    "columns": {"enabled": True, "flush_s": 0.5},
+    "watchdog.rules.columns_lagging": {"threshold": 6},
     "watchdog.rules.partitions_ahead": {"for_s": 30},
     "watchdog.rules.disk_days": {"for_s": 30},
     "watchdog.rules.program_unwell": {"for_s": 30},
@@ -177,6 +181,40 @@ def _lock(bench: Bench) -> None:
 
 def _lock_bars(bench: Bench) -> None:
     bench.appliance.hold("LOCK TABLE bar IN ACCESS EXCLUSIVE MODE")
+
+
+def _damage_backup(bench: Bench) -> None:
+    bench.appliance.command("backup")
+    data = catalog.backups(bench.appliance.settings.backup.dir)[-1].data / "base"
+    file = max((path for path in data.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def _prove_backup(status: int) -> Act:
+    return lambda bench: void(bench.appliance.command("backups", "--prove", "newest", statuses=(status,)))
+
+
+def _new_backup(bench: Bench) -> None:
+    bench.appliance.command("backup")
+    _prove_backup(0)(bench)
+
+
+def void(_: str) -> None:
+    """Drop what a command printed."""
+
+
+def _block_columns(bench: Bench) -> None:
+    noted = bench.appliance.settings.columns.dir / position.NAME
+    noted.rename(noted.with_name("aside"))
+    noted.mkdir()
+
+
+def _unblock_columns(bench: Bench) -> None:
+    noted = bench.appliance.settings.columns.dir / position.NAME
+    noted.rmdir()
+    noted.with_name("aside").rename(noted)
 
 
 def _connections(bench: Bench) -> None:
@@ -332,6 +370,10 @@ SCENES: tuple[tuple[Proof, ...], ...] = (
               cure=_sql(_ENSURE_AHEAD), over_s=60),
         Proof("bars_lagging", "deriver", "a session keeps a lock on the table of the bars", needs_s=12,
               inject=_lock_bars, cure=_released),
+        Proof("backup_unproved", "", "a byte of a backup changes on its disk", needs_s=20, prepare=_damage_backup,
+              inject=_prove_backup(1), cure=_new_backup, over_s=30),
+        Proof("columns_lagging", "columns", "a folder stands where the column files note their position", needs_s=8,
+              inject=_block_columns, cure=_unblock_columns),
         Proof("disk_filling", "journal", "a disk of 1 GiB is 92 % full", inject=_filled(92), cure=_emptied),
         Proof("circuit_open", "poller", "429 storm of a REST service", needs_s=15,
               inject=_faults("clob", ("rest", {"status": 429, "times": None})), cure=_healed("clob"), over_s=45),

@@ -15,6 +15,7 @@ from recorder.cli.columns import duration, size
 from recorder.cli.status import disk_lines, gather, table, view, witness_lines
 from recorder.process.health import (
     UNREADABLE,
+    ColumnsFigures,
     DeriverFigures,
     Figures,
     JournalFigures,
@@ -73,6 +74,14 @@ def test_the_deriver_shows_how_far_bars_are_behind_in_seconds() -> None:
     assert status.healthy
     assert shown(status, "lag") == ["0.4 s", "2 KiB"]
     assert shown(status, "rows/s") == ["174", "34"]
+
+
+def test_column_files_show_how_far_they_are_behind_the_journals() -> None:
+    figures = ColumnsFigures(rows=500, rows_per_s=90.0, lag_s=2.25, disk="up")
+    reports = {"columns": Report("columns", 7, NOW - 60, NOW, "live", "", figures)}
+    status = judge("/var", list(reports), {name: process(name) for name in reports}, reports, NOW)
+    assert status.healthy
+    assert shown(status, "lag") == ["2.2 s"]
 
 
 def test_shards_of_a_venue_are_shown_beside_each_other() -> None:

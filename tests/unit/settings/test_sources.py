@@ -88,6 +88,11 @@ def test_the_data_path_of_the_logger_is_the_home_unless_the_home_is_named(tmp_pa
     assert load({"LOGGER_DATA_PATH": str(tmp_path), "TAPEDECK_HOME": "/elsewhere"}).home == Path("/elsewhere")
 
 
+def test_logger_buffer_and_flush_are_those_of_the_column_files() -> None:
+    columns = load({"LOGGER_BUFFER_SIZE": "131072", "LOGGER_FLUSH_INTERVAL_SECS": "2"}).columns
+    assert (columns.buffer_bytes, columns.flush_s) == (131072, 2.0)
+
+
 @pytest.mark.parametrize("name", ["PROMETHEUS_PORT", "LOGGER_HEALTH_CHECK_PORT", "TAPEDECK__WATCHDOG__PORT"])
 def test_the_port_of_the_watchdog_has_the_names_of_other_recorders(name: str) -> None:
     assert load({name: "9091"}).watchdog.port == 9091
@@ -97,7 +102,7 @@ def test_the_port_of_the_watchdog_has_the_names_of_other_recorders(name: str) ->
     "name",
     [
         "REDIS_URL", "REDIS_HOST", "BINANCE_API_KEY", "BINANCE_API_SECRET", "GRAFANA_PORT",
-        "JWT_SECRET", "CELERY_BROKER_URL", "LOGGER_BUFFER_SIZE", "LOGGER_FLUSH_INTERVAL_SECS",
+        "JWT_SECRET", "CELERY_BROKER_URL",
         "LOGGER_EXCHANGES_KRAKEN_SYMBOLS_PER_CONNECTION",
     ],
 )  # fmt: skip

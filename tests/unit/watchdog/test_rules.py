@@ -11,6 +11,7 @@ from recorder.appliance.disk import DiskUse
 from recorder.appliance.supervisor import Process
 from recorder.errors import ConfigError
 from recorder.process.health import (
+    ColumnsFigures,
     DeriverFigures,
     JobFigures,
     JournalFigures,
@@ -24,6 +25,7 @@ from recorder.settings.watched import RuleSettings
 from recorder.watchdog import rules
 from recorder.watchdog.causes import Consequences
 from recorder.watchdog.evidence import (
+    BackupFacts,
     ClockEvidence,
     DatabaseEvidence,
     DiskEvidence,
@@ -56,6 +58,10 @@ def asked(**changes: Any) -> Evidence:
 def lagging(lag_s: float) -> Evidence:
     figures = WriterFigures(database="up", journals={NORTH: JournalFigures(9, NOW - lag_s, lag_s)})
     return evidence(reports={"writer": report("writer", figures)})
+
+
+def writing_columns(lag_s: float) -> Evidence:
+    return evidence(reports={"columns": report("columns", ColumnsFigures(disk="up", lag_s=lag_s))})
 
 
 def deriving(state: str = "live", **changes: Any) -> Evidence:
@@ -94,6 +100,13 @@ CASES: list[tuple[Evidence, set[tuple[str, str]]]] = [
     (deriving(lag_s=61.0), {("bars_lagging", "deriver")}),
     (deriving(lag_s=59.0), set()),
     (deriving(state="waiting", lag_s=61.0, database="down: timeout"), {("bars_lagging", "deriver")}),
+    (asked(backup=BackupFacts("damaged", "checksum mismatch", "x", 0.2, 9.0)), {("backup_unproved", "")}),
+    (asked(backup=BackupFacts("proved", "", "x", 2.1, 9.0)), {("backup_unproved", "")}),
+    (asked(backup=BackupFacts("proved", "", "x", 1.1, 9.0)), set()),
+    (asked(backup=BackupFacts(None, None, None, None, 2.5)), {("backup_unproved", "")}),
+    (asked(backup=BackupFacts(None, None, None, None, None)), set()),
+    (writing_columns(lag_s=61.0), {("columns_lagging", "columns")}),
+    (writing_columns(lag_s=59.0), set()),
     (asked(connections=52), {("database_connections", "")}),
     (asked(connections=51), set()),
     (asked(default_partitions=["trade"]), {("default_partition", "")}),

@@ -1,0 +1,1 @@
+"""Files that are mapped into memory instead of being read."""

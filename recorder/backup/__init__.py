@@ -1,0 +1,1 @@
+"""Base backups of Postgres: taken, verified, kept, proved by a restore, and restored."""

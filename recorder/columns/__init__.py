@@ -1,0 +1,1 @@
+"""The program that writes column files: a second reader of the journals, beside the writer."""
