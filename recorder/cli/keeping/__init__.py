@@ -1,0 +1,1 @@
+"""Commands about the jobs of the keeper, and about backups."""
