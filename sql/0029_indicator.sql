@@ -38,12 +38,14 @@ $$;
 CREATE TABLE derived_list (
     name    text        PRIMARY KEY CHECK (name IN ('indicator', 'bar_feature', 'snapshot_feature', 'quality')),
     version text        NOT NULL,
-    since   timestamptz NOT NULL
+    since   timestamptz NOT NULL,
+    user_id bigint      NOT NULL
 );
 COMMENT ON TABLE  derived_list         IS 'Versions of the lists of indicators, features and rules that are derived now. A new one marks everything to be derived again. Written by bin/deriver.';
 COMMENT ON COLUMN derived_list.name    IS 'Table whose columns the list names; quality for the rules.';
 COMMENT ON COLUMN derived_list.version IS 'Number of its columns, and 12 digits of the SHA-256 of their definitions.';
 COMMENT ON COLUMN derived_list.since   IS 'When the deriver began to use it, UTC.';
+COMMENT ON COLUMN derived_list.user_id IS 'Random number of the connection that derived by it last: another deriver may not rely on the bars that it remembers.';
 
 CREATE TABLE derived_dirty (
     mark_id       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

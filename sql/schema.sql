@@ -503,6 +503,7 @@ CREATE TABLE derived_list (
     name text NOT NULL,
     version text NOT NULL,
     since timestamp with time zone NOT NULL,
+    user_id bigint NOT NULL,
     CONSTRAINT derived_list_pkey PRIMARY KEY (name),
     CONSTRAINT derived_list_name_check CHECK ((name = ANY (ARRAY['indicator'::text, 'bar_feature'::text, 'snapshot_feature'::text, 'quality'::text])))
 );
@@ -510,6 +511,7 @@ COMMENT ON TABLE derived_list IS 'Versions of the lists of indicators, features 
 COMMENT ON COLUMN derived_list.name IS 'Table whose columns the list names; quality for the rules.';
 COMMENT ON COLUMN derived_list.version IS 'Number of its columns, and 12 digits of the SHA-256 of their definitions.';
 COMMENT ON COLUMN derived_list.since IS 'When the deriver began to use it, UTC.';
+COMMENT ON COLUMN derived_list.user_id IS 'Random number of the connection that derived by it last: another deriver may not rely on the bars that it remembers.';
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE derived_list TO tapedeck_deriver;
 GRANT SELECT ON TABLE derived_list TO tapedeck_reader;
 

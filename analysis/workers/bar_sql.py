@@ -15,20 +15,23 @@ CHANNEL = "bar_dirty"
 
 _VALUES = (
     "open", "high", "low", "close", "volume", "notional", "vwap", "trade_count", "buy_volume", "sell_volume",
-    "coverage", "in_gap", "complete",
+    "signed_notional", "coverage", "in_gap", "complete",
 )  # fmt: skip
 
 # A sum of absurd values would overflow, and a statement that always fails would hold up every other bar.
 _OF_TRADES = """
 SELECT t.prices[1] AS open, t.high, t.low, t.prices[t.trade_count] AS close, t.volume, t.notional, t.trade_count,
-       t.buy_volume, t.sell_volume
+       t.buy_volume, t.sell_volume, t.signed_notional
   FROM (SELECT count(*) AS trade_count, array_agg(price) AS prices, max(price) AS high, min(price) AS low,
                CASE WHEN bool_and(sound) THEN sum(size) FILTER (WHERE sound) END AS volume,
                CASE WHEN bool_and(sound) THEN sum(CASE WHEN sound THEN price * size END) END AS notional,
                CASE WHEN bool_and(sound) THEN coalesce(sum(size) FILTER (WHERE sound AND aggressor = 'b'), 0) END
                     AS buy_volume,
                CASE WHEN bool_and(sound) THEN coalesce(sum(size) FILTER (WHERE sound AND aggressor = 's'), 0) END
-                    AS sell_volume
+                    AS sell_volume,
+               CASE WHEN bool_and(sound) THEN
+                    sum(CASE WHEN sound THEN CASE aggressor WHEN 'b' THEN price * size WHEN 's' THEN -price * size
+                                             ELSE 0 END END) END AS signed_notional
           FROM (SELECT price, size, aggressor,
                        (price = 0 OR abs(price) BETWEEN 1e-70 AND 1e70) AND size BETWEEN 1e-70 AND 1e70 AS sound
                   FROM trade
@@ -44,7 +47,8 @@ SELECT (array_agg(open))[1] AS open, max(high) AS high, min(low) AS low, (array_
        CASE WHEN bool_and(notional IS NOT NULL) THEN sum(notional) END AS notional,
        sum(trade_count)::bigint AS trade_count,
        CASE WHEN bool_and(buy_volume IS NOT NULL) THEN sum(buy_volume) END AS buy_volume,
-       CASE WHEN bool_and(sell_volume IS NOT NULL) THEN sum(sell_volume) END AS sell_volume
+       CASE WHEN bool_and(sell_volume IS NOT NULL) THEN sum(sell_volume) END AS sell_volume,
+       CASE WHEN bool_and(signed_notional IS NOT NULL) THEN sum(signed_notional) END AS signed_notional
   FROM (SELECT * FROM bar
          WHERE instrument_id = p.instrument_id AND interval_s = {part_s} AND start >= p.start
            AND start < p.start + interval '{width_s} seconds'
@@ -85,7 +89,9 @@ WITH picked AS (
     {loaded}
 ), fresh AS (
     SELECT p.instrument_id, p.start, v.*, v.notional / v.volume AS vwap,
-           greatest(0, 1 - coalesce(m.missing_s, 0) / {width_s}) AS coverage, m.missing_s IS NOT NULL AS in_gap,
+           CASE WHEN i.instrument_id IS NOT NULL THEN greatest(0, 1 - coalesce(m.missing_s, 0) / {width_s}) END
+           AS coverage,
+           CASE WHEN i.instrument_id IS NOT NULL THEN m.missing_s IS NOT NULL END AS in_gap,
            p.start + interval '{width_s} seconds' + $3 <= coalesce(l.until, now()) AS complete
       FROM picked p
       LEFT JOIN instrument i ON i.instrument_id = p.instrument_id
@@ -189,17 +195,34 @@ WITH taken AS (
     UPDATE bar b
        SET coverage = c.coverage, in_gap = c.in_gap, revision = b.revision + b.complete::integer,
            updated_at = clock_timestamp()
-      FROM (SELECT p.instrument_id, p.interval_s, p.start, m.missing_s IS NOT NULL AS in_gap,
-                   greatest(0, 1 - coalesce(m.missing_s, 0) / p.interval_s) AS coverage
+      FROM (SELECT p.instrument_id, p.interval_s, p.start,
+                   CASE WHEN i.instrument_id IS NOT NULL THEN m.missing_s IS NOT NULL END AS in_gap,
+                   CASE WHEN i.instrument_id IS NOT NULL THEN greatest(0, 1 - coalesce(m.missing_s, 0) / p.interval_s)
+                   END AS coverage
               FROM picked p
+              LEFT JOIN instrument i ON i.instrument_id = p.instrument_id
               LEFT JOIN missing m ON m.instrument_id = p.instrument_id AND m.interval_s = p.interval_s
                AND m.start = p.start) AS c
      WHERE b.instrument_id = c.instrument_id AND b.interval_s = c.interval_s AND b.start = c.start
        AND (b.coverage, b.in_gap) IS DISTINCT FROM (c.coverage, c.in_gap)
     RETURNING b.revision
+), reached AS (
+    INSERT INTO derived_dirty (instrument_id, interval_s, low, high, reach)
+    SELECT b.instrument_id, b.interval_s, min(b.start), max(b.start), false
+      FROM taken m
+     CROSS JOIN LATERAL unnest(m.instrument_ids) AS i (instrument_id)
+     CROSS JOIN (VALUES (60), (300), (900), (3600), (14400), (86400)) AS l (width_s)
+      JOIN bar b ON b.instrument_id = i.instrument_id AND b.interval_s = l.width_s AND b.complete
+       AND b.start > m.low - l.width_s * interval '1 second'
+       AND b.start < date_bin(l.width_s * interval '1440 seconds', least(m.high, now() + interval '1 day'), 'epoch')
+                     + l.width_s * interval '2880 seconds'
+     GROUP BY b.instrument_id, b.interval_s, date_bin(b.interval_s * interval '1440 seconds', b.start, 'epoch')
 )
 SELECT (SELECT count(*) FROM taken), count(*), count(*) FILTER (WHERE revision > 1) FROM stored"""
-"""Takes marks of gaps, and computes the coverage of the bars that they touch again."""
+"""Takes marks of gaps, and computes the coverage of the bars that they touch again.
+
+A gap in a time without trades changes no bar, but what follows from the bars after it: these are marked, too.
+"""
 
 LOADED_MINUTES = f"""
 SELECT l.venue, floor(extract(epoch FROM l.until - %(lateness)s) / 60)::bigint FROM ({_LOADED}) AS l
