@@ -268,6 +268,92 @@ CREATE TRIGGER symbols_changed INSTEAD OF INSERT OR UPDATE OR DELETE ON symbols
     FOR EACH ROW EXECUTE FUNCTION change_symbol();
 GRANT SELECT, INSERT, UPDATE, DELETE ON symbols TO tapedeck_writer, tapedeck_recorder;
 
+-- ---- snapshots whose features must be derived -----------------------------------------------------------------------
+
+CREATE TABLE snapshot_dirty (
+    mark_id   bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    market_id bigint      NOT NULL,
+    low       timestamptz NOT NULL,
+    high      timestamptz NOT NULL,
+    marked_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX snapshot_dirty_market ON snapshot_dirty (market_id);
+COMMENT ON TABLE  snapshot_dirty           IS 'Snapshots whose features and findings must be derived. Written by a trigger of market_snapshot; bin/deriver removes a mark in the transaction that stores them.';
+COMMENT ON COLUMN snapshot_dirty.mark_id   IS 'Number of the mark, in the order of marking.';
+COMMENT ON COLUMN snapshot_dirty.market_id IS 'The market (market).';
+COMMENT ON COLUMN snapshot_dirty.low       IS 'Receipt of the first snapshot concerned, UTC.';
+COMMENT ON COLUMN snapshot_dirty.high      IS 'Receipt of the last snapshot concerned, UTC.';
+COMMENT ON COLUMN snapshot_dirty.marked_at IS 'When it was marked, UTC.';
+
+CREATE FUNCTION mark_snapshots() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO public.snapshot_dirty (market_id, low, high)
+        SELECT market_id, min(ts_recv), max(ts_recv) FROM stale GROUP BY market_id, date_bin('1 day', ts_recv, 'epoch');
+    ELSE
+        INSERT INTO public.snapshot_dirty (market_id, low, high)
+        SELECT market_id, min(ts_recv), max(ts_recv) FROM fresh GROUP BY market_id, date_bin('1 day', ts_recv, 'epoch');
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION mark_snapshots() IS 'Trigger: marks the snapshots that a statement changed, so that their features are derived.';
+CREATE TRIGGER market_snapshot_inserted AFTER INSERT ON market_snapshot REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER market_snapshot_updated AFTER UPDATE ON market_snapshot REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER market_snapshot_deleted AFTER DELETE ON market_snapshot REFERENCING OLD TABLE AS stale
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+
+-- What the stream of a market lacked is often declared after the snapshots that it concerns. Their windows are a day.
+CREATE FUNCTION mark_market_gaps() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    INSERT INTO public.snapshot_dirty (market_id, low, high)
+    SELECT m.market_id, min(least(g.started_at, g.last_ts_event)),
+           max(coalesce(greatest(g.ended_at, g.first_ts_event), 'infinity') + interval '1 day')
+      FROM fresh g
+      JOIN public.instrument i ON i.instrument_id = g.instrument_id AND i.venue = 'polymarket'
+      JOIN public.market m ON m.tokens @> ARRAY[i.symbol]
+     GROUP BY m.market_id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION mark_market_gaps() IS 'Trigger: marks the snapshots of the markets in whose streams gaps were declared, ended or healed.';
+CREATE TRIGGER gap_market_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
+CREATE TRIGGER gap_market_updated AFTER UPDATE ON gap REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
+
+-- Without a deriver the marks of snapshots would fill the disk as those of minutes would.
+ALTER FUNCTION fold_bar_marks(interval) RENAME TO fold_minute_marks;
+COMMENT ON FUNCTION fold_minute_marks(interval) IS
+    'Replaces marks of minutes that no deriver took for so long by marks of their days; returns the number of the latter.';
+CREATE FUNCTION fold_bar_marks(older_than interval) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM (SELECT marked_at FROM public.snapshot_dirty ORDER BY mark_id LIMIT 1) AS oldest
+                WHERE marked_at < clock_timestamp() - older_than) THEN
+        WITH old AS (
+            DELETE FROM public.snapshot_dirty WHERE marked_at < clock_timestamp() - older_than
+            RETURNING market_id, low, high
+        ) INSERT INTO public.snapshot_dirty (market_id, low, high)
+        SELECT market_id, min(low), max(high) FROM old GROUP BY market_id, date_bin('1 day', low, 'epoch');
+    END IF;
+    RETURN public.fold_minute_marks(older_than);
+END
+$$;
+COMMENT ON FUNCTION fold_bar_marks(interval) IS
+    'Replaces marks of minutes and snapshots that no deriver took for so long by marks of their days; returns the number of those of minutes.';
+REVOKE EXECUTE ON FUNCTION fold_minute_marks(interval) FROM tapedeck_writer;
+GRANT EXECUTE ON FUNCTION fold_bar_marks(interval) TO tapedeck_writer;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_dirty TO tapedeck_deriver;
+
 -- ---- data quality --------------------------------------------------------------------------------------------------
 
 CREATE TABLE quality_rule (

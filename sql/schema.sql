@@ -2769,6 +2769,26 @@ $function$;
 REVOKE EXECUTE ON FUNCTION mark_gaps() FROM PUBLIC;
 COMMENT ON FUNCTION mark_gaps() IS 'Trigger: marks the extents of gaps of trades that a statement changed, before and after.';
 
+CREATE OR REPLACE FUNCTION public.mark_market_gaps()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.snapshot_dirty (market_id, low, high)
+    SELECT m.market_id, min(least(g.started_at, g.last_ts_event)),
+           max(coalesce(greatest(g.ended_at, g.first_ts_event), 'infinity') + interval '1 day')
+      FROM fresh g
+      JOIN public.instrument i ON i.instrument_id = g.instrument_id AND i.venue = 'polymarket'
+      JOIN public.market m ON m.tokens @> ARRAY[i.symbol]
+     GROUP BY m.market_id;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_market_gaps() FROM PUBLIC;
+COMMENT ON FUNCTION mark_market_gaps() IS 'Trigger: marks the snapshots of the markets in whose streams gaps were declared, ended or healed.';
+
 CREATE OR REPLACE FUNCTION public.mark_snapshots()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3034,6 +3054,8 @@ CREATE TRIGGER bar_inserted AFTER INSERT ON bar REFERENCING NEW TABLE AS fresh F
 CREATE TRIGGER bar_updated AFTER UPDATE ON bar REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
 CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER gap_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER gap_market_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
+CREATE TRIGGER gap_market_updated AFTER UPDATE ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
 CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
 CREATE TRIGGER instrument_first_seen BEFORE UPDATE OF first_seen ON instrument FOR EACH ROW EXECUTE FUNCTION keep_first_seen();

@@ -169,6 +169,4 @@ def past_of(starts: Ints, known: tuple[Ints, dict[str, Floats]]) -> dict[str, Fl
     wanted = same_minutes(starts)
     at = np.searchsorted(at_starts, wanted)
     found = np.append(at_starts, -1)[at] == wanted
-    return {
-        column: np.where(found, np.append(columns[column], np.nan)[at], np.nan) for column in SAME_MINUTE.values()
-    }
+    return {column: np.where(found, np.append(columns[column], np.nan)[at], np.nan) for column in SAME_MINUTE.values()}

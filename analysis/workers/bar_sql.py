@@ -59,7 +59,7 @@ HAVING count(*) > 0"""
 # Their processes are loaded in turn, so they differ by milliseconds. Without a journal the clock decides. A recorder is
 # called by its feed, and the feeds of a venue name the same instruments: the one that is read now decides.
 _FEEDS = ", ".join(f"('{feed}', '{venue.name}')" for feed, venue in VENUES.items())
-_LOADED = f"""SELECT coalesce(f.venue, split_part(j.recorder, '-', 2)) AS venue, max(j.written_at) AS until
+LOADED = f"""SELECT coalesce(f.venue, split_part(j.recorder, '-', 2)) AS venue, max(j.written_at) AS until
       FROM journal j LEFT JOIN (VALUES {_FEEDS}) AS f (feed, venue) ON f.feed = split_part(j.recorder, '-', 2)
      GROUP BY 1"""
 
@@ -127,7 +127,7 @@ def prepare(width_s: int, part_s: int | None = None) -> str:
     values = _OF_TRADES if part_s is None else _OF_BARS.format(part_s=part_s, width_s=width_s)
     changed = [f"excluded.{name}" if name != "complete" else "b.complete OR excluded.complete" for name in _VALUES]
     statement = _STORE.format(
-        width_s=width_s, values=values, missing=_MISSING, loaded=_LOADED, columns=", ".join(_VALUES),
+        width_s=width_s, values=values, missing=_MISSING, loaded=LOADED, columns=", ".join(_VALUES),
         changed=", ".join(changed), present=", ".join(f"b.{name}" for name in _VALUES),
     )  # fmt: skip
     bounds = ", double precision, double precision" if part_s is None else ""
@@ -225,14 +225,14 @@ A gap in a time without trades changes no bar, but what follows from the bars af
 """
 
 LOADED_MINUTES = f"""
-SELECT l.venue, floor(extract(epoch FROM l.until - %(lateness)s) / 60)::bigint FROM ({_LOADED}) AS l
+SELECT l.venue, floor(extract(epoch FROM l.until - %(lateness)s) / 60)::bigint FROM ({LOADED}) AS l
  WHERE l.until IS NOT NULL"""
 """By venue the minute up to which all is loaded, minutes since 1970."""
 
 # A mark that is left has trades that are not in the bar: another deriver is at it, or the next transaction takes it.
 COMPLETE = f"""
 WITH loaded AS (
-    {_LOADED}
+    {LOADED}
 )
 UPDATE bar b SET complete = true, updated_at = clock_timestamp()
   FROM (SELECT f.instrument_id, f.interval_s, f.start

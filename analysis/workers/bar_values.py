@@ -37,12 +37,13 @@ def versions() -> dict[str, str]:
     of_indicators = [definition_hash(_indicators_of), talib.__version__]
     of_features = [*definitions(BARS).values(), definition_hash(features_of), *of_indicators]
     return {
-        "indicator": f"{len(COLUMNS)}-{_digits(of_indicators)}",
-        "bar_feature": f"{len(FEATURES)}-{_digits(of_features)}",
+        "indicator": f"{len(COLUMNS)}-{digits(of_indicators)}",
+        "bar_feature": f"{len(FEATURES)}-{digits(of_features)}",
     }
 
 
-def _digits(parts: Iterable[str]) -> str:
+def digits(parts: Iterable[str]) -> str:
+    """Return the digits of a version, of the hashes of what belongs to it."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
@@ -127,6 +128,7 @@ class BarValues:
                     of_width = tasks.setdefault(width_s, {})
                     of_width[number, block_s] = min(since_s, of_width.get((number, block_s), since_s))
         for width_s, found in tasks.items():
+            self._leave_out_empty(cursor, width_s, found, {(mark[0], mark[1], mark[2]) for mark in marks})
             chosen = [Task(number, block_s, since_s) for (number, block_s), since_s in found.items()]
             chosen.sort(key=lambda task: -task.block_s)
             for task in chosen[limit:] if limit is not None else ():
@@ -136,6 +138,21 @@ class BarValues:
             # Of one instrument the blocks are done one after the other, so that memory holds the newest of them.
             for group in _apart(chosen):
                 self._store(cursor, width_s, group)
+
+    @staticmethod
+    def _leave_out_empty(
+        cursor: Cursor, width_s: int, tasks: dict[tuple[int, int], int], marked: set[tuple[int, int, int]]
+    ) -> None:
+        """Leave out blocks that are only reached and have no bar."""
+        span_s = BLOCK * width_s
+        own = {(number, low_s // span_s * span_s) for number, width, low_s in marked if width == width_s}
+        reached = [key for key in tasks if key not in own]
+        if reached:
+            ids, lows = map(list, zip(*reached, strict=True))
+            parameters = {"ids": ids, "lows": lows, "width_s": width_s, "span_s": span_s}
+            filled = set(_rows(cursor, derived_sql.WITH_BARS, parameters))
+            for key in set(reached) - filled:
+                del tasks[key]
 
     def _put_back(self, cursor: Cursor, width_s: int, tasks: Sequence[Task]) -> None:
         if tasks:

@@ -45,7 +45,8 @@ SELECT * FROM taken"""
 
 TAKE_SERIES = f"""
 WITH taken AS (
-    DELETE FROM derived_dirty d USING (SELECT instrument_id, interval_s FROM derived_dirty ORDER BY mark_id LIMIT 1) AS s
+    DELETE FROM derived_dirty d
+     USING (SELECT instrument_id, interval_s FROM derived_dirty ORDER BY mark_id LIMIT 1) AS s
      WHERE d.instrument_id = s.instrument_id AND d.interval_s = s.interval_s
     {_MARK.replace("RETURNING instrument_id, interval_s", "RETURNING d.instrument_id, d.interval_s")}
 )
@@ -56,6 +57,13 @@ PUT_BACK = """
 INSERT INTO derived_dirty (instrument_id, interval_s, low, high, reach)
 SELECT instrument_id, %(width_s)s, to_timestamp(low), to_timestamp(high), false
   FROM unnest(%(ids)s, %(lows)s, %(highs)s) AS one (instrument_id, low, high)"""
+
+WITH_BARS = """
+SELECT k.instrument_id, k.low
+  FROM unnest(%(ids)s::bigint[], %(lows)s::bigint[]) AS k (instrument_id, low)
+ WHERE EXISTS (SELECT FROM bar b WHERE b.instrument_id = k.instrument_id AND b.interval_s = %(width_s)s
+                  AND b.start >= to_timestamp(k.low) AND b.start < to_timestamp(k.low + %(span_s)s))"""
+"""Names the blocks that have a bar."""
 
 READ_BARS = """
 COPY (SELECT b.instrument_id, extract(epoch FROM b.start)::bigint, b.open, b.high, b.low, b.close,
@@ -68,14 +76,16 @@ COPY (SELECT b.instrument_id, extract(epoch FROM b.start)::bigint, b.open, b.hig
        ORDER BY b.instrument_id, b.start) TO STDOUT (FORMAT binary)"""
 """Reads bars in ranges, of one length. A bar whose gaps are unknown has no instrument, which `READ_GAPS` reports."""
 
+# Each row is one look into the primary key, whatever the planner knows of the table.
 READ_SAME_MINUTES = """
-SELECT b.instrument_id, extract(epoch FROM b.start)::bigint, coalesce(b.volume, 'NaN'), b.trade_count
+SELECT k.instrument_id, k.start - 86400 * d.days, b.volume, b.trade_count
   FROM unnest(%(ids)s::bigint[], %(starts)s::bigint[]) AS k (instrument_id, start)
  CROSS JOIN generate_series(1, 20) AS d (days)
-  JOIN bar b ON b.instrument_id = k.instrument_id AND b.interval_s = 60
-   AND b.start = to_timestamp(k.start - 86400 * d.days)
- WHERE b.complete AND NOT b.in_gap
- ORDER BY b.instrument_id, b.start"""
+ CROSS JOIN LATERAL (
+       SELECT coalesce(volume, 'NaN') AS volume, trade_count FROM bar
+        WHERE instrument_id = k.instrument_id AND interval_s = 60
+          AND start = to_timestamp(k.start - 86400 * d.days) AND complete AND NOT in_gap
+        LIMIT 1) AS b"""
 
 READ_GAPS = """
 SELECT k.instrument_id, (extract(epoch FROM lower(g.part)) * 1000000)::bigint,

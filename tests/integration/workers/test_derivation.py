@@ -172,7 +172,7 @@ def test_gaps_of_quotes_do_not_concern_bars(deriving: Deriving) -> None:
 def test_the_time_before_the_first_frame_is_not_covered(deriving: Deriving) -> None:
     deriving.sql("DELETE FROM instrument WHERE instrument_id = %s", BTC)
     deriving.derive()
-    assert deriving.bar("coverage, in_gap") == (1.0, False)  # nothing is known of it
+    assert deriving.bar("coverage, in_gap") == (None, None)  # nothing is known of it
     insert = "INSERT INTO instrument (instrument_id, venue, symbol, first_seen) VALUES (%s, 'test', 'BTC-USD', %s)"
     deriving.sql(insert, BTC, NOON + timedelta(seconds=45))
     deriving.derive()

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from support.workers.bars import rows
 
 from analysis.arrays import Floats, Gaps, Ints
 from analysis.bars import Bars
 from analysis.features.blocks import BLOCK, Block, features_of, past_of
+from support.workers.bars import rows
 
 NS = 1_000_000_000
 _BARS = """
