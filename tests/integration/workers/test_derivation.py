@@ -373,3 +373,23 @@ def test_the_deriver_changes_bars_only_and_others_do_not(deriving: Deriving) -> 
         with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(statement)
         connection.close()
+
+
+@pytest.mark.parametrize("conflict", ["", "ON CONFLICT DO NOTHING"])
+def test_an_insert_of_rows_of_several_days_marks_each_of_their_minutes(deriving: Deriving, conflict: str) -> None:
+    deriving.derive()
+    for day in (0, 1):
+        deriving.sql("SELECT ensure_partition('trade', %s)", (NOON - timedelta(days=day)).date())
+    columns = "INSERT INTO trade (instrument_id, trade_id, ts_event, ts_recv, price, size)"
+    minutes = [NOON - timedelta(days=day, minutes=minute) for day in (0, 1, 40) for minute in (3, 9)]
+    values = ", ".join(f"({BTC}, {9000 + at}, '{minute}', now(), 1, 1)" for at, minute in enumerate(minutes))
+    deriving.sql(f"{columns} VALUES {values} {conflict}")
+    assert deriving.sql("SELECT low FROM bar_dirty ORDER BY low") == [(minute,) for minute in sorted(minutes)]
+    deriving.derive()
+    # Two INSERT of one statement, and one that stores nothing.
+    first, second = (f"{columns} VALUES ({BTC}, {number}, '{at}', now(), 1, 1) {conflict}"
+                     for number, at in ((9100, minutes[0]), (9101, minutes[3])))  # fmt: skip
+    deriving.sql(f"WITH one AS ({first}) {second}")
+    assert deriving.sql("SELECT low FROM bar_dirty ORDER BY low") == [(minutes[3],), (minutes[0],)]
+    deriving.derive()
+    assert differences(deriving.url) == []
