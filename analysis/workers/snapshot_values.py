@@ -42,6 +42,7 @@ WITH loaded AS (
 ), picked AS (
     SELECT market_id FROM snapshot_dirty, ready
      WHERE low <= ready.until AND marked_at < clock_timestamp() - %(wait)s
+       AND EXISTS (SELECT FROM market m WHERE m.market_id = snapshot_dirty.market_id)
      ORDER BY mark_id LIMIT 1
 ), taken AS (
     DELETE FROM snapshot_dirty d USING picked p, ready

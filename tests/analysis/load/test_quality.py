@@ -28,8 +28,10 @@ def scored(database: str) -> str:
         VALUES (1, 'test', 'recorder-test', 0, 'ws://127.0.0.1/', '2026-03-01', '2026-03-06', 1, 1, 1, 0, 0, 0, 1);
         INSERT INTO trade (instrument_id, trade_id, ts_event, ts_recv, price, size)
         SELECT {NUMBER}, n, t, t, 100, 1
-          FROM generate_series(0, 119) AS n, LATERAL (SELECT timestamptz '2026-03-05Z' + n * interval '1 minute' AS t) AS x;
-        INSERT INTO bar SELECT {NUMBER}, 60, ts_event, 100, 100, 100, 100, 1, 100, 100, 1, 0, 0, 1, false, true, 1, now(), 0
+          FROM generate_series(0, 119) AS n,
+               LATERAL (SELECT timestamptz '2026-03-05Z' + n * interval '1 minute' AS t) AS x;
+        INSERT INTO bar SELECT {NUMBER}, 60, ts_event, 100, 100, 100, 100, 1, 100, 100, 1, 0, 0, 1, false, true, 1,
+               now(), 0
           FROM trade;
         INSERT INTO bar_finding VALUES ({NUMBER}, 60, '2026-03-05 01:30Z', 'jump', 20.5, 15, now())""")  # fmt: skip
     return database
@@ -61,6 +63,9 @@ def test_the_command_shows_the_hour_and_what_was_found(
     words = ["--config", "demo", "quality", "test", "X", "--start", "2026-03-05", "--end", "2026-03-05T02:00"]
     assert main([*words, "--findings"]) == 1
     shown = capsys.readouterr().out
-    assert "2026-03-05 01:00" in shown and "0.983" in shown and "1 of 2 hours" in shown
-    assert "jump" in shown and "20.5" in shown
+    assert "2026-03-05 01:00" in shown
+    assert "0.983" in shown
+    assert "1 of 2 hours" in shown
+    assert "jump" in shown
+    assert "20.5" in shown
     assert main([*words, "--below", "0.9"]) == 0

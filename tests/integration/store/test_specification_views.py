@@ -64,7 +64,8 @@ def test_indicators_and_features_are_there_in_the_long_form(recorded: str) -> No
         ("BTC-USD", "5m", read(recorded, "SELECT volume FROM bars WHERE symbol = 'BTC-USD' AND timeframe = '5m'")[0][0],
          "test")
     ]  # fmt: skip
-    counts = "SELECT count(*), count(DISTINCT {name}), count(value) > 0 FROM {view} WHERE symbol = 'BTC-USD' AND timeframe = '1m'"
+    counts = ("SELECT count(*), count(DISTINCT {name}), count(value) > 0 FROM {view} "
+              "WHERE symbol = 'BTC-USD' AND timeframe = '1m'")  # fmt: skip
     assert read(recorded, counts.format(name="indicator_name", view="indicators")) == [(24, 24, True)]
     assert read(recorded, counts.format(name="feature_name", view="ml_features")) == [(42, 42, True)]
 
@@ -74,8 +75,8 @@ def test_markets_and_what_the_poller_saw_are_there_under_the_names_of_the_specif
     rows(database, f"""
         INSERT INTO market (market_id, condition_id, tokens, outcomes, slug, question, category, tags, phase, neg_risk,
                             neg_risk_other, active, known_since, known_at, revision)
-        VALUES (7, '{condition}', '{{700,701}}', '{{Up,Down}}', 'market-7', 'Up?', 'crypto', '{{}}', 'open', false, false,
-                true, now(), now(), 1);
+        VALUES (7, '{condition}', '{{700,701}}', '{{Up,Down}}', 'market-7', 'Up?', 'crypto', '{{}}', 'open', false,
+                false, true, now(), now(), 1);
         INSERT INTO market_snapshot (market_id, ts_recv, ts_event, instrument_id, tier, source, bid, ask, mid, spread,
                                      bid_depth_5c)
         VALUES (7, '2026-11-02 12:00Z', '2026-11-02 11:59Z', 1, 'T2', 'rest', 0.4, 0.5, 0.45, 0.1, 300);
@@ -83,9 +84,11 @@ def test_markets_and_what_the_poller_saw_are_there_under_the_names_of_the_specif
         VALUES (7, '2026-11-02 12:00Z', '2026-11-02 11:59Z', '[[0.4, 300]]', '[[0.5, 10]]');
         INSERT INTO poll_run (run_id, job, slot, slots, state, reason, started_at, duration_s, rows, bytes, answers,
                               attempts, odd, odd_samples, request_ids)
-        VALUES (1, 'books', '2026-11-02 12:00Z', 1, 'done', '', '2026-11-02 12:00:01Z', 2.5, 9, 1, 1, 1, 0, '{{}}', '{{}}'),
+        VALUES (1, 'books', '2026-11-02 12:00Z', 1, 'done', '', '2026-11-02 12:00:01Z', 2.5, 9, 1, 1, 1, 0, '{{}}',
+                '{{}}'),
                (2, 'books', '2026-11-02 12:01Z', 1, 'missed', 'stopped', NULL, NULL, 0, 0, 0, 0, 0, '{{}}', '{{}}');
-        INSERT INTO whale_event VALUES ('{HASH}', '{WALLET}', now(), now(), 1, '{condition}', 'Up', 0, 'b', 4000, 1600, 1, 1)
+        INSERT INTO whale_event VALUES ('{HASH}', '{WALLET}', now(), now(), 1, '{condition}', 'Up', 0, 'b', 4000,
+                                        1600, 1, 1)
     """)  # fmt: skip
     assert read(database, "SELECT market_id, slug, status, token_ids FROM markets") == [
         (7, "market-7", "open", ["700", "701"])
@@ -141,7 +144,7 @@ def test_a_recorder_is_notified_of_a_row_of_symbols(recorded: str) -> None:
     ("statement", "words"),
     [
         ("INSERT INTO symbols (symbol, exchange) VALUES ('X', 'tset')", "exchange tset is not known yet"),
-        ("INSERT INTO symbols (symbol, exchange, asset_type) VALUES ('AAPL', 'yahoo', 'stock')", "setting yahoo.symbols"),
+        ("INSERT INTO symbols (symbol, exchange, asset_type) VALUES ('AAPL', 'yahoo', 'stock')", "yahoo.symbols"),
         ("UPDATE symbols SET symbol = 'Y'", "only is_active"),
     ],
 )  # fmt: skip

@@ -41,8 +41,8 @@ class Stored:
     def put(self, start: datetime, close: Any, volume: Any) -> None:
         """Store bars of a minute, one after the other."""
         self.sql(
-            "INSERT INTO bar SELECT %s, 60, %s + (n - 1) * interval '1 minute', c, c * 1.0004, c * 0.9996, c, v, c * v, c,"
-            " 10, v / 2, v / 2, 1, false, true, 1, now(), 0 FROM unnest(%s, %s) WITH ORDINALITY AS x (c, v, n)",
+            "INSERT INTO bar SELECT %s, 60, %s + (n - 1) * interval '1 minute', c, c * 1.0004, c * 0.9996, c, v, c * v,"
+            " c, 10, v / 2, v / 2, 1, false, true, 1, now(), 0 FROM unnest(%s, %s) WITH ORDINALITY AS x (c, v, n)",
             NUMBER, start, [float(x) for x in close], [float(x) for x in volume],
         )  # fmt: skip
 
@@ -89,7 +89,7 @@ def test_a_revised_bar_changes_its_block_and_the_next_and_none_before(bars: Stor
     bars.derive()
     at = DAY + 700 * MINUTE
     bars.sql(
-        "SELECT pg_sleep(0.002); UPDATE bar SET close = close * 1.01, high = high * 1.02, revision = 2 WHERE start = %s",
+        "UPDATE bar SET close = close * 1.01, high = high * 1.02, revision = 2 WHERE start = %s",
         at,
     )
     ((before,),) = bars.sql("SELECT max(updated_at) FROM indicator")
@@ -147,7 +147,8 @@ def test_a_second_deriver_leaves_the_marks_to_the_first(bars: Stored) -> None:
         assert not bars.values.derive(bars.connection, live=False)
         cursor.execute("ROLLBACK")
     second = BarValues()
-    assert second.derive(other, live=False) and second.rows == 1
+    assert second.derive(other, live=False)
+    assert second.rows == 1
     assert bars.derive() == 0
     bars.put(DAY + 1_501 * MINUTE, [100.5], [1])
     bars.derive()
@@ -179,9 +180,11 @@ def test_every_rule_of_bars_finds_what_it_is_for(bars: Stored) -> None:
     bars.put(split, [25.0, 25.0], [1.0, 1.0])
     bars.sql("UPDATE bar SET high = 40 WHERE start = %s", wide)
     bars.sql("SELECT ensure_partition('quote', %s)", wide.date())
-    bars.sql("INSERT INTO quote (instrument_id, ts_recv, session_id, frame_seq, bid, ask) VALUES (%s, %s, 1, 1, 26, 25)",
+    bars.sql("INSERT INTO quote (instrument_id, ts_recv, session_id, frame_seq, bid, ask) "
+             "VALUES (%s, %s, 1, 1, 26, 25)",
              NUMBER, wide + MINUTE / 2)  # fmt: skip
-    bars.sql("INSERT INTO quote (instrument_id, ts_recv, session_id, frame_seq, bid, ask) VALUES (%s, %s, 1, 2, 20, 30)",
+    bars.sql("INSERT INTO quote (instrument_id, ts_recv, session_id, frame_seq, bid, ask) "
+             "VALUES (%s, %s, 1, 2, 20, 30)",
              NUMBER, split + MINUTE / 2)  # fmt: skip
     bars.derive()
     assert bars.findings(at + 59 * MINUTE) == {"stale": 60.0}

@@ -15,8 +15,8 @@ INSTRUMENTS, BARS, MINUTES = 200, 2_000, 6
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 _FILL = """
-INSERT INTO bar SELECT i, 60, %s + n * interval '1 minute', c, c * 1.0004, c * 0.9996, c, v, c * v, c, 10, v / 2, v / 2, 1,
-                       false, true, 1, now(), 0
+INSERT INTO bar SELECT i, 60, %s + n * interval '1 minute', c, c * 1.0004, c * 0.9996, c, v, c * v, c, 10, v / 2, v / 2,
+                       1, false, true, 1, now(), 0
   FROM generate_series(1, %s) AS i, generate_series(%s::integer, %s) AS n,
        LATERAL (SELECT 100 + sin(n * 0.37 + i) + random() / 10 AS c, 1 + random() AS v) AS x"""
 
@@ -52,6 +52,6 @@ def test_cpu_of_the_values_of_a_minute(database: str) -> None:
         after, took_s = cpu_s(), time.monotonic() - began_s
         assert values.rows - done == INSTRUMENTS
         used = [late - early for late, early in zip(after, before, strict=True)]
-        print(f"a minute of {INSTRUMENTS} instruments: deriver {used[0]:.2f} s of CPU, its server process {used[1]:.2f} s, "
+        print(f"a minute of {INSTRUMENTS} instruments: deriver {used[0]:.2f} s of CPU, its server {used[1]:.2f} s, "
               f"together {sum(used) / 0.6:.1f} % of a core; {took_s:.2f} s")  # fmt: skip
     connection.close()
