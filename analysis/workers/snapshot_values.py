@@ -139,7 +139,7 @@ class SnapshotValues:
 
     def _store(self, cursor: Cursor, market_id: int, low: datetime, ready: datetime, high: datetime) -> None:
         """Compute and store the rows of a market from `low` to `ready`; what is left until `high` is marked again."""
-        key = {"market_id": market_id, "low": low, "high": ready}
+        key: dict[str, Any] = {"market_id": market_id, "low": low, "high": ready}
         cursor.execute(_PENDING, {**key, "limit": _SNAPSHOTS})
         times: list[datetime] = [at for (at,) in cursor.fetchall()]
         if len(times) == _SNAPSHOTS:

@@ -35,6 +35,13 @@ def recorded(database: str) -> str:
     return database
 
 
+@pytest.fixture
+def known(database: str) -> str:
+    """A database that has recorded from a venue."""
+    rows(database, "INSERT INTO venue (name) VALUES ('test')")
+    return database
+
+
 def read(url: str, query: str) -> list[tuple[object, ...]]:
     connection = connect(url, application_name="test", role=READER)
     try:
@@ -113,24 +120,24 @@ def subscriptions(url: str) -> list[tuple[object, ...]]:
     return rows(url, "SELECT symbol, channel, active, origin FROM subscription WHERE venue = 'test' ORDER BY 1, 2")
 
 
-def test_a_row_of_symbols_is_a_subscription_of_every_channel(recorded: str) -> None:
+def test_a_row_of_symbols_is_a_subscription_of_every_channel(known: str) -> None:
     rows(
-        recorded,
+        known,
         "INSERT INTO symbols (symbol, exchange, asset_type, is_active) VALUES ('SOL-USD', 'test', 'crypto', true)",
     )
     channels = ("book", "quote", "trade")
-    assert subscriptions(recorded) == [("SOL-USD", channel, True, "hand") for channel in channels]
-    assert read(recorded, "SELECT * FROM symbols") == [("SOL-USD", "test", "crypto", True)]
-    rows(recorded, "UPDATE symbols SET is_active = false WHERE symbol = 'SOL-USD' AND exchange = 'test'")
-    assert subscriptions(recorded) == [("SOL-USD", channel, False, "hand") for channel in channels]
-    rows(recorded, "INSERT INTO symbols (symbol, exchange) VALUES ('SOL-USD', 'test')")
-    assert subscriptions(recorded) == [("SOL-USD", channel, True, "hand") for channel in channels]
-    rows(recorded, "DELETE FROM symbols WHERE symbol = 'SOL-USD'")
-    assert subscriptions(recorded) == []
+    assert subscriptions(known) == [("SOL-USD", channel, True, "hand") for channel in channels]
+    assert read(known, "SELECT * FROM symbols") == [("SOL-USD", "test", "crypto", True)]
+    rows(known, "UPDATE symbols SET is_active = false WHERE symbol = 'SOL-USD' AND exchange = 'test'")
+    assert subscriptions(known) == [("SOL-USD", channel, False, "hand") for channel in channels]
+    rows(known, "INSERT INTO symbols (symbol, exchange) VALUES ('SOL-USD', 'test')")
+    assert subscriptions(known) == [("SOL-USD", channel, True, "hand") for channel in channels]
+    rows(known, "DELETE FROM symbols WHERE symbol = 'SOL-USD'")
+    assert subscriptions(known) == []
 
 
-def test_a_recorder_is_notified_of_a_row_of_symbols(recorded: str) -> None:
-    connection = psycopg2.connect(recorded)
+def test_a_recorder_is_notified_of_a_row_of_symbols(known: str) -> None:
+    connection = psycopg2.connect(known)
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("LISTEN subscription")
@@ -148,14 +155,14 @@ def test_a_recorder_is_notified_of_a_row_of_symbols(recorded: str) -> None:
         ("UPDATE symbols SET symbol = 'Y'", "only is_active"),
     ],
 )  # fmt: skip
-def test_a_row_of_symbols_that_would_record_nothing_is_refused(recorded: str, statement: str, words: str) -> None:
-    rows(recorded, "INSERT INTO symbols (symbol, exchange) VALUES ('SOL-USD', 'test')")
+def test_a_row_of_symbols_that_would_record_nothing_is_refused(known: str, statement: str, words: str) -> None:
+    rows(known, "INSERT INTO symbols (symbol, exchange) VALUES ('SOL-USD', 'test')")
     with pytest.raises((psycopg2.errors.FeatureNotSupported, psycopg2.errors.ForeignKeyViolation), match=words):
-        rows(recorded, statement)
+        rows(known, statement)
 
 
-def test_a_reader_may_not_change_symbols(recorded: str) -> None:
-    connection = connect(recorded, application_name="test", role=READER)
+def test_a_reader_may_not_change_symbols(known: str) -> None:
+    connection = connect(known, application_name="test", role=READER)
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute("INSERT INTO symbols (symbol, exchange) VALUES ('SOL-USD', 'test')")
     connection.close()
