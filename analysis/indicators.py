@@ -124,6 +124,15 @@ def indicators(series: Series) -> dict[str, Floats]:
     return out
 
 
+def on_balance_volume(series: Series) -> Floats:
+    """Return the obv of a series alone: (n,) float64, as in `indicators`."""
+    out = np.full(len(series.close), np.nan)
+    for begin, end in _parts(series, _complete(series)):
+        part = _rows(series, begin, end)
+        out[begin:end] = talib.OBV(part.close, part.volume)
+    return out
+
+
 def _all_columns(part: Series) -> dict[str, Floats]:
     return {**_computed(part), "obv": talib.OBV(part.close, part.volume)}
 

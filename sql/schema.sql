@@ -224,11 +224,12 @@ CREATE TABLE bar (
     trade_count bigint NOT NULL,
     buy_volume double precision,
     sell_volume double precision,
-    coverage double precision NOT NULL,
-    in_gap boolean NOT NULL,
+    coverage double precision,
+    in_gap boolean,
     complete boolean NOT NULL,
     revision integer NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    signed_notional double precision,
     CONSTRAINT bar_pkey PRIMARY KEY (instrument_id, interval_s, start),
     CONSTRAINT bar_coverage_check CHECK (((coverage >= (0)::double precision) AND (coverage <= (1)::double precision))),
     CONSTRAINT bar_interval_s_check CHECK ((interval_s = ANY (ARRAY[60, 300, 900, 3600, 14400, 86400]))),
@@ -250,11 +251,12 @@ COMMENT ON COLUMN bar.vwap IS 'notional / volume, quote units per base unit; NUL
 COMMENT ON COLUMN bar.trade_count IS 'Number of trades.';
 COMMENT ON COLUMN bar.buy_volume IS 'Base units bought by takers, a part of volume; NULL as volume.';
 COMMENT ON COLUMN bar.sell_volume IS 'Base units sold by takers, a part of volume; NULL as volume.';
-COMMENT ON COLUMN bar.coverage IS 'Part of the interval outside of gaps of trades that are not healed, and after recording began or backfilled with proof; 0 to 1.';
-COMMENT ON COLUMN bar.in_gap IS 'Whether such a gap touches the interval, however short it is.';
+COMMENT ON COLUMN bar.coverage IS 'Part of the interval outside of gaps of trades that are not healed, and after recording began or backfilled with proof; 0 to 1. NULL while the instrument has no row in instrument.';
+COMMENT ON COLUMN bar.in_gap IS 'Whether such a gap touches the interval, however short it is; NULL as coverage.';
 COMMENT ON COLUMN bar.complete IS 'Whether all that was received until deriver.lateness_s after its end was loaded. False while the bar forms.';
 COMMENT ON COLUMN bar.revision IS '1, and one more for each change after the bar was complete: late, healed, corrected or removed trades, or a gap.';
 COMMENT ON COLUMN bar.updated_at IS 'When the row was last changed, UTC.';
+COMMENT ON COLUMN bar.signed_notional IS 'Sum of price * size bought by takers, less that sold, quote units; NULL as volume.';
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bar TO tapedeck_deriver;
 GRANT SELECT ON TABLE bar TO tapedeck_reader;
 
@@ -277,6 +279,131 @@ COMMENT ON COLUMN bar_dirty.high IS 'First instant after, UTC; infinity for a ga
 COMMENT ON COLUMN bar_dirty.marked_at IS 'When it was marked, UTC.';
 GRANT DELETE, SELECT, UPDATE ON TABLE bar_dirty TO tapedeck_deriver;
 GRANT SELECT ON TABLE bar_dirty TO tapedeck_reader;
+
+CREATE TABLE bar_feature (
+    instrument_id bigint NOT NULL,
+    interval_s integer NOT NULL,
+    start timestamp with time zone NOT NULL,
+    bar_revision integer NOT NULL,
+    version text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    ret_1 double precision,
+    ret_5 double precision,
+    ret_15 double precision,
+    ret_60 double precision,
+    ret_240 double precision,
+    ret_accel double precision,
+    mom_z_60 double precision,
+    close_vs_vwap_day double precision,
+    range_pos_60 double precision,
+    drawdown_240 double precision,
+    acf1_60 double precision,
+    acf5_240 double precision,
+    variance_ratio_5 double precision,
+    efficiency_ratio_60 double precision,
+    rsi_14 double precision,
+    macd_hist_atr double precision,
+    bb_pos double precision,
+    adx_14 double precision,
+    stoch_diff double precision,
+    sma_dist_50 double precision,
+    vol_z_tod double precision,
+    vol_ratio_20 double precision,
+    trade_count_z double precision,
+    avg_trade_size_ratio double precision,
+    tfi_1 double precision,
+    tfi_5 double precision,
+    tfi_15 double precision,
+    amihud_60 double precision,
+    kyle_lambda_60 double precision,
+    impact_r2_60 double precision,
+    rv_15 double precision,
+    rv_60 double precision,
+    rv_240 double precision,
+    parkinson_60 double precision,
+    garman_klass_60 double precision,
+    rogers_satchell_60 double precision,
+    bipower_ratio_60 double precision,
+    semivar_down_60 double precision,
+    vol_of_vol double precision,
+    vol_ratio double precision,
+    skew_240 double precision,
+    kurt_240 double precision,
+    CONSTRAINT bar_feature_pkey PRIMARY KEY (instrument_id, interval_s, start),
+    CONSTRAINT bar_feature_interval_s_check CHECK ((interval_s = 60))
+);
+COMMENT ON TABLE bar_feature IS 'The 42 features of each complete bar of a minute that follow from bars. Written by bin/deriver; NULL where the window does not suffice or the gap policy forbids a value.';
+COMMENT ON COLUMN bar_feature.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN bar_feature.interval_s IS 'Length of the bar, seconds.';
+COMMENT ON COLUMN bar_feature.start IS 'Start of the bar, by the venue''s clock, UTC. The values were known once the bar was complete (bar).';
+COMMENT ON COLUMN bar_feature.bar_revision IS 'Revision of the bar when this was computed (bar.revision).';
+COMMENT ON COLUMN bar_feature.version IS 'Version of the list that computed it (derived_list).';
+COMMENT ON COLUMN bar_feature.updated_at IS 'When the row was last changed, UTC.';
+COMMENT ON COLUMN bar_feature.ret_1 IS 'Return over k bars; bp. NULL: fewer than k+1 bars, or a gap touches one.';
+COMMENT ON COLUMN bar_feature.ret_5 IS 'Return over k bars; bp. NULL: fewer than k+1 bars, or a gap touches one.';
+COMMENT ON COLUMN bar_feature.ret_15 IS 'Return over k bars; bp. NULL: fewer than k+1 bars, or a gap touches one.';
+COMMENT ON COLUMN bar_feature.ret_60 IS 'Return over k bars; bp. NULL: fewer than k+1 bars, or a gap touches one.';
+COMMENT ON COLUMN bar_feature.ret_240 IS 'Return over k bars; bp. NULL: fewer than k+1 bars, or a gap touches one.';
+COMMENT ON COLUMN bar_feature.ret_accel IS 'Change of the one-bar return; bp. NULL: fewer than 3 bars, or a gap touches one.';
+COMMENT ON COLUMN bar_feature.mom_z_60 IS 'Sum of an hour''s returns divided by its standard deviation; sigma. NULL: fewer than 60 returns, a gap touches one of the bars, or sd 0.';
+COMMENT ON COLUMN bar_feature.close_vs_vwap_day IS 'Distance of the close from the volume-weighted price of the UTC day so far; bp. NULL: no volume in the session, or a gap touches more than 10 % of its bars.';
+COMMENT ON COLUMN bar_feature.range_pos_60 IS 'Position of the close in the range of the hour; 0 to 1. NULL: fewer than 60 bars, or a flat range.';
+COMMENT ON COLUMN bar_feature.drawdown_240 IS 'Distance of the close below the highest price of four hours; bp. NULL: fewer than 240 bars.';
+COMMENT ON COLUMN bar_feature.acf1_60 IS 'Autocorrelation of consecutive returns over an hour; 1. NULL: fewer than 60 returns, or sd 0.';
+COMMENT ON COLUMN bar_feature.acf5_240 IS 'Autocorrelation of returns five bars apart over four hours; 1. NULL: fewer than 240 returns, or sd 0.';
+COMMENT ON COLUMN bar_feature.variance_ratio_5 IS 'Variance ratio of five-bar and one-bar returns: 1 for a random walk, above 1 for a trend; 1. NULL: fewer than 240 returns, or Var 0.';
+COMMENT ON COLUMN bar_feature.efficiency_ratio_60 IS 'Net movement of an hour divided by the length of the path; 0 to 1. NULL: fewer than 61 bars, a gap touches one, or no movement.';
+COMMENT ON COLUMN bar_feature.rsi_14 IS 'Relative strength index; 0 to 100. NULL: fewer than 15 bars since the last gap.';
+COMMENT ON COLUMN bar_feature.macd_hist_atr IS 'MACD histogram in units of the average true range; 1. NULL: either null, or atr_14 = 0.';
+COMMENT ON COLUMN bar_feature.bb_pos IS 'Position of the close between its Bollinger bands; 1, 0 at the lower band. NULL: band null, or of zero width.';
+COMMENT ON COLUMN bar_feature.adx_14 IS 'Average directional index: strength of a trend in either direction; 0 to 100. NULL: fewer than 28 bars since the last gap.';
+COMMENT ON COLUMN bar_feature.stoch_diff IS 'Stochastic oscillator minus its own mean; points of 100. NULL: fewer than 18 bars since the last gap.';
+COMMENT ON COLUMN bar_feature.sma_dist_50 IS 'Distance of the close from the mean of 50 closes; bp. NULL: fewer than 50 bars since the last gap.';
+COMMENT ON COLUMN bar_feature.vol_z_tod IS 'Volume of the bar relative to the same minute of the previous 20 days; sigma. NULL: fewer than 10 such days, no volume, or sd 0.';
+COMMENT ON COLUMN bar_feature.vol_ratio_20 IS 'Volume of the bar divided by the mean of the last 20; 1. NULL: fewer than 20 bars, or mean 0.';
+COMMENT ON COLUMN bar_feature.trade_count_z IS 'Number of trades of the bar relative to the same minute of the previous 20 days; sigma. NULL: fewer than 10 such days, no trade, or sd 0.';
+COMMENT ON COLUMN bar_feature.avg_trade_size_ratio IS 'Mean trade size of 15 minutes divided by that of four hours; 1. NULL: fewer than 240 bars, a gap touches more than 10 % of the 240 or of the 15, or no trade in 15.';
+COMMENT ON COLUMN bar_feature.tfi_1 IS 'Imbalance of volume bought and sold by takers over k bars; -1 to 1. NULL: fewer than k bars, or no trade with a known side.';
+COMMENT ON COLUMN bar_feature.tfi_5 IS 'Imbalance of volume bought and sold by takers over k bars; -1 to 1. NULL: fewer than k bars, or no trade with a known side.';
+COMMENT ON COLUMN bar_feature.tfi_15 IS 'Imbalance of volume bought and sold by takers over k bars; -1 to 1. NULL: fewer than k bars, or no trade with a known side.';
+COMMENT ON COLUMN bar_feature.amihud_60 IS 'Absolute return of a bar per traded value, over an hour; bp per million quote units. NULL: fewer than 60 returns, or nothing traded.';
+COMMENT ON COLUMN bar_feature.kyle_lambda_60 IS 'Price impact per net value bought by takers, from 60 minutes; bp per million quote units. NULL: fewer than 60 returns, fewer than 30 minutes with net flow, or flow of no variance.';
+COMMENT ON COLUMN bar_feature.impact_r2_60 IS 'Fraction of an hour''s price variance explained by net flow; 0 to 1. NULL: as kyle_lambda_60, or a price that did not move.';
+COMMENT ON COLUMN bar_feature.rv_15 IS 'Realised volatility over k bars; bp. NULL: fewer than k returns.';
+COMMENT ON COLUMN bar_feature.rv_60 IS 'Realised volatility over k bars; bp. NULL: fewer than k returns.';
+COMMENT ON COLUMN bar_feature.rv_240 IS 'Realised volatility over k bars; bp. NULL: fewer than k returns.';
+COMMENT ON COLUMN bar_feature.parkinson_60 IS 'Volatility of a bar from its high and low; bp per bar. NULL: fewer than 60 bars.';
+COMMENT ON COLUMN bar_feature.garman_klass_60 IS 'Volatility of a bar from its four prices, assuming no drift; bp per bar. NULL: fewer than 60 bars, or a negative mean.';
+COMMENT ON COLUMN bar_feature.rogers_satchell_60 IS 'Volatility of a bar from its four prices, independent of drift; bp per bar. NULL: fewer than 60 bars.';
+COMMENT ON COLUMN bar_feature.bipower_ratio_60 IS 'Fraction of the hour''s variance due to jumps; slightly below 0 by chance without jumps; 1. NULL: fewer than 60 returns, or sum r^2 = 0.';
+COMMENT ON COLUMN bar_feature.semivar_down_60 IS 'Fraction of the hour''s variance due to falls; 0 to 1. NULL: fewer than 60 returns, or sum r^2 = 0.';
+COMMENT ON COLUMN bar_feature.vol_of_vol IS 'Variation of volatility over four hours; 1. NULL: fewer than 240 returns, more than 10 % of them or more than one of the windows in a gap, or no movement.';
+COMMENT ON COLUMN bar_feature.vol_ratio IS 'Volatility of 15 minutes relative to that of four hours; 1 when it is constant; 1. NULL: fewer than 240 returns, rv_15 or rv_240 null, or rv_240 = 0.';
+COMMENT ON COLUMN bar_feature.skew_240 IS 'Skewness of four hours of returns; 1. NULL: fewer than 240 returns, or sd 0.';
+COMMENT ON COLUMN bar_feature.kurt_240 IS 'Excess kurtosis of four hours of returns; 0 for a normal distribution; 1. NULL: fewer than 240 returns, or sd 0.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bar_feature TO tapedeck_deriver;
+GRANT SELECT ON TABLE bar_feature TO tapedeck_reader;
+
+CREATE TABLE bar_finding (
+    instrument_id bigint NOT NULL,
+    interval_s integer NOT NULL,
+    start timestamp with time zone NOT NULL,
+    rule text NOT NULL,
+    value double precision NOT NULL,
+    threshold double precision NOT NULL,
+    found_at timestamp with time zone NOT NULL,
+    CONSTRAINT bar_finding_pkey PRIMARY KEY (instrument_id, interval_s, start, rule)
+);
+COMMENT ON TABLE bar_finding IS 'Values of complete bars that a rule of quality_rule finds unusual. The bar stays as it is. Written by bin/deriver.';
+COMMENT ON COLUMN bar_finding.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN bar_finding.interval_s IS 'Length of the bar, seconds.';
+COMMENT ON COLUMN bar_finding.start IS 'Start of the bar, UTC.';
+COMMENT ON COLUMN bar_finding.rule IS 'The rule (quality_rule).';
+COMMENT ON COLUMN bar_finding.value IS 'What it found, as quality_rule.value describes it.';
+COMMENT ON COLUMN bar_finding.threshold IS 'Threshold when it was found.';
+COMMENT ON COLUMN bar_finding.found_at IS 'When it was found, UTC.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bar_finding TO tapedeck_deriver;
+GRANT SELECT ON TABLE bar_finding TO tapedeck_reader;
 
 CREATE TABLE book (
     instrument_id bigint NOT NULL,
@@ -301,6 +428,7 @@ COMMENT ON COLUMN book.kind IS 's: snapshot, replaces the book; d: delta, sets a
 COMMENT ON COLUMN book.sequence IS 'The venue''s sequence number; NULL where the venue gives none.';
 COMMENT ON COLUMN book.bids IS 'Bid levels in the order of the message, n x 2: price in quote units per base unit, size in base units; {} when there are none.';
 COMMENT ON COLUMN book.asks IS 'Ask levels in the order of the message, n x 2: price in quote units per base unit, size in base units; {} when there are none.';
+GRANT SELECT ON TABLE book TO tapedeck_deriver;
 GRANT SELECT ON TABLE book TO tapedeck_keeper;
 GRANT SELECT ON TABLE book TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE book TO tapedeck_replay;
@@ -435,6 +563,44 @@ GRANT SELECT ON TABLE day_partition TO tapedeck_reader;
 GRANT SELECT ON TABLE day_partition TO tapedeck_watchdog;
 GRANT SELECT ON TABLE day_partition TO tapedeck_writer;
 
+CREATE TABLE derived_dirty (
+    mark_id bigint NOT NULL,
+    instrument_id bigint NOT NULL,
+    interval_s integer NOT NULL,
+    low timestamp with time zone NOT NULL,
+    high timestamp with time zone NOT NULL,
+    reach boolean NOT NULL DEFAULT true,
+    marked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT derived_dirty_pkey PRIMARY KEY (mark_id)
+);
+CREATE INDEX derived_dirty_series ON derived_dirty USING btree (instrument_id, interval_s);
+COMMENT ON TABLE derived_dirty IS 'Complete bars whose indicators, features and findings must be derived again. Written by a trigger of bar; bin/deriver removes a mark in the transaction that stores them.';
+COMMENT ON COLUMN derived_dirty.mark_id IS 'Number of the mark, in the order of marking.';
+COMMENT ON COLUMN derived_dirty.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN derived_dirty.interval_s IS 'Length of the bars, seconds.';
+COMMENT ON COLUMN derived_dirty.low IS 'Start of the first bar that changed, UTC.';
+COMMENT ON COLUMN derived_dirty.high IS 'Start of the last bar that changed, UTC.';
+COMMENT ON COLUMN derived_dirty.reach IS 'Whether later bars whose windows hold these are concerned too; false where they are marked on their own.';
+COMMENT ON COLUMN derived_dirty.marked_at IS 'When it was marked, UTC.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE derived_dirty TO tapedeck_deriver;
+GRANT SELECT ON TABLE derived_dirty TO tapedeck_reader;
+
+CREATE TABLE derived_list (
+    name text NOT NULL,
+    version text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    user_id bigint NOT NULL,
+    CONSTRAINT derived_list_pkey PRIMARY KEY (name),
+    CONSTRAINT derived_list_name_check CHECK ((name = ANY (ARRAY['indicator'::text, 'bar_feature'::text, 'snapshot_feature'::text, 'quality'::text])))
+);
+COMMENT ON TABLE derived_list IS 'Versions of the lists of indicators, features and rules that are derived now. A new one marks everything to be derived again. Written by bin/deriver.';
+COMMENT ON COLUMN derived_list.name IS 'Table whose columns the list names; quality for the rules.';
+COMMENT ON COLUMN derived_list.version IS 'Number of its columns, and 12 digits of the SHA-256 of their definitions.';
+COMMENT ON COLUMN derived_list.since IS 'When the deriver began to use it, UTC.';
+COMMENT ON COLUMN derived_list.user_id IS 'Random number of the connection that derived by it last: another deriver may not rely on the bars that it remembers.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE derived_list TO tapedeck_deriver;
+GRANT SELECT ON TABLE derived_list TO tapedeck_reader;
+
 CREATE TABLE equity_bar (
     instrument_id bigint NOT NULL,
     interval_s integer NOT NULL,
@@ -552,6 +718,73 @@ COMMENT ON COLUMN gap_read.evidence IS 'The latest reads: time in nanoseconds si
 COMMENT ON COLUMN gap_read.revision IS 'Time of the last read, nanoseconds since 1970: the greatest replaces the others.';
 GRANT SELECT ON TABLE gap_read TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE gap_read TO tapedeck_writer;
+
+CREATE TABLE indicator (
+    instrument_id bigint NOT NULL,
+    interval_s integer NOT NULL,
+    start timestamp with time zone NOT NULL,
+    bar_revision integer NOT NULL,
+    version text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    rsi_14 double precision,
+    macd double precision,
+    macd_signal double precision,
+    macd_hist double precision,
+    bb_upper double precision,
+    bb_middle double precision,
+    bb_lower double precision,
+    sma_20 double precision,
+    sma_50 double precision,
+    sma_100 double precision,
+    sma_200 double precision,
+    ema_12 double precision,
+    ema_26 double precision,
+    ema_50 double precision,
+    stoch_k double precision,
+    stoch_d double precision,
+    atr_14 double precision,
+    adx_14 double precision,
+    plus_di_14 double precision,
+    minus_di_14 double precision,
+    volume_sma_20 double precision,
+    mfi_14 double precision,
+    obv double precision,
+    vwap double precision,
+    CONSTRAINT indicator_pkey PRIMARY KEY (instrument_id, interval_s, start)
+);
+COMMENT ON TABLE indicator IS 'The 13 indicators in 24 columns of each complete bar, by TA-Lib. Written by bin/deriver; NULL where the bars before do not suffice or a gap interrupts them.';
+COMMENT ON COLUMN indicator.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN indicator.interval_s IS 'Length of the bar, seconds.';
+COMMENT ON COLUMN indicator.start IS 'Start of the bar, by the venue''s clock, UTC. The values were known once the bar was complete (bar).';
+COMMENT ON COLUMN indicator.bar_revision IS 'Revision of the bar when this was computed (bar.revision).';
+COMMENT ON COLUMN indicator.version IS 'Version of the list that computed it (derived_list).';
+COMMENT ON COLUMN indicator.updated_at IS 'When the row was last changed, UTC.';
+COMMENT ON COLUMN indicator.rsi_14 IS 'Relative strength index of 14 bars, 0 to 100.';
+COMMENT ON COLUMN indicator.macd IS 'MACD of 12 and 26 bars, price units.';
+COMMENT ON COLUMN indicator.macd_signal IS 'Its average of 9 bars, price units.';
+COMMENT ON COLUMN indicator.macd_hist IS 'macd - macd_signal, price units.';
+COMMENT ON COLUMN indicator.bb_upper IS 'Upper Bollinger band, 20 bars and 2 deviations, price units.';
+COMMENT ON COLUMN indicator.bb_middle IS 'Middle Bollinger band, price units.';
+COMMENT ON COLUMN indicator.bb_lower IS 'Lower Bollinger band, price units.';
+COMMENT ON COLUMN indicator.sma_20 IS 'Mean of 20 closes, price units.';
+COMMENT ON COLUMN indicator.sma_50 IS 'Mean of 50 closes, price units.';
+COMMENT ON COLUMN indicator.sma_100 IS 'Mean of 100 closes, price units.';
+COMMENT ON COLUMN indicator.sma_200 IS 'Mean of 200 closes, price units.';
+COMMENT ON COLUMN indicator.ema_12 IS 'Exponential mean of 12 closes, price units.';
+COMMENT ON COLUMN indicator.ema_26 IS 'Exponential mean of 26 closes, price units.';
+COMMENT ON COLUMN indicator.ema_50 IS 'Exponential mean of 50 closes, price units.';
+COMMENT ON COLUMN indicator.stoch_k IS 'Stochastic %K of 14 bars, mean of 3, 0 to 100.';
+COMMENT ON COLUMN indicator.stoch_d IS 'Mean of 3 of stoch_k, 0 to 100.';
+COMMENT ON COLUMN indicator.atr_14 IS 'Average true range of 14 bars, price units.';
+COMMENT ON COLUMN indicator.adx_14 IS 'Average directional index of 14 bars, 0 to 100.';
+COMMENT ON COLUMN indicator.plus_di_14 IS 'Positive directional indicator of 14 bars, 0 to 100.';
+COMMENT ON COLUMN indicator.minus_di_14 IS 'Negative directional indicator of 14 bars, 0 to 100.';
+COMMENT ON COLUMN indicator.volume_sma_20 IS 'Mean of 20 volumes, base units.';
+COMMENT ON COLUMN indicator.mfi_14 IS 'Money flow index of 14 bars, 0 to 100.';
+COMMENT ON COLUMN indicator.obv IS 'On-balance volume since the block of the bar began, base units.';
+COMMENT ON COLUMN indicator.vwap IS 'Average price by size of the UTC day so far, price units.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE indicator TO tapedeck_deriver;
+GRANT SELECT ON TABLE indicator TO tapedeck_reader;
 
 CREATE TABLE instrument (
     instrument_id bigint NOT NULL,
@@ -827,6 +1060,7 @@ COMMENT ON COLUMN market.known_since IS 'Receipt time of the first answer with i
 COMMENT ON COLUMN market.known_at IS 'Receipt time of the answer with this state, UTC. A state whose numbers alone changed is stored once an hour.';
 COMMENT ON COLUMN market.updated_at IS 'updatedAt, by the venue''s clock, UTC.';
 COMMENT ON COLUMN market.revision IS 'The row of the highest revision counts. It rises with known_at.';
+GRANT SELECT ON TABLE market TO tapedeck_deriver;
 GRANT SELECT ON TABLE market TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE market TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE market TO tapedeck_writer;
@@ -849,6 +1083,7 @@ COMMENT ON COLUMN market_book.ts_event IS 'The venue''s time of the book, UTC.';
 COMMENT ON COLUMN market_book.hash IS 'The venue''s hash of the book; NULL where it gives none.';
 COMMENT ON COLUMN market_book.bids IS 'Bids as [[price, size], ...], best first: price is a probability, size is shares.';
 COMMENT ON COLUMN market_book.asks IS 'Asks as [[price, size], ...], best first: price is a probability, size is shares.';
+GRANT SELECT ON TABLE market_book TO tapedeck_deriver;
 GRANT SELECT ON TABLE market_book TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE market_book TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE market_book TO tapedeck_writer;
@@ -893,6 +1128,7 @@ COMMENT ON COLUMN market_event.open_interest IS 'Open interest, USDC; as of know
 COMMENT ON COLUMN market_event.known_at IS 'Receipt time of the answer with this state, UTC.';
 COMMENT ON COLUMN market_event.updated_at IS 'updatedAt, by the venue''s clock, UTC.';
 COMMENT ON COLUMN market_event.revision IS 'The row of the highest revision counts. It rises with known_at.';
+GRANT SELECT ON TABLE market_event TO tapedeck_deriver;
 GRANT SELECT ON TABLE market_event TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE market_event TO tapedeck_replay;
 GRANT INSERT, SELECT, UPDATE ON TABLE market_event TO tapedeck_writer;
@@ -1056,6 +1292,7 @@ COMMENT ON COLUMN market_snapshot.event_volume IS 'Traded in all markets of the 
 COMMENT ON COLUMN market_snapshot.event_open_interest IS 'Open interest of the event, USDC.';
 COMMENT ON COLUMN market_snapshot.book_check IS 'agrees: our own book was the answer of the venue, now or within the last seconds; differs: it was not, and this row is the answer; uncompared: there was no certain book of our own, and this row is the answer; unchecked: this row is our own book, and the request that checks it failed. NULL in T0 and T1, which are not streamed, and in rows of earlier versions.';
 COMMENT ON COLUMN market_snapshot.check_reason IS 'Why it was not compared: not streamed, gap, no snapshot (since the last gap), silent (its session), crossed, stamp (ahead of our clock), journal (not read up to the answer), busy (too many changes), behind (the answer was newer; differs if that happens twice in a row), no answer (the venue has no book). Why it was not checked: breaker (the service failed too often a moment ago), unavailable (no answer), refused, invalid (an answer that cannot be used).';
+GRANT SELECT ON TABLE market_snapshot TO tapedeck_deriver;
 GRANT SELECT ON TABLE market_snapshot TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE market_snapshot TO tapedeck_replay;
 GRANT INSERT, SELECT ON TABLE market_snapshot TO tapedeck_writer;
@@ -1331,6 +1568,25 @@ COMMENT ON COLUMN program_restart.revision IS 'Number of the change that was sto
 GRANT SELECT ON TABLE program_restart TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE program_restart TO tapedeck_watchdog;
 
+CREATE TABLE quality_rule (
+    subject text NOT NULL,
+    rule text NOT NULL,
+    threshold double precision NOT NULL,
+    enabled boolean NOT NULL DEFAULT true,
+    value text NOT NULL,
+    CONSTRAINT quality_rule_pkey PRIMARY KEY (subject, rule),
+    CONSTRAINT quality_rule_rule_check CHECK ((rule <> ''::text)),
+    CONSTRAINT quality_rule_subject_check CHECK ((subject = ANY (ARRAY['bar'::text, 'snapshot'::text])))
+);
+COMMENT ON TABLE quality_rule IS 'Rules by which every complete bar and every snapshot is checked. A superuser changes thresholds by UPDATE, for what is checked from then on; recheck_quality checks the past again.';
+COMMENT ON COLUMN quality_rule.subject IS 'What it checks: bar or snapshot.';
+COMMENT ON COLUMN quality_rule.rule IS 'Name of the rule.';
+COMMENT ON COLUMN quality_rule.threshold IS 'A value at or above it is a finding; of split_like, at or below it.';
+COMMENT ON COLUMN quality_rule.enabled IS 'Whether it is applied.';
+COMMENT ON COLUMN quality_rule.value IS 'What the value is, with its unit.';
+GRANT SELECT ON TABLE quality_rule TO tapedeck_deriver;
+GRANT SELECT ON TABLE quality_rule TO tapedeck_reader;
+
 CREATE TABLE quarantine (
     journal_id text NOT NULL,
     segment integer NOT NULL,
@@ -1394,6 +1650,7 @@ COMMENT ON COLUMN quote.bid IS 'Highest bid price, quote units per base unit; NU
 COMMENT ON COLUMN quote.bid_size IS 'Size at the bid, base units; NULL where the venue does not say.';
 COMMENT ON COLUMN quote.ask IS 'Lowest ask price, quote units per base unit; NULL when there is no ask.';
 COMMENT ON COLUMN quote.ask_size IS 'Size at the ask, base units; NULL where the venue does not say.';
+GRANT SELECT ON TABLE quote TO tapedeck_deriver;
 GRANT SELECT ON TABLE quote TO tapedeck_keeper;
 GRANT SELECT ON TABLE quote TO tapedeck_reader;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE quote TO tapedeck_replay;
@@ -1624,10 +1881,195 @@ COMMENT ON COLUMN session.quotes IS 'Quote rows decoded from these frames so far
 COMMENT ON COLUMN session.books IS 'Book rows decoded from these frames so far.';
 COMMENT ON COLUMN session.quarantined IS 'Frames put into quarantine so far.';
 COMMENT ON COLUMN session.revision IS '1, 2, ...; the stored row is the highest revision seen.';
+GRANT SELECT ON TABLE session TO tapedeck_deriver;
 GRANT SELECT ON TABLE session TO tapedeck_keeper;
 GRANT SELECT ON TABLE session TO tapedeck_reader;
 GRANT SELECT ON TABLE session TO tapedeck_watchdog;
 GRANT INSERT, SELECT, UPDATE ON TABLE session TO tapedeck_writer;
+
+CREATE TABLE snapshot_dirty (
+    mark_id bigint NOT NULL,
+    market_id bigint NOT NULL,
+    low timestamp with time zone NOT NULL,
+    high timestamp with time zone NOT NULL,
+    marked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT snapshot_dirty_pkey PRIMARY KEY (mark_id)
+);
+CREATE INDEX snapshot_dirty_market ON snapshot_dirty USING btree (market_id);
+COMMENT ON TABLE snapshot_dirty IS 'Snapshots whose features and findings must be derived. Written by a trigger of market_snapshot; bin/deriver removes a mark in the transaction that stores them.';
+COMMENT ON COLUMN snapshot_dirty.mark_id IS 'Number of the mark, in the order of marking.';
+COMMENT ON COLUMN snapshot_dirty.market_id IS 'The market (market).';
+COMMENT ON COLUMN snapshot_dirty.low IS 'Receipt of the first snapshot concerned, UTC.';
+COMMENT ON COLUMN snapshot_dirty.high IS 'Receipt of the last snapshot concerned, UTC.';
+COMMENT ON COLUMN snapshot_dirty.marked_at IS 'When it was marked, UTC.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshot_dirty TO tapedeck_deriver;
+GRANT SELECT ON TABLE snapshot_dirty TO tapedeck_reader;
+
+CREATE TABLE snapshot_feature (
+    market_id bigint NOT NULL,
+    ts_recv timestamp with time zone NOT NULL,
+    version text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    mid double precision,
+    best_bid double precision,
+    best_ask double precision,
+    microprice double precision,
+    last_trade_price double precision,
+    gamma_price double precision,
+    logit_mid double precision,
+    dist_from_half double precision,
+    last_minus_mid double precision,
+    event_overround double precision,
+    spread double precision,
+    spread_ticks double precision,
+    spread_rel double precision,
+    bid_depth_1c double precision,
+    bid_depth_5c double precision,
+    ask_depth_1c double precision,
+    ask_depth_5c double precision,
+    imbalance_touch double precision,
+    imbalance_5c double precision,
+    bid_levels double precision,
+    ask_levels double precision,
+    largest_bid_share double precision,
+    largest_ask_share double precision,
+    cost_buy_500 double precision,
+    trades_1m double precision,
+    trades_5m double precision,
+    trades_1h double precision,
+    volume_1m double precision,
+    volume_5m double precision,
+    volume_1h double precision,
+    flow_5m double precision,
+    flow_1h double precision,
+    avg_trade_1h double precision,
+    vwap_gap_1h double precision,
+    secs_since_trade double precision,
+    volume_accel double precision,
+    book_changes_1m double precision,
+    category text,
+    event_market_count double precision,
+    rank_in_event double precision,
+    whale_count_1h double precision,
+    whale_net_1h double precision,
+    top_wallet_share_24h double precision,
+    volume_total_log double precision,
+    volume_24h_log double precision,
+    volume_1w_log double precision,
+    volume_24h_share double precision,
+    liquidity_log double precision,
+    volume_liquidity_ratio double precision,
+    event_volume_share double precision,
+    open_interest_log double precision,
+    hours_to_end double precision,
+    log_hours_to_end double precision,
+    hours_to_game double precision,
+    age_hours double precision,
+    life_elapsed double precision,
+    hour_sin double precision,
+    hour_cos double precision,
+    day_of_week double precision,
+    ret_5m double precision,
+    ret_1h double precision,
+    ret_24h double precision,
+    vol_1h double precision,
+    vol_24h double precision,
+    range_24h double precision,
+    pos_in_range_24h double precision,
+    CONSTRAINT snapshot_feature_pkey PRIMARY KEY (market_id, ts_recv)
+);
+COMMENT ON TABLE snapshot_feature IS 'The 66 features of each snapshot of a prediction market. Written by bin/deriver.';
+COMMENT ON COLUMN snapshot_feature.market_id IS 'The market (market).';
+COMMENT ON COLUMN snapshot_feature.ts_recv IS 'Receipt of the snapshot (market_snapshot), UTC: the values use nothing that was received later.';
+COMMENT ON COLUMN snapshot_feature.version IS 'Version of the list that computed it (derived_list).';
+COMMENT ON COLUMN snapshot_feature.updated_at IS 'When the row was computed, UTC.';
+COMMENT ON COLUMN snapshot_feature.mid IS 'Middle of the book; probability. NULL: a side empty.';
+COMMENT ON COLUMN snapshot_feature.best_bid IS 'Highest bid price; probability. NULL: no bid.';
+COMMENT ON COLUMN snapshot_feature.best_ask IS 'Lowest ask price; probability. NULL: no ask.';
+COMMENT ON COLUMN snapshot_feature.microprice IS 'Middle weighted by the size on the opposite side; probability. NULL: a side empty.';
+COMMENT ON COLUMN snapshot_feature.last_trade_price IS 'Price of the last known trade, converted to YES; probability. NULL: never traded, or a gap since the last trade of the stream and no price by REST.';
+COMMENT ON COLUMN snapshot_feature.gamma_price IS 'Price in the venue''s listing; probability. NULL: missing.';
+COMMENT ON COLUMN snapshot_feature.logit_mid IS 'Log odds of the middle; logit. NULL: mid null.';
+COMMENT ON COLUMN snapshot_feature.dist_from_half IS 'Distance of the middle from one half; probability. NULL: mid null.';
+COMMENT ON COLUMN snapshot_feature.last_minus_mid IS 'Last trade price minus the middle; probability. NULL: either null.';
+COMMENT ON COLUMN snapshot_feature.event_overround IS 'Sum of all outcome prices of the event in excess of 1; probability. NULL: outcomes do not exclude each other (not negRisk), or any mid null.';
+COMMENT ON COLUMN snapshot_feature.spread IS 'Spread in units of probability; probability. NULL: a side empty.';
+COMMENT ON COLUMN snapshot_feature.spread_ticks IS 'Spread in ticks; ticks. NULL: a side empty, or tick size unknown.';
+COMMENT ON COLUMN snapshot_feature.spread_rel IS 'Spread divided by the price of the cheaper outcome; ratio. NULL: mid null, or denominator 0.';
+COMMENT ON COLUMN snapshot_feature.bid_depth_1c IS 'Bid size near the middle; shares. NULL: book missing, or no middle; 0 without a bid.';
+COMMENT ON COLUMN snapshot_feature.bid_depth_5c IS 'Bid size near the middle; shares. NULL: book missing, or no middle; 0 without a bid.';
+COMMENT ON COLUMN snapshot_feature.ask_depth_1c IS 'Ask size near the middle; shares. NULL: book missing, or no middle; 0 without an ask.';
+COMMENT ON COLUMN snapshot_feature.ask_depth_5c IS 'Ask size near the middle; shares. NULL: book missing, or no middle; 0 without an ask.';
+COMMENT ON COLUMN snapshot_feature.imbalance_touch IS 'Imbalance at the best prices; -1 to 1. NULL: a side empty.';
+COMMENT ON COLUMN snapshot_feature.imbalance_5c IS 'Imbalance within five cents; -1 to 1. NULL: either null, or both 0.';
+COMMENT ON COLUMN snapshot_feature.bid_levels IS 'Number of bid prices, without parked orders; count. NULL: book missing.';
+COMMENT ON COLUMN snapshot_feature.ask_levels IS 'Number of ask prices, without parked orders; count. NULL: book missing.';
+COMMENT ON COLUMN snapshot_feature.largest_bid_share IS 'Size of the largest bid level divided by all bid sizes, without parked orders; 0 to 1. NULL: no bid.';
+COMMENT ON COLUMN snapshot_feature.largest_ask_share IS 'Size of the largest ask level divided by all ask sizes, without parked orders; 0 to 1. NULL: no ask.';
+COMMENT ON COLUMN snapshot_feature.cost_buy_500 IS 'Price paid above the middle when buying for 500 USDC; probability. NULL: book missing, thinner than 500 USDC, or no middle.';
+COMMENT ON COLUMN snapshot_feature.trades_1m IS 'Number of trades in k minutes; count. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.trades_5m IS 'Number of trades in k minutes; count. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.trades_1h IS 'Number of trades in an hour; count. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.volume_1m IS 'Value traded in k minutes; USDC. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.volume_5m IS 'Value traded in k minutes; USDC. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.volume_1h IS 'Value traded in an hour; USDC. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.flow_5m IS 'Net buying of YES in five minutes; -1 to 1. NULL: no trade, or stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.flow_1h IS 'Net buying of YES in an hour; -1 to 1. NULL: no trade, or stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.avg_trade_1h IS 'Mean value of a trade in an hour; USDC. NULL: no trade, or stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.vwap_gap_1h IS 'Mean price paid in an hour minus the middle; probability. NULL: no trade, mid null, or stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.secs_since_trade IS 'Time since the last known trade; s. NULL: no trade since subscribing or a gap since the last one, and none known by REST.';
+COMMENT ON COLUMN snapshot_feature.volume_accel IS 'Trading rate of five minutes relative to that of the hour; ratio. NULL: volume_1h 0, or stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.book_changes_1m IS 'Number of book changes in a minute; count. NULL: stream not healthy in the full window.';
+COMMENT ON COLUMN snapshot_feature.category IS 'Category of the market; categorical. NULL: never; other.';
+COMMENT ON COLUMN snapshot_feature.event_market_count IS 'Number of open markets of the event; count. NULL: event missing.';
+COMMENT ON COLUMN snapshot_feature.rank_in_event IS 'Rank of the market''s middle in its event; int, 1 is the highest. NULL: one member, or mid null.';
+COMMENT ON COLUMN snapshot_feature.whale_count_1h IS 'Number of whale transactions in an hour; count. NULL: stream not healthy throughout.';
+COMMENT ON COLUMN snapshot_feature.whale_net_1h IS 'Net buying of YES by whales in an hour; -1 to 1. NULL: nothing traded, or stream not healthy throughout.';
+COMMENT ON COLUMN snapshot_feature.top_wallet_share_24h IS 'Fraction of a day''s traded value from the largest taker; 0 to 1. NULL: wallets not fetched for the window in the last 10 minutes (an hour when polled hourly), or nothing traded; on a recorded tape always: it needs every trade of the market with its wallet, and the poller asks the feed of the site for large fills only (whale_event). All fills are about 350,000 rows a day..';
+COMMENT ON COLUMN snapshot_feature.volume_total_log IS 'Volume since the start of the market; ln USDC. NULL: missing.';
+COMMENT ON COLUMN snapshot_feature.volume_24h_log IS 'Volume of a day; ln USDC. NULL: missing.';
+COMMENT ON COLUMN snapshot_feature.volume_1w_log IS 'Volume of a week; ln USDC. NULL: missing.';
+COMMENT ON COLUMN snapshot_feature.volume_24h_share IS 'Volume of the last day as a fraction of the volume since the start; 0 to 1. NULL: volumeNum 0 or missing.';
+COMMENT ON COLUMN snapshot_feature.liquidity_log IS 'Liquidity as reported by the venue; ln USDC. NULL: missing.';
+COMMENT ON COLUMN snapshot_feature.volume_liquidity_ratio IS 'Volume of a day relative to liquidity; ratio. NULL: liquidity 0 or missing.';
+COMMENT ON COLUMN snapshot_feature.event_volume_share IS 'Volume of the market as a fraction of its event''s volume; 0 to 1. NULL: event missing, or its volume 0.';
+COMMENT ON COLUMN snapshot_feature.open_interest_log IS 'Open interest of the event; ln USDC. NULL: missing.';
+COMMENT ON COLUMN snapshot_feature.hours_to_end IS 'Time to the scheduled end, as scheduled at the snapshot; negative after it; h. NULL: no endDate.';
+COMMENT ON COLUMN snapshot_feature.log_hours_to_end IS 'Time to the scheduled end on a logarithmic scale; ln h. NULL: no endDate.';
+COMMENT ON COLUMN snapshot_feature.hours_to_game IS 'Time to the start of the game; h. NULL: none.';
+COMMENT ON COLUMN snapshot_feature.age_hours IS 'Time since the market began; h. NULL: no startDate.';
+COMMENT ON COLUMN snapshot_feature.life_elapsed IS 'Elapsed fraction of the scheduled life; ratio. NULL: either missing, or end not after start.';
+COMMENT ON COLUMN snapshot_feature.hour_sin IS 'Sine of the hour of the day on a circle; 1. NULL: never.';
+COMMENT ON COLUMN snapshot_feature.hour_cos IS 'Cosine of the hour of the day on a circle; 1. NULL: never.';
+COMMENT ON COLUMN snapshot_feature.day_of_week IS 'Day of the week; int. NULL: never.';
+COMMENT ON COLUMN snapshot_feature.ret_5m IS 'Change of the middle in five minutes; probability. NULL: mid null, no point at that time, or a gap of the points since.';
+COMMENT ON COLUMN snapshot_feature.ret_1h IS 'Change of the middle in an hour; probability. NULL: mid null, no point at that time, or a gap of the points since.';
+COMMENT ON COLUMN snapshot_feature.ret_24h IS 'Change of the middle in a day; probability. NULL: mid null, no point at that time, or a gap of the points since.';
+COMMENT ON COLUMN snapshot_feature.vol_1h IS 'Volatility of an hour; probability. NULL: fewer than 20 points; a change over a gap does not count.';
+COMMENT ON COLUMN snapshot_feature.vol_24h IS 'Volatility of a day; probability. NULL: fewer than 12 points; a change over a gap does not count.';
+COMMENT ON COLUMN snapshot_feature.range_24h IS 'Range of the middle in a day; probability. NULL: fewer than 12 points.';
+COMMENT ON COLUMN snapshot_feature.pos_in_range_24h IS 'Position of the middle in the range of a day; 0 to 1. NULL: range 0 or null, or mid null.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshot_feature TO tapedeck_deriver;
+GRANT SELECT ON TABLE snapshot_feature TO tapedeck_reader;
+
+CREATE TABLE snapshot_finding (
+    market_id bigint NOT NULL,
+    ts_recv timestamp with time zone NOT NULL,
+    rule text NOT NULL,
+    value double precision NOT NULL,
+    threshold double precision NOT NULL,
+    found_at timestamp with time zone NOT NULL,
+    CONSTRAINT snapshot_finding_pkey PRIMARY KEY (market_id, ts_recv, rule)
+);
+COMMENT ON TABLE snapshot_finding IS 'Values of snapshots that a rule of quality_rule finds unusual. The snapshot stays as it is. Written by bin/deriver.';
+COMMENT ON COLUMN snapshot_finding.market_id IS 'The market (market).';
+COMMENT ON COLUMN snapshot_finding.ts_recv IS 'Receipt of the snapshot, UTC.';
+COMMENT ON COLUMN snapshot_finding.rule IS 'The rule (quality_rule).';
+COMMENT ON COLUMN snapshot_finding.value IS 'What it found, as quality_rule.value describes it.';
+COMMENT ON COLUMN snapshot_finding.threshold IS 'Threshold when it was found.';
+COMMENT ON COLUMN snapshot_finding.found_at IS 'When it was found, UTC.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshot_finding TO tapedeck_deriver;
+GRANT SELECT ON TABLE snapshot_finding TO tapedeck_reader;
 
 CREATE TABLE subscription (
     venue text NOT NULL,
@@ -1882,6 +2324,42 @@ REVOKE EXECUTE ON FUNCTION advance_journal(text,text,integer,bigint,integer,bigi
 COMMENT ON FUNCTION advance_journal(text,text,integer,bigint,integer,bigint,bigint,bigint,timestamp with time zone,bytea,integer[],text[],bigint[],bigint[],bigint[],bigint[],bigint[]) IS 'Moves a journal from an expected position (NULL before its first batch) to the end of a batch of one incarnation, and counts the batch; raises SQLSTATE TD001 when the journal is not at that position.';
 GRANT EXECUTE ON FUNCTION advance_journal(text,text,integer,bigint,integer,bigint,bigint,bigint,timestamp with time zone,bytea,integer[],text[],bigint[],bigint[],bigint[],bigint[],bigint[]) TO tapedeck_writer;
 
+CREATE OR REPLACE FUNCTION public.change_symbol()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM public.subscription WHERE venue = OLD.exchange AND symbol = OLD.symbol;
+        RETURN OLD;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF (NEW.symbol, NEW.exchange, NEW.asset_type) IS DISTINCT FROM (OLD.symbol, OLD.exchange, OLD.asset_type) THEN
+            RAISE feature_not_supported USING MESSAGE = 'of a symbol only is_active can be changed; delete it and insert the other';
+        END IF;
+        UPDATE public.subscription SET active = coalesce(NEW.is_active, true), origin = 'hand'
+         WHERE venue = NEW.exchange AND symbol = NEW.symbol;
+        RETURN NEW;
+    END IF;
+    IF NEW.exchange = 'yahoo' OR NEW.asset_type NOT IN ('crypto', 'prediction') THEN
+        RAISE feature_not_supported USING MESSAGE = format(
+            'asset_type %s of %s is not subscribed here; stocks stand in the setting yahoo.symbols, other types are crypto and prediction',
+            coalesce(NEW.asset_type, 'stock'), NEW.exchange);
+    END IF;
+    IF NOT EXISTS (SELECT FROM public.venue WHERE name = NEW.exchange) THEN
+        RAISE foreign_key_violation USING MESSAGE = format(
+            'exchange %s is not known yet: set venues.%s.enabled and start it once', NEW.exchange, NEW.exchange);
+    END IF;
+    INSERT INTO public.subscription (venue, symbol, channel, active)
+    SELECT NEW.exchange, NEW.symbol, c, coalesce(NEW.is_active, true) FROM unnest('{trade,quote,book}'::text[]) AS c
+        ON CONFLICT (venue, symbol, channel) DO UPDATE SET active = excluded.active, origin = 'hand';
+    RETURN NEW;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION change_symbol() FROM PUBLIC;
+COMMENT ON FUNCTION change_symbol() IS 'Trigger: changes subscription as symbols is changed.';
+
 CREATE OR REPLACE FUNCTION public.declare_dropped_partition(in_table text, in_day date)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2134,6 +2612,28 @@ CREATE OR REPLACE FUNCTION public.fold_bar_marks(older_than interval)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM (SELECT marked_at FROM public.snapshot_dirty ORDER BY mark_id LIMIT 1) AS oldest
+                WHERE marked_at < clock_timestamp() - older_than) THEN
+        WITH old AS (
+            DELETE FROM public.snapshot_dirty WHERE marked_at < clock_timestamp() - older_than
+            RETURNING market_id, low, high
+        ) INSERT INTO public.snapshot_dirty (market_id, low, high)
+        SELECT market_id, min(low), max(high) FROM old GROUP BY market_id, date_bin('1 day', low, 'epoch');
+    END IF;
+    RETURN public.fold_minute_marks(older_than);
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION fold_bar_marks(interval) FROM PUBLIC;
+COMMENT ON FUNCTION fold_bar_marks(interval) IS 'Replaces marks of minutes and snapshots that no deriver took for so long by marks of their days; returns the number of those of minutes.';
+GRANT EXECUTE ON FUNCTION fold_bar_marks(interval) TO tapedeck_writer;
+
+CREATE OR REPLACE FUNCTION public.fold_minute_marks(older_than interval)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
 DECLARE
     folded bigint;
 BEGIN
@@ -2164,9 +2664,8 @@ BEGIN
     RETURN folded;
 END
 $function$;
-REVOKE EXECUTE ON FUNCTION fold_bar_marks(interval) FROM PUBLIC;
-COMMENT ON FUNCTION fold_bar_marks(interval) IS 'Replaces marks of minutes that no deriver took for so long by marks of their days; returns the number of the latter.';
-GRANT EXECUTE ON FUNCTION fold_bar_marks(interval) TO tapedeck_writer;
+REVOKE EXECUTE ON FUNCTION fold_minute_marks(interval) FROM PUBLIC;
+COMMENT ON FUNCTION fold_minute_marks(interval) IS 'Replaces marks of minutes that no deriver took for so long by marks of their days; returns the number of the latter.';
 
 CREATE OR REPLACE FUNCTION public.fold_poll_runs(before timestamp with time zone)
  RETURNS bigint
@@ -2390,8 +2889,7 @@ AS $function$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
-        SELECT 'g', array_agg(instrument_id), '-infinity', public.recording_begin(recorded, first_seen) AS begin
-          FROM fresh GROUP BY begin;
+        SELECT 'g', array_agg(instrument_id), '-infinity', 'infinity' FROM fresh HAVING count(*) > 0;
     ELSE
         INSERT INTO public.bar_dirty (kind, instrument_ids, low, high)
         SELECT 'g', array_agg(c.instrument_id), least(c.former, c.begin), greatest(c.former, c.begin)
@@ -2409,6 +2907,35 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION mark_begin() FROM PUBLIC;
 COMMENT ON FUNCTION mark_begin() IS 'Trigger: marks the time for which it changed whether an instrument was recorded.';
+
+CREATE OR REPLACE FUNCTION public.mark_derived()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.derived_dirty (instrument_id, interval_s, low, high)
+        SELECT instrument_id, interval_s, min(start), max(start) FROM fresh WHERE complete
+         GROUP BY instrument_id, interval_s, date_bin(interval_s * interval '1440 seconds', start, 'epoch');
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO public.derived_dirty (instrument_id, interval_s, low, high)
+        SELECT instrument_id, interval_s, min(start), max(start) FROM stale WHERE complete
+         GROUP BY instrument_id, interval_s, date_bin(interval_s * interval '1440 seconds', start, 'epoch');
+    ELSE
+        INSERT INTO public.derived_dirty (instrument_id, interval_s, low, high)
+        SELECT instrument_id, interval_s, min(start), max(start)
+          FROM (SELECT instrument_id, interval_s, start FROM fresh WHERE complete
+                 UNION ALL
+                SELECT instrument_id, interval_s, start FROM stale WHERE complete) AS both_of
+         GROUP BY instrument_id, interval_s, date_bin(interval_s * interval '1440 seconds', start, 'epoch');
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_derived() FROM PUBLIC;
+COMMENT ON FUNCTION mark_derived() IS 'Trigger: marks the complete bars that a statement changed, so that what follows from them is derived again.';
 
 CREATE OR REPLACE FUNCTION public.mark_gaps()
  RETURNS trigger
@@ -2444,6 +2971,46 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION mark_gaps() FROM PUBLIC;
 COMMENT ON FUNCTION mark_gaps() IS 'Trigger: marks the extents of gaps of trades that a statement changed, before and after.';
+
+CREATE OR REPLACE FUNCTION public.mark_market_gaps()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.snapshot_dirty (market_id, low, high)
+    SELECT m.market_id, min(least(g.started_at, g.last_ts_event)),
+           max(coalesce(greatest(g.ended_at, g.first_ts_event), 'infinity') + interval '1 day')
+      FROM fresh g
+      JOIN public.instrument i ON i.instrument_id = g.instrument_id AND i.venue = 'polymarket'
+      JOIN public.market m ON m.tokens @> ARRAY[i.symbol]
+     GROUP BY m.market_id;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_market_gaps() FROM PUBLIC;
+COMMENT ON FUNCTION mark_market_gaps() IS 'Trigger: marks the snapshots of the markets in whose streams gaps were declared, ended or healed.';
+
+CREATE OR REPLACE FUNCTION public.mark_snapshots()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO public.snapshot_dirty (market_id, low, high)
+        SELECT market_id, min(ts_recv), max(ts_recv) FROM stale GROUP BY market_id, date_bin('1 day', ts_recv, 'epoch');
+    ELSE
+        INSERT INTO public.snapshot_dirty (market_id, low, high)
+        SELECT market_id, min(ts_recv), max(ts_recv) FROM fresh GROUP BY market_id, date_bin('1 day', ts_recv, 'epoch');
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION mark_snapshots() FROM PUBLIC;
+COMMENT ON FUNCTION mark_snapshots() IS 'Trigger: marks the snapshots that a statement changed, so that their features are derived.';
 
 CREATE OR REPLACE FUNCTION public.mark_trades()
  RETURNS trigger
@@ -2562,6 +3129,31 @@ REVOKE EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timest
 COMMENT ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) IS 'Marks all bars of instruments on the days of a range to be derived again, the newest day first; returns the number of marks.';
 GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) TO tapedeck_deriver;
 GRANT EXECUTE ON FUNCTION rebuild_bars(bigint[],timestamp with time zone,timestamp with time zone) TO tapedeck_replay;
+
+CREATE OR REPLACE FUNCTION public.recheck_quality(low timestamp with time zone, high timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+DECLARE
+    marked bigint;
+BEGIN
+    INSERT INTO public.derived_dirty (instrument_id, interval_s, low, high, reach)
+    SELECT instrument_id, interval_s, min(start), max(start), false FROM public.bar
+     WHERE complete AND start >= recheck_quality.low AND start < recheck_quality.high
+     GROUP BY instrument_id, interval_s, date_bin(interval_s * interval '1440 seconds', start, 'epoch');
+    GET DIAGNOSTICS marked = ROW_COUNT;
+    INSERT INTO public.snapshot_dirty (market_id, low, high)
+    SELECT market_id, min(ts_recv), max(ts_recv) FROM public.market_snapshot
+     WHERE ts_recv >= recheck_quality.low AND ts_recv < recheck_quality.high
+     GROUP BY market_id, date_bin('1 day', ts_recv, 'epoch');
+    RETURN marked;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION recheck_quality(timestamp with time zone,timestamp with time zone) FROM PUBLIC;
+COMMENT ON FUNCTION recheck_quality(timestamp with time zone,timestamp with time zone) IS 'Marks the bars and snapshots of a range to be checked again by the rules, as after a change of a threshold; returns the number of marks of bars.';
+GRANT EXECUTE ON FUNCTION recheck_quality(timestamp with time zone,timestamp with time zone) TO tapedeck_replay;
 
 CREATE OR REPLACE FUNCTION public.recording_begin(recorded boolean, first_seen timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2706,8 +3298,13 @@ COMMENT ON FUNCTION touch_subscription() IS 'Sets subscription.updated_at.';
 CREATE TRIGGER backfill_range_deleted AFTER DELETE ON backfill_range REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
 CREATE TRIGGER backfill_range_inserted AFTER INSERT ON backfill_range REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
 CREATE TRIGGER backfill_range_updated AFTER UPDATE ON backfill_range REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER bar_deleted AFTER DELETE ON bar REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
+CREATE TRIGGER bar_inserted AFTER INSERT ON bar REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
+CREATE TRIGGER bar_updated AFTER UPDATE ON bar REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
 CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER gap_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER gap_market_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
+CREATE TRIGGER gap_market_updated AFTER UPDATE ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
 CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
 CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
 CREATE TRIGGER instrument_first_seen BEFORE UPDATE OF first_seen ON instrument FOR EACH ROW EXECUTE FUNCTION keep_first_seen();
@@ -2718,11 +3315,15 @@ CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE
 CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW WHEN ((date_trunc('second'::text, new.written_at) IS DISTINCT FROM date_trunc('second'::text, old.written_at))) EXECUTE FUNCTION notify_loaded();
 CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
 CREATE TRIGGER market_history_new BEFORE INSERT ON market_history FOR EACH ROW EXECUTE FUNCTION skip_known_change();
+CREATE TRIGGER market_snapshot_deleted AFTER DELETE ON market_snapshot REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER market_snapshot_inserted AFTER INSERT ON market_snapshot REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER market_snapshot_updated AFTER UPDATE ON market_snapshot REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
 CREATE TRIGGER past_trade_stored BEFORE INSERT ON past_trade FOR EACH ROW EXECUTE FUNCTION store_past_trade();
 CREATE TRIGGER resolution_first BEFORE UPDATE ON resolution FOR EACH ROW EXECUTE FUNCTION keep_first_label();
 CREATE TRIGGER subscription_notify AFTER INSERT OR DELETE OR UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION notify_subscription();
 CREATE TRIGGER subscription_touch BEFORE UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION touch_subscription();
 CREATE TRIGGER subscription_venue BEFORE INSERT OR UPDATE OF venue ON subscription FOR EACH ROW EXECUTE FUNCTION register_venue();
+CREATE TRIGGER symbols_changed INSTEAD OF INSERT OR DELETE OR UPDATE ON symbols FOR EACH ROW EXECUTE FUNCTION change_symbol();
 CREATE TRIGGER trade_deleted AFTER DELETE ON trade REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
 CREATE TRIGGER trade_inserted AFTER INSERT ON trade REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
 CREATE TRIGGER trade_updated AFTER UPDATE ON trade REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
@@ -2827,6 +3428,28 @@ COMMENT ON COLUMN bars.complete IS 'Whether the bar is over and loaded. False wh
 COMMENT ON COLUMN bars.revision IS '1, and one more for each change after the bar was complete; NULL of stocks.';
 GRANT SELECT ON TABLE bars TO tapedeck_reader;
 
+CREATE VIEW bid_ask AS
+ SELECT COALESCE(q.ts_event, q.ts_recv) AS "timestamp",
+    i.symbol,
+    i.venue AS exchange,
+    q.bid AS bid_price,
+    q.bid_size,
+    q.ask AS ask_price,
+    q.ask_size,
+    q.ts_recv AS received_at
+   FROM quote q
+     JOIN instrument i ON i.instrument_id = q.instrument_id;
+COMMENT ON VIEW bid_ask IS 'Best bids and asks, a row for each change. Restrict received_at, so that only the partitions of those days are read.';
+COMMENT ON COLUMN bid_ask.timestamp IS 'When the venue made it, UTC; where it gives no time, when it was received.';
+COMMENT ON COLUMN bid_ask.symbol IS 'Symbol in the venue''s own spelling.';
+COMMENT ON COLUMN bid_ask.exchange IS 'Venue.';
+COMMENT ON COLUMN bid_ask.bid_price IS 'Highest bid, quote units per base unit; NULL when there is none.';
+COMMENT ON COLUMN bid_ask.bid_size IS 'Size at the bid, base units; NULL where the venue does not say.';
+COMMENT ON COLUMN bid_ask.ask_price IS 'Lowest ask, quote units per base unit; NULL when there is none.';
+COMMENT ON COLUMN bid_ask.ask_size IS 'Size at the ask, base units; NULL where the venue does not say.';
+COMMENT ON COLUMN bid_ask.received_at IS 'When it was received, by our clock, UTC.';
+GRANT SELECT ON TABLE bid_ask TO tapedeck_reader;
+
 CREATE VIEW certificate_last AS
  SELECT DISTINCT ON (c.instrument_id, c.channel, c.hour) i.venue,
     i.symbol,
@@ -2854,6 +3477,7 @@ COMMENT ON COLUMN certificate_last.open_gaps IS 'As in certificate.';
 COMMENT ON COLUMN certificate_last.revision IS 'As in certificate.';
 COMMENT ON COLUMN certificate_last.made_at IS 'As in certificate.';
 COMMENT ON COLUMN certificate_last.instrument_id IS 'As in certificate.';
+GRANT SELECT ON TABLE certificate_last TO tapedeck_keeper;
 GRANT SELECT ON TABLE certificate_last TO tapedeck_reader;
 
 CREATE VIEW equity_day AS
@@ -2933,6 +3557,34 @@ COMMENT ON COLUMN gap_open.last_id IS 'Last trade id or sequence number before t
 COMMENT ON COLUMN gap_open.first_id IS 'First trade id or sequence number after the gap; NULL when unknown or while the gap lasts.';
 COMMENT ON COLUMN gap_open.gap_id IS 'Key of the row in gap.';
 GRANT SELECT ON TABLE gap_open TO tapedeck_reader;
+
+CREATE VIEW indicators AS
+ SELECT d.start AS "timestamp",
+    i.symbol,
+        CASE d.interval_s
+            WHEN 60 THEN '1m'::text
+            WHEN 300 THEN '5m'::text
+            WHEN 900 THEN '15m'::text
+            WHEN 3600 THEN '1h'::text
+            WHEN 14400 THEN '4h'::text
+            ELSE '1d'::text
+        END AS timeframe,
+    v.indicator_name,
+    v.value,
+    i.venue AS exchange,
+    d.bar_revision
+   FROM indicator d
+     JOIN instrument i ON i.instrument_id = d.instrument_id
+     CROSS JOIN LATERAL ( VALUES ('rsi_14'::text,d.rsi_14), ('macd'::text,d.macd), ('macd_signal'::text,d.macd_signal), ('macd_hist'::text,d.macd_hist), ('bb_upper'::text,d.bb_upper), ('bb_middle'::text,d.bb_middle), ('bb_lower'::text,d.bb_lower), ('sma_20'::text,d.sma_20), ('sma_50'::text,d.sma_50), ('sma_100'::text,d.sma_100), ('sma_200'::text,d.sma_200), ('ema_12'::text,d.ema_12), ('ema_26'::text,d.ema_26), ('ema_50'::text,d.ema_50), ('stoch_k'::text,d.stoch_k), ('stoch_d'::text,d.stoch_d), ('atr_14'::text,d.atr_14), ('adx_14'::text,d.adx_14), ('plus_di_14'::text,d.plus_di_14), ('minus_di_14'::text,d.minus_di_14), ('volume_sma_20'::text,d.volume_sma_20), ('mfi_14'::text,d.mfi_14), ('obv'::text,d.obv), ('vwap'::text,d.vwap)) v(indicator_name, value);
+COMMENT ON VIEW indicators IS 'Table indicator in the long form of the specification, a row for each value.';
+COMMENT ON COLUMN indicators.timestamp IS 'Start of the bar, UTC.';
+COMMENT ON COLUMN indicators.symbol IS 'Symbol in the venue''s own spelling.';
+COMMENT ON COLUMN indicators.timeframe IS '1m, 5m, 15m, 1h, 4h or 1d.';
+COMMENT ON COLUMN indicators.indicator_name IS 'Column of indicator.';
+COMMENT ON COLUMN indicators.value IS 'Its value; NULL where it is not known.';
+COMMENT ON COLUMN indicators.exchange IS 'Venue.';
+COMMENT ON COLUMN indicators.bar_revision IS 'Revision of the bar when this was computed.';
+GRANT SELECT ON TABLE indicators TO tapedeck_reader;
 
 CREATE VIEW market_check AS
  SELECT date_trunc('hour'::text, ts_recv) AS hour,
@@ -3029,6 +3681,27 @@ COMMENT ON COLUMN market_coverage.last_recv IS 'When its last row was received, 
 COMMENT ON COLUMN market_coverage.receiving IS 'Whether a row was received within two minutes. A market may be quiet for longer.';
 GRANT SELECT ON TABLE market_coverage TO tapedeck_reader;
 
+CREATE VIEW market_quality_hour AS
+ SELECT s.market_id,
+    date_bin('01:00:00'::interval, s.ts_recv, '1970-01-01 00:00:00+00'::timestamp with time zone) AS hour,
+    count(*) AS snapshots,
+    count(f.findings) AS flagged,
+    COALESCE(sum(f.findings), 0::numeric)::bigint AS findings,
+    1::double precision - count(f.findings)::double precision / count(*)::double precision AS score
+   FROM market_snapshot s
+     LEFT JOIN LATERAL ( SELECT NULLIF(count(*), 0) AS findings
+           FROM snapshot_finding g
+          WHERE g.market_id = s.market_id AND g.ts_recv = s.ts_recv) f ON true
+  GROUP BY s.market_id, (date_bin('01:00:00'::interval, s.ts_recv, '1970-01-01 00:00:00+00'::timestamp with time zone));
+COMMENT ON VIEW market_quality_hour IS 'How much of an hour of a market no rule found unusual, by its snapshots. Restrict hour and market_id: without that, every snapshot is read.';
+COMMENT ON COLUMN market_quality_hour.market_id IS 'The market (market).';
+COMMENT ON COLUMN market_quality_hour.hour IS 'Start of the hour, UTC.';
+COMMENT ON COLUMN market_quality_hour.snapshots IS 'Number of snapshots.';
+COMMENT ON COLUMN market_quality_hour.flagged IS 'How many of them have a finding.';
+COMMENT ON COLUMN market_quality_hour.findings IS 'Number of findings.';
+COMMENT ON COLUMN market_quality_hour.score IS '1 - flagged / snapshots.';
+GRANT SELECT ON TABLE market_quality_hour TO tapedeck_reader;
+
 CREATE VIEW market_snapshot_named AS
  SELECT m.slug,
     m.question,
@@ -3075,6 +3748,131 @@ COMMENT ON COLUMN market_snapshot_named.market_id IS 'The market (market).';
 COMMENT ON COLUMN market_snapshot_named.event_id IS 'The event that groups markets (market_event).';
 GRANT SELECT ON TABLE market_snapshot_named TO tapedeck_reader;
 
+CREATE VIEW markets AS
+ SELECT market_id,
+    condition_id,
+    slug,
+    question,
+    category,
+    event_id,
+    outcomes,
+    tokens AS token_ids,
+    phase AS status,
+    active,
+    start_at AS start_date,
+    end_at AS end_date,
+    closed_at AS closed_time,
+    volume,
+    volume_24h,
+    liquidity,
+    known_at AS updated_at
+   FROM market;
+COMMENT ON VIEW markets IS 'Prediction markets in their newest state.';
+COMMENT ON COLUMN markets.market_id IS 'Gamma''s id.';
+COMMENT ON COLUMN markets.condition_id IS 'Condition id, 0x and 64 hex digits.';
+COMMENT ON COLUMN markets.slug IS 'Name in the venue''s addresses.';
+COMMENT ON COLUMN markets.question IS 'Question, for a person.';
+COMMENT ON COLUMN markets.category IS 'Category by the tags of its event.';
+COMMENT ON COLUMN markets.event_id IS 'Event of the market (market_event); NULL without one.';
+COMMENT ON COLUMN markets.outcomes IS 'Labels of the outcomes.';
+COMMENT ON COLUMN markets.token_ids IS 'Token of each outcome, in the same order.';
+COMMENT ON COLUMN markets.status IS 'open, proposed, resolved, closed or vanished (market.phase).';
+COMMENT ON COLUMN markets.active IS 'Whether the venue calls it active.';
+COMMENT ON COLUMN markets.start_date IS 'Start, UTC; NULL where there is none.';
+COMMENT ON COLUMN markets.end_date IS 'Scheduled end, UTC; NULL where there is none.';
+COMMENT ON COLUMN markets.closed_time IS 'When it closed, UTC; NULL before.';
+COMMENT ON COLUMN markets.volume IS 'Traded in its life, USDC.';
+COMMENT ON COLUMN markets.volume_24h IS 'Traded in 24 hours, USDC.';
+COMMENT ON COLUMN markets.liquidity IS 'Liquidity by Gamma, USDC.';
+COMMENT ON COLUMN markets.updated_at IS 'When these values were received, UTC.';
+GRANT SELECT ON TABLE markets TO tapedeck_reader;
+
+CREATE VIEW ml_features AS
+ SELECT d.start AS "timestamp",
+    i.symbol,
+    v.feature_name,
+    v.value,
+    i.venue AS exchange,
+    '1m'::text AS timeframe
+   FROM bar_feature d
+     JOIN instrument i ON i.instrument_id = d.instrument_id
+     CROSS JOIN LATERAL ( VALUES ('ret_1'::text,d.ret_1), ('ret_5'::text,d.ret_5), ('ret_15'::text,d.ret_15), ('ret_60'::text,d.ret_60), ('ret_240'::text,d.ret_240), ('ret_accel'::text,d.ret_accel), ('mom_z_60'::text,d.mom_z_60), ('close_vs_vwap_day'::text,d.close_vs_vwap_day), ('range_pos_60'::text,d.range_pos_60), ('drawdown_240'::text,d.drawdown_240), ('acf1_60'::text,d.acf1_60), ('acf5_240'::text,d.acf5_240), ('variance_ratio_5'::text,d.variance_ratio_5), ('efficiency_ratio_60'::text,d.efficiency_ratio_60), ('rsi_14'::text,d.rsi_14), ('macd_hist_atr'::text,d.macd_hist_atr), ('bb_pos'::text,d.bb_pos), ('adx_14'::text,d.adx_14), ('stoch_diff'::text,d.stoch_diff), ('sma_dist_50'::text,d.sma_dist_50), ('vol_z_tod'::text,d.vol_z_tod), ('vol_ratio_20'::text,d.vol_ratio_20), ('trade_count_z'::text,d.trade_count_z), ('avg_trade_size_ratio'::text,d.avg_trade_size_ratio), ('tfi_1'::text,d.tfi_1), ('tfi_5'::text,d.tfi_5), ('tfi_15'::text,d.tfi_15), ('amihud_60'::text,d.amihud_60), ('kyle_lambda_60'::text,d.kyle_lambda_60), ('impact_r2_60'::text,d.impact_r2_60), ('rv_15'::text,d.rv_15), ('rv_60'::text,d.rv_60), ('rv_240'::text,d.rv_240), ('parkinson_60'::text,d.parkinson_60), ('garman_klass_60'::text,d.garman_klass_60), ('rogers_satchell_60'::text,d.rogers_satchell_60), ('bipower_ratio_60'::text,d.bipower_ratio_60), ('semivar_down_60'::text,d.semivar_down_60), ('vol_of_vol'::text,d.vol_of_vol), ('vol_ratio'::text,d.vol_ratio), ('skew_240'::text,d.skew_240), ('kurt_240'::text,d.kurt_240)) v(feature_name, value)
+UNION ALL
+ SELECT s.ts_recv AS "timestamp",
+    m.tokens[1] AS symbol,
+    v.feature_name,
+    v.value,
+    'polymarket'::text AS exchange,
+    'snapshot'::text AS timeframe
+   FROM snapshot_feature s
+     JOIN market m ON m.market_id = s.market_id
+     CROSS JOIN LATERAL ( VALUES ('mid'::text,s.mid), ('best_bid'::text,s.best_bid), ('best_ask'::text,s.best_ask), ('microprice'::text,s.microprice), ('last_trade_price'::text,s.last_trade_price), ('gamma_price'::text,s.gamma_price), ('logit_mid'::text,s.logit_mid), ('dist_from_half'::text,s.dist_from_half), ('last_minus_mid'::text,s.last_minus_mid), ('event_overround'::text,s.event_overround), ('spread'::text,s.spread), ('spread_ticks'::text,s.spread_ticks), ('spread_rel'::text,s.spread_rel), ('bid_depth_1c'::text,s.bid_depth_1c), ('bid_depth_5c'::text,s.bid_depth_5c), ('ask_depth_1c'::text,s.ask_depth_1c), ('ask_depth_5c'::text,s.ask_depth_5c), ('imbalance_touch'::text,s.imbalance_touch), ('imbalance_5c'::text,s.imbalance_5c), ('bid_levels'::text,s.bid_levels), ('ask_levels'::text,s.ask_levels), ('largest_bid_share'::text,s.largest_bid_share), ('largest_ask_share'::text,s.largest_ask_share), ('cost_buy_500'::text,s.cost_buy_500), ('trades_1m'::text,s.trades_1m), ('trades_5m'::text,s.trades_5m), ('trades_1h'::text,s.trades_1h), ('volume_1m'::text,s.volume_1m), ('volume_5m'::text,s.volume_5m), ('volume_1h'::text,s.volume_1h), ('flow_5m'::text,s.flow_5m), ('flow_1h'::text,s.flow_1h), ('avg_trade_1h'::text,s.avg_trade_1h), ('vwap_gap_1h'::text,s.vwap_gap_1h), ('secs_since_trade'::text,s.secs_since_trade), ('volume_accel'::text,s.volume_accel), ('book_changes_1m'::text,s.book_changes_1m), ('event_market_count'::text,s.event_market_count), ('rank_in_event'::text,s.rank_in_event), ('whale_count_1h'::text,s.whale_count_1h), ('whale_net_1h'::text,s.whale_net_1h), ('top_wallet_share_24h'::text,s.top_wallet_share_24h), ('volume_total_log'::text,s.volume_total_log), ('volume_24h_log'::text,s.volume_24h_log), ('volume_1w_log'::text,s.volume_1w_log), ('volume_24h_share'::text,s.volume_24h_share), ('liquidity_log'::text,s.liquidity_log), ('volume_liquidity_ratio'::text,s.volume_liquidity_ratio), ('event_volume_share'::text,s.event_volume_share), ('open_interest_log'::text,s.open_interest_log), ('hours_to_end'::text,s.hours_to_end), ('log_hours_to_end'::text,s.log_hours_to_end), ('hours_to_game'::text,s.hours_to_game), ('age_hours'::text,s.age_hours), ('life_elapsed'::text,s.life_elapsed), ('hour_sin'::text,s.hour_sin), ('hour_cos'::text,s.hour_cos), ('day_of_week'::text,s.day_of_week), ('ret_5m'::text,s.ret_5m), ('ret_1h'::text,s.ret_1h), ('ret_24h'::text,s.ret_24h), ('vol_1h'::text,s.vol_1h), ('vol_24h'::text,s.vol_24h), ('range_24h'::text,s.range_24h), ('pos_in_range_24h'::text,s.pos_in_range_24h)) v(feature_name, value);
+COMMENT ON VIEW ml_features IS 'Tables bar_feature and snapshot_feature in the long form of the specification, a row for each value.';
+COMMENT ON COLUMN ml_features.timestamp IS 'Start of the bar, or receipt of the snapshot, UTC.';
+COMMENT ON COLUMN ml_features.symbol IS 'Symbol in the venue''s own spelling; of a market the token of outcome 0.';
+COMMENT ON COLUMN ml_features.feature_name IS 'Column of bar_feature or snapshot_feature; without category, which is no number.';
+COMMENT ON COLUMN ml_features.value IS 'Its value; NULL where it is not known.';
+COMMENT ON COLUMN ml_features.exchange IS 'Venue.';
+COMMENT ON COLUMN ml_features.timeframe IS '1m for features of bars, snapshot for those of snapshots.';
+GRANT SELECT ON TABLE ml_features TO tapedeck_reader;
+
+CREATE VIEW orderbook_snapshots AS
+ SELECT b.ts_recv AS "timestamp",
+    b.market_id,
+    b.bids,
+    b.asks,
+    s.bid_depth_5c AS bid_depth,
+    s.ask_depth_5c AS ask_depth,
+    s.bid_levels,
+    s.ask_levels,
+    s.largest_bid AS bid_wall_price,
+    s.largest_bid_size AS bid_wall_size,
+    s.largest_ask AS ask_wall_price,
+    s.largest_ask_size AS ask_wall_size
+   FROM market_book b
+     LEFT JOIN market_snapshot s ON s.market_id = b.market_id AND s.ts_recv = b.ts_recv;
+COMMENT ON VIEW orderbook_snapshots IS 'Complete books of prediction markets, where one differs from the one before.';
+COMMENT ON COLUMN orderbook_snapshots.timestamp IS 'When it was received, UTC.';
+COMMENT ON COLUMN orderbook_snapshots.market_id IS 'The market (markets).';
+COMMENT ON COLUMN orderbook_snapshots.bids IS '[[price, size], ...], best first.';
+COMMENT ON COLUMN orderbook_snapshots.asks IS '[[price, size], ...], best first.';
+COMMENT ON COLUMN orderbook_snapshots.bid_depth IS 'Bids within 5 cents of the middle, shares.';
+COMMENT ON COLUMN orderbook_snapshots.ask_depth IS 'Asks within 5 cents of the middle, shares.';
+COMMENT ON COLUMN orderbook_snapshots.bid_levels IS 'Number of bid prices.';
+COMMENT ON COLUMN orderbook_snapshots.ask_levels IS 'Number of ask prices.';
+COMMENT ON COLUMN orderbook_snapshots.bid_wall_price IS 'Price of the largest bid level, probability.';
+COMMENT ON COLUMN orderbook_snapshots.bid_wall_size IS 'Its size, shares.';
+COMMENT ON COLUMN orderbook_snapshots.ask_wall_price IS 'Price of the largest ask level, probability.';
+COMMENT ON COLUMN orderbook_snapshots.ask_wall_size IS 'Its size, shares.';
+GRANT SELECT ON TABLE orderbook_snapshots TO tapedeck_reader;
+
+CREATE VIEW quality_hour AS
+ SELECT b.instrument_id,
+    i.venue,
+    i.symbol,
+    date_bin('01:00:00'::interval, b.start, '1970-01-01 00:00:00+00'::timestamp with time zone) AS hour,
+    count(*) AS bars,
+    count(f.findings) AS flagged,
+    COALESCE(sum(f.findings), 0::numeric)::bigint AS findings,
+    1::double precision - count(f.findings)::double precision / count(*)::double precision AS score
+   FROM bar b
+     JOIN instrument i ON i.instrument_id = b.instrument_id
+     LEFT JOIN LATERAL ( SELECT NULLIF(count(*), 0) AS findings
+           FROM bar_finding g
+          WHERE g.instrument_id = b.instrument_id AND g.interval_s = 60 AND g.start = b.start) f ON true
+  WHERE b.interval_s = 60 AND b.complete
+  GROUP BY b.instrument_id, i.venue, i.symbol, (date_bin('01:00:00'::interval, b.start, '1970-01-01 00:00:00+00'::timestamp with time zone));
+COMMENT ON VIEW quality_hour IS 'How much of an hour of an instrument no rule found unusual, by its complete bars of a minute.';
+COMMENT ON COLUMN quality_hour.instrument_id IS 'Instrument traded (instrument).';
+COMMENT ON COLUMN quality_hour.venue IS 'Venue of the trades.';
+COMMENT ON COLUMN quality_hour.symbol IS 'Symbol in the venue''s own spelling.';
+COMMENT ON COLUMN quality_hour.hour IS 'Start of the hour, UTC.';
+COMMENT ON COLUMN quality_hour.bars IS 'Number of complete bars of a minute.';
+COMMENT ON COLUMN quality_hour.flagged IS 'How many of them have a finding.';
+COMMENT ON COLUMN quality_hour.findings IS 'Number of findings.';
+COMMENT ON COLUMN quality_hour.score IS '1 - flagged / bars.';
+GRANT SELECT ON TABLE quality_hour TO tapedeck_reader;
+
 CREATE VIEW quote_last AS
  SELECT i.venue,
     i.symbol,
@@ -3106,6 +3904,96 @@ COMMENT ON COLUMN quote_last.bid_size IS 'Size at the bid, base units; NULL wher
 COMMENT ON COLUMN quote_last.ask IS 'Lowest ask price, quote units per base unit; NULL when there is no ask.';
 COMMENT ON COLUMN quote_last.ask_size IS 'Size at the ask, base units; NULL where the venue does not say.';
 GRANT SELECT ON TABLE quote_last TO tapedeck_reader;
+
+CREATE VIEW snapshots AS
+ SELECT ts_recv AS "timestamp",
+    market_id,
+    event_id,
+    tier,
+    bid AS best_bid,
+    bid_size,
+    ask AS best_ask,
+    ask_size,
+    spread,
+    mid AS mid_price,
+    last_trade_price,
+    gamma_price AS price,
+    volume,
+    volume_24h,
+    liquidity,
+    bid_depth_5c AS bid_depth,
+    ask_depth_5c AS ask_depth,
+    imbalance_5c AS imbalance,
+    source
+   FROM market_snapshot s;
+COMMENT ON VIEW snapshots IS 'Snapshots of prediction markets, of outcome 0; their 66 features are in ml_features and snapshot_feature.';
+COMMENT ON COLUMN snapshots.timestamp IS 'When the book was received, UTC.';
+COMMENT ON COLUMN snapshots.market_id IS 'The market (markets).';
+COMMENT ON COLUMN snapshots.event_id IS 'Its event; NULL without one.';
+COMMENT ON COLUMN snapshots.tier IS 'T0 to T4, by the hours to the scheduled end.';
+COMMENT ON COLUMN snapshots.best_bid IS 'Highest bid, probability; NULL when there is none.';
+COMMENT ON COLUMN snapshots.bid_size IS 'Size at the bid, shares.';
+COMMENT ON COLUMN snapshots.best_ask IS 'Lowest ask, probability; NULL when there is none.';
+COMMENT ON COLUMN snapshots.ask_size IS 'Size at the ask, shares.';
+COMMENT ON COLUMN snapshots.spread IS 'best_ask - best_bid, probability; NULL when a side is empty.';
+COMMENT ON COLUMN snapshots.mid_price IS 'Middle, probability; NULL when a side is empty.';
+COMMENT ON COLUMN snapshots.last_trade_price IS 'Price of the last trade, probability; NULL where it never traded.';
+COMMENT ON COLUMN snapshots.price IS 'Price in the listing, probability.';
+COMMENT ON COLUMN snapshots.volume IS 'Traded since the start, USDC.';
+COMMENT ON COLUMN snapshots.volume_24h IS 'Traded in 24 hours, USDC.';
+COMMENT ON COLUMN snapshots.liquidity IS 'Liquidity by the venue''s measure, USDC.';
+COMMENT ON COLUMN snapshots.bid_depth IS 'Bids within 5 cents of the middle, shares; NULL without a middle.';
+COMMENT ON COLUMN snapshots.ask_depth IS 'Asks within 5 cents of the middle, shares; NULL without a middle.';
+COMMENT ON COLUMN snapshots.imbalance IS '(bid_depth - ask_depth) / their sum, -1 to 1; NULL where that is not known.';
+COMMENT ON COLUMN snapshots.source IS 'rest, stream, or none where the venue has no book.';
+GRANT SELECT ON TABLE snapshots TO tapedeck_reader;
+
+CREATE VIEW symbols AS
+ SELECT s.symbol,
+    s.venue AS exchange,
+        CASE
+            WHEN i.kind = 'outcome'::text OR s.venue = 'polymarket'::text THEN 'prediction'::text
+            ELSE 'crypto'::text
+        END AS asset_type,
+    bool_or(s.active) AS is_active
+   FROM subscription s
+     LEFT JOIN instrument i ON i.venue = s.venue AND i.symbol = s.symbol
+  GROUP BY s.venue, s.symbol, i.kind;
+COMMENT ON VIEW symbols IS 'Symbols that recorders subscribe to. INSERT, UPDATE of is_active and DELETE change subscription: trade, quote and book of the symbol.';
+COMMENT ON COLUMN symbols.symbol IS 'Symbol in the venue''s own spelling, or a pattern.';
+COMMENT ON COLUMN symbols.exchange IS 'Venue.';
+COMMENT ON COLUMN symbols.asset_type IS 'crypto or prediction. Stocks stand in the setting yahoo.symbols.';
+COMMENT ON COLUMN symbols.is_active IS 'Whether a channel of it is recorded.';
+GRANT SELECT ON TABLE symbols TO tapedeck_reader;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE symbols TO tapedeck_recorder;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE symbols TO tapedeck_writer;
+
+CREATE VIEW task_runs AS
+ SELECT run_id,
+    job AS task_name,
+    slot AS scheduled_at,
+    started_at,
+    started_at + duration_s * '00:00:01'::interval AS finished_at,
+    duration_s AS duration_seconds,
+        CASE
+            WHEN state = ANY (ARRAY['done'::text, 'late'::text]) THEN 'success'::text
+            ELSE state
+        END AS status,
+    rows AS records,
+    NULLIF(concat_ws('
+'::text, NULLIF(reason, ''::text), traceback), ''::text) AS error
+   FROM poll_run;
+COMMENT ON VIEW task_runs IS 'Rounds of the poller, and slots without one; older ones are summed in poll_day.';
+COMMENT ON COLUMN task_runs.run_id IS 'Number of the round.';
+COMMENT ON COLUMN task_runs.task_name IS 'Name of the job.';
+COMMENT ON COLUMN task_runs.scheduled_at IS 'The slot, UTC.';
+COMMENT ON COLUMN task_runs.started_at IS 'When it began, UTC; NULL where none was run.';
+COMMENT ON COLUMN task_runs.finished_at IS 'When it ended, UTC; NULL where that is not known.';
+COMMENT ON COLUMN task_runs.duration_seconds IS 'How long it took; NULL where none was run.';
+COMMENT ON COLUMN task_runs.status IS 'success, or missed, failed or skipped (poll_run.state).';
+COMMENT ON COLUMN task_runs.records IS 'Number of rows that it gave.';
+COMMENT ON COLUMN task_runs.error IS 'Reason and traceback; NULL without either.';
+GRANT SELECT ON TABLE task_runs TO tapedeck_reader;
 
 CREATE VIEW trade_backfilled AS
  SELECT r.instrument_id,
@@ -3206,6 +4094,32 @@ COMMENT ON COLUMN trade_named.trade_id IS 'The venue''s id of the trade, or a st
 COMMENT ON COLUMN trade_named.venue_trade_id IS 'The venue''s id as text; NULL where the id is a number.';
 GRANT SELECT ON TABLE trade_named TO tapedeck_reader;
 
+CREATE VIEW trades AS
+ SELECT t.ts_event AS "timestamp",
+    i.symbol,
+    i.venue AS exchange,
+    COALESCE(t.venue_trade_id, t.trade_id::text) AS trade_id,
+    t.price,
+    t.size AS quantity,
+        CASE t.aggressor
+            WHEN 'b'::"char" THEN 'buy'::text
+            WHEN 's'::"char" THEN 'sell'::text
+            ELSE NULL::text
+        END AS side,
+    t.ts_recv AS received_at
+   FROM trade t
+     JOIN instrument i ON i.instrument_id = t.instrument_id;
+COMMENT ON VIEW trades IS 'Trades as venues published them. Restrict timestamp, so that only the partitions of those days are read.';
+COMMENT ON COLUMN trades.timestamp IS 'When the trade was executed, by the venue''s clock, UTC.';
+COMMENT ON COLUMN trades.symbol IS 'Symbol in the venue''s own spelling.';
+COMMENT ON COLUMN trades.exchange IS 'Venue.';
+COMMENT ON COLUMN trades.trade_id IS 'The venue''s id as text.';
+COMMENT ON COLUMN trades.price IS 'Price, quote units per base unit.';
+COMMENT ON COLUMN trades.quantity IS 'Size, base units.';
+COMMENT ON COLUMN trades.side IS 'Side of the taker: buy or sell; NULL where the venue does not say.';
+COMMENT ON COLUMN trades.received_at IS 'When it was received, by our clock, UTC.';
+GRANT SELECT ON TABLE trades TO tapedeck_reader;
+
 CREATE VIEW venue_bar_check AS
  SELECT v.instrument_id,
     v.interval_s,
@@ -3233,6 +4147,41 @@ COMMENT ON COLUMN venue_bar_check.venue_trades IS 'Number of trades of the candl
 COMMENT ON COLUMN venue_bar_check.stored_trades IS 'Number of the stored trades.';
 COMMENT ON COLUMN venue_bar_check.agrees IS 'Whether volume (to the last digit that the venue prints), highest and lowest price and number are equal.';
 GRANT SELECT ON TABLE venue_bar_check TO tapedeck_reader;
+
+CREATE VIEW whale_events AS
+ SELECT w.ts_event AS "timestamp",
+    m.market_id,
+    w.condition_id,
+    w.outcome,
+        CASE w.side
+            WHEN 'b'::"char" THEN 'buy'::text
+            ELSE 'sell'::text
+        END AS side,
+    w.shares AS size,
+    w.cash AS value_usd,
+    w.cash / NULLIF(w.shares, 0::double precision) AS price,
+    w.wallet,
+    w.transaction_hash,
+    w.ts_recv AS received_at
+   FROM whale_event w
+     LEFT JOIN LATERAL ( SELECT market.market_id
+           FROM market
+          WHERE market.condition_id = w.condition_id
+          ORDER BY market.market_id
+         LIMIT 1) m ON true;
+COMMENT ON VIEW whale_events IS 'Large trades of prediction markets.';
+COMMENT ON COLUMN whale_events.timestamp IS 'Time of the block, UTC.';
+COMMENT ON COLUMN whale_events.market_id IS 'The market (markets); NULL where it is not known yet.';
+COMMENT ON COLUMN whale_events.condition_id IS 'Condition of the market.';
+COMMENT ON COLUMN whale_events.outcome IS 'Label of the outcome; NULL where the venue does not say.';
+COMMENT ON COLUMN whale_events.side IS 'What the taker did: buy or sell.';
+COMMENT ON COLUMN whale_events.size IS 'Shares.';
+COMMENT ON COLUMN whale_events.value_usd IS 'Sum of shares * price, USDC.';
+COMMENT ON COLUMN whale_events.price IS 'Average price, probability.';
+COMMENT ON COLUMN whale_events.wallet IS 'The taker''s address.';
+COMMENT ON COLUMN whale_events.transaction_hash IS 'Transaction on the chain.';
+COMMENT ON COLUMN whale_events.received_at IS 'When its last fill was received, UTC.';
+GRANT SELECT ON TABLE whale_events TO tapedeck_reader;
 
 CREATE VIEW whale_named AS
  SELECT w.ts_event,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import recorder
-from analysis.cli import audit, bars, evaluate, export, features, report, score, train
+from analysis.cli import audit, bars, evaluate, export, features, quality, report, score, train
 from analysis.cli.common import Context
 from recorder.process.terminal import run
 
@@ -50,6 +50,7 @@ COMMANDS = [
     export,
     bars,
     features,
+    quality,
     audit,
     train,
     evaluate,

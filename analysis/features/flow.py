@@ -16,10 +16,20 @@ MINUTES_PER_DAY = DAY // MINUTE
 
 def _against_same_minute(view: BarView, values: Floats) -> Floats:
     """Return the z-score of ln x relative to the same minute of earlier days."""
-    logs = w.positive_log(values)
-    past = np.stack([view.at(logs, MINUTES_PER_DAY * day) for day in range(1, DAYS + 1)], axis=-1)
-    past[w.count(past) < MIN_DAYS] = np.nan
-    return w.ratio(view.at(logs) - w.mean(past), w.deviation(past))
+    past = np.stack([view.at(values, MINUTES_PER_DAY * day) for day in range(1, DAYS + 1)], axis=-1)
+    return against_days(view.at(values), past)
+
+
+def against_days(now: Floats, past: Floats) -> Floats:
+    """Return the z-score of ln x relative to earlier days.
+
+    Args:
+        now: (m,) values; null or 0 has no score.
+        past: (m, DAYS) the values at the same minute of each earlier day.
+    """
+    logs = w.positive_log(past)
+    logs[w.count(logs) < MIN_DAYS] = np.nan
+    return w.ratio(w.positive_log(now) - w.mean(logs), w.deviation(logs))
 
 
 @BARS.add("vol_z_tod", "flow", ["bars"])

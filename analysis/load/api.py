@@ -23,7 +23,7 @@ from datetime import timedelta
 import pyarrow as pa
 
 from analysis.features.point_in_time import Tape
-from analysis.load import missing_ranges, tapes, time_bars, views
+from analysis.load import missing_ranges, quality, tapes, time_bars, views
 from analysis.load.frames import Frame, To, framed, named, with_masked
 from analysis.load.grades import Grade, masked
 from analysis.load.missing_ranges import OnGap
@@ -47,6 +47,7 @@ def trades(
     to: To = "arrow",
     columns: Sequence[str] | None = None,
     progress: bool = True,
+    min_quality: float | None = None,
 ) -> Frame:
     """Return the trades of a range of the venue's clock, by (ts_event, trade_id).
 
@@ -62,6 +63,7 @@ def trades(
         to: Form of the frame: arrow, pandas or polars.
         columns: Columns besides venue and symbol; all when not given.
         progress: Show a progress bar when the error output is a terminal.
+        min_quality: Hours with a lower score of quality count as gaps, 0 to 1 (`quality_hour`).
 
     Returns:
         (n, 9) frame: venue and symbol; ts_event and ts_recv, the venue's clock and ours, UTC, us; trade_id, a hash
@@ -74,6 +76,7 @@ def trades(
         ConfigError: There is no such symbol, column or source.
         StoreUnavailable: The database cannot be reached now.
     """
+    source = quality.strict(source, min_quality)
     return _rows(source, TRADE, venue, symbols, start, end, on_gap, min_grade, to, columns, progress)
 
 
@@ -207,6 +210,7 @@ def bars(
     min_grade: Grade | None = None,
     to: To = "arrow",
     progress: bool = True,
+    min_quality: float | None = None,
 ) -> Frame:
     """Return time bars computed from the trades of a range, by (start, symbol); a span without a trade has no bar.
 
@@ -221,6 +225,7 @@ def bars(
         min_grade: As for `trades`; an hour below it reduces the coverage of its bars to 0.
         to: Form of the frame.
         progress: Show a progress bar when the error output is a terminal.
+        min_quality: Hours with a lower score of quality count as gaps, 0 to 1 (`quality_hour`).
 
     Returns:
         One row a bar with the columns of `analysis.bars.Bars`. `coverage` is the fraction of the bar outside every gap
@@ -231,6 +236,7 @@ def bars(
         GapError: Trades may be missing and `on_gap` is "raise".
     """
     width_ns = time_bars.width(timeframe)
+    source = quality.strict(source, min_quality)
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)
         span = recorded_range(reader, whose, start, end, timedelta(microseconds=width_ns // 1000))
@@ -302,6 +308,7 @@ def tape(
     others: Sequence[tuple[str, str]] = (),
     leader: tuple[str, str] | None = None,
     min_grade: Grade | None = None,
+    min_quality: float | None = None,
 ) -> Tape:
     """Return everything recorded of an instrument, for `analysis.features.compute` at decision times in a range.
 
@@ -318,7 +325,9 @@ def tape(
         others: (venue, symbol) of the same instrument on other venues, in the same quote currency.
         leader: (venue, symbol) of the venue that tends to move first.
         min_grade: As for `trades`, of each channel; hours below it are gaps of the tape, and `masked` has them.
+        min_quality: Hours with a lower score of quality count as gaps, 0 to 1 (`quality_hour`).
     """
+    source = quality.strict(source, min_quality)
     with open_source(source).reading() as reader:
         near = [instruments(reader, *one)[0] for one in others]
         first = instruments(reader, *leader)[0] if leader is not None else None

@@ -15,20 +15,23 @@ CHANNEL = "bar_dirty"
 
 _VALUES = (
     "open", "high", "low", "close", "volume", "notional", "vwap", "trade_count", "buy_volume", "sell_volume",
-    "coverage", "in_gap", "complete",
+    "signed_notional", "coverage", "in_gap", "complete",
 )  # fmt: skip
 
 # A sum of absurd values would overflow, and a statement that always fails would hold up every other bar.
 _OF_TRADES = """
 SELECT t.prices[1] AS open, t.high, t.low, t.prices[t.trade_count] AS close, t.volume, t.notional, t.trade_count,
-       t.buy_volume, t.sell_volume
+       t.buy_volume, t.sell_volume, t.signed_notional
   FROM (SELECT count(*) AS trade_count, array_agg(price) AS prices, max(price) AS high, min(price) AS low,
                CASE WHEN bool_and(sound) THEN sum(size) FILTER (WHERE sound) END AS volume,
                CASE WHEN bool_and(sound) THEN sum(CASE WHEN sound THEN price * size END) END AS notional,
                CASE WHEN bool_and(sound) THEN coalesce(sum(size) FILTER (WHERE sound AND aggressor = 'b'), 0) END
                     AS buy_volume,
                CASE WHEN bool_and(sound) THEN coalesce(sum(size) FILTER (WHERE sound AND aggressor = 's'), 0) END
-                    AS sell_volume
+                    AS sell_volume,
+               CASE WHEN bool_and(sound) THEN
+                    sum(CASE WHEN sound THEN CASE aggressor WHEN 'b' THEN price * size WHEN 's' THEN -price * size
+                                             ELSE 0 END END) END AS signed_notional
           FROM (SELECT price, size, aggressor,
                        (price = 0 OR abs(price) BETWEEN 1e-70 AND 1e70) AND size BETWEEN 1e-70 AND 1e70 AS sound
                   FROM trade
@@ -44,7 +47,8 @@ SELECT (array_agg(open))[1] AS open, max(high) AS high, min(low) AS low, (array_
        CASE WHEN bool_and(notional IS NOT NULL) THEN sum(notional) END AS notional,
        sum(trade_count)::bigint AS trade_count,
        CASE WHEN bool_and(buy_volume IS NOT NULL) THEN sum(buy_volume) END AS buy_volume,
-       CASE WHEN bool_and(sell_volume IS NOT NULL) THEN sum(sell_volume) END AS sell_volume
+       CASE WHEN bool_and(sell_volume IS NOT NULL) THEN sum(sell_volume) END AS sell_volume,
+       CASE WHEN bool_and(signed_notional IS NOT NULL) THEN sum(signed_notional) END AS signed_notional
   FROM (SELECT * FROM bar
          WHERE instrument_id = p.instrument_id AND interval_s = {part_s} AND start >= p.start
            AND start < p.start + interval '{width_s} seconds'
@@ -55,7 +59,7 @@ HAVING count(*) > 0"""
 # Their processes are loaded in turn, so they differ by milliseconds. Without a journal the clock decides. A recorder is
 # called by its feed, and the feeds of a venue name the same instruments: the one that is read now decides.
 _FEEDS = ", ".join(f"('{feed}', '{venue.name}')" for feed, venue in VENUES.items())
-_LOADED = f"""SELECT coalesce(f.venue, split_part(j.recorder, '-', 2)) AS venue, max(j.written_at) AS until
+LOADED = f"""SELECT coalesce(f.venue, split_part(j.recorder, '-', 2)) AS venue, max(j.written_at) AS until
       FROM journal j LEFT JOIN (VALUES {_FEEDS}) AS f (feed, venue) ON f.feed = split_part(j.recorder, '-', 2)
      GROUP BY 1"""
 
@@ -85,7 +89,9 @@ WITH picked AS (
     {loaded}
 ), fresh AS (
     SELECT p.instrument_id, p.start, v.*, v.notional / v.volume AS vwap,
-           greatest(0, 1 - coalesce(m.missing_s, 0) / {width_s}) AS coverage, m.missing_s IS NOT NULL AS in_gap,
+           CASE WHEN i.instrument_id IS NOT NULL THEN greatest(0, 1 - coalesce(m.missing_s, 0) / {width_s}) END
+           AS coverage,
+           CASE WHEN i.instrument_id IS NOT NULL THEN m.missing_s IS NOT NULL END AS in_gap,
            p.start + interval '{width_s} seconds' + $3 <= coalesce(l.until, now()) AS complete
       FROM picked p
       LEFT JOIN instrument i ON i.instrument_id = p.instrument_id
@@ -121,7 +127,7 @@ def prepare(width_s: int, part_s: int | None = None) -> str:
     values = _OF_TRADES if part_s is None else _OF_BARS.format(part_s=part_s, width_s=width_s)
     changed = [f"excluded.{name}" if name != "complete" else "b.complete OR excluded.complete" for name in _VALUES]
     statement = _STORE.format(
-        width_s=width_s, values=values, missing=_MISSING, loaded=_LOADED, columns=", ".join(_VALUES),
+        width_s=width_s, values=values, missing=_MISSING, loaded=LOADED, columns=", ".join(_VALUES),
         changed=", ".join(changed), present=", ".join(f"b.{name}" for name in _VALUES),
     )  # fmt: skip
     bounds = ", double precision, double precision" if part_s is None else ""
@@ -189,27 +195,44 @@ WITH taken AS (
     UPDATE bar b
        SET coverage = c.coverage, in_gap = c.in_gap, revision = b.revision + b.complete::integer,
            updated_at = clock_timestamp()
-      FROM (SELECT p.instrument_id, p.interval_s, p.start, m.missing_s IS NOT NULL AS in_gap,
-                   greatest(0, 1 - coalesce(m.missing_s, 0) / p.interval_s) AS coverage
+      FROM (SELECT p.instrument_id, p.interval_s, p.start,
+                   CASE WHEN i.instrument_id IS NOT NULL THEN m.missing_s IS NOT NULL END AS in_gap,
+                   CASE WHEN i.instrument_id IS NOT NULL THEN greatest(0, 1 - coalesce(m.missing_s, 0) / p.interval_s)
+                   END AS coverage
               FROM picked p
+              LEFT JOIN instrument i ON i.instrument_id = p.instrument_id
               LEFT JOIN missing m ON m.instrument_id = p.instrument_id AND m.interval_s = p.interval_s
                AND m.start = p.start) AS c
      WHERE b.instrument_id = c.instrument_id AND b.interval_s = c.interval_s AND b.start = c.start
        AND (b.coverage, b.in_gap) IS DISTINCT FROM (c.coverage, c.in_gap)
     RETURNING b.revision
+), reached AS (
+    INSERT INTO derived_dirty (instrument_id, interval_s, low, high, reach)
+    SELECT b.instrument_id, b.interval_s, min(b.start), max(b.start), false
+      FROM taken m
+     CROSS JOIN LATERAL unnest(m.instrument_ids) AS i (instrument_id)
+     CROSS JOIN (VALUES (60), (300), (900), (3600), (14400), (86400)) AS l (width_s)
+      JOIN bar b ON b.instrument_id = i.instrument_id AND b.interval_s = l.width_s AND b.complete
+       AND b.start > m.low - l.width_s * interval '1 second'
+       AND b.start < date_bin(l.width_s * interval '1440 seconds', least(m.high, now() + interval '1 day'), 'epoch')
+                     + l.width_s * interval '2880 seconds'
+     GROUP BY b.instrument_id, b.interval_s, date_bin(b.interval_s * interval '1440 seconds', b.start, 'epoch')
 )
 SELECT (SELECT count(*) FROM taken), count(*), count(*) FILTER (WHERE revision > 1) FROM stored"""
-"""Takes marks of gaps, and computes the coverage of the bars that they touch again."""
+"""Takes marks of gaps, and computes the coverage of the bars that they touch again.
+
+A gap in a time without trades changes no bar, but what follows from the bars after it: these are marked, too.
+"""
 
 LOADED_MINUTES = f"""
-SELECT l.venue, floor(extract(epoch FROM l.until - %(lateness)s) / 60)::bigint FROM ({_LOADED}) AS l
+SELECT l.venue, floor(extract(epoch FROM l.until - %(lateness)s) / 60)::bigint FROM ({LOADED}) AS l
  WHERE l.until IS NOT NULL"""
 """By venue the minute up to which all is loaded, minutes since 1970."""
 
 # A mark that is left has trades that are not in the bar: another deriver is at it, or the next transaction takes it.
 COMPLETE = f"""
 WITH loaded AS (
-    {_LOADED}
+    {LOADED}
 )
 UPDATE bar b SET complete = true, updated_at = clock_timestamp()
   FROM (SELECT f.instrument_id, f.interval_s, f.start

@@ -16,7 +16,9 @@ import psycopg2
 import psycopg2.errors
 
 from analysis.workers import bar_sql
+from analysis.workers.bar_values import BarValues
 from analysis.workers.derivation import Derivation
+from analysis.workers.snapshot_values import SnapshotValues
 from recorder.appliance import embedded_postgres
 from recorder.backoff import Backoff
 from recorder.errors import ConfigError, StoreError, StoreUnavailable
@@ -48,6 +50,8 @@ class Deriver:
         self.database = "Postgres has not answered yet"
         self._url = url
         self._settings = settings
+        self.values = 0  # bars whose indicators and features were computed
+        self.snapshots = 0  # whose features were computed
         self.ranges = 0  # that are marked to be derived again
         self._mark_s = 0.0  # age of the oldest other mark when it was looked at last
         self._looked_s = time.monotonic()
@@ -89,17 +93,23 @@ class Deriver:
         """
         forming_s = float("-inf")  # when bars that form were derived last
         self.derivation.prepare(connection)
+        values, snapshots = BarValues(), SnapshotValues(self._url(), self._settings.lateness_s)
         while not stop.is_set():
             began_s = time.monotonic()
             forming = began_s - forming_s >= self._settings.forming_s
             try:
                 more = self.derivation.recent(connection, forming=forming)
+                more |= self._derive_values(connection, values, live=True)
                 if forming and not more:
                     forming_s = began_s
                     self._mark_s, self.ranges = self.derivation.waiting(connection)
                     self._looked_s = time.monotonic()
                 if not more and (forming or self.ranges):
                     more = self.derivation.backlog(connection)
+                if not more:
+                    more = self._derive_values(connection, values, live=False)
+                if not more:
+                    self._derive_snapshots(connection, snapshots)
             except psycopg2.errors.SerializationFailure:  # another deriver was faster
                 continue
             self.database = "up"
@@ -107,6 +117,25 @@ class Deriver:
             if not more:
                 due_s = forming_s + self._settings.forming_s - time.monotonic()
                 _wait(connection, min(_WAKE_S, max(0.0, due_s)))
+
+    def _derive_values(self, connection: Connection, values: BarValues, *, live: bool) -> bool:
+        """Derive what follows from bars, and return whether there may be more."""
+        before = values.rows
+        try:
+            return values.derive(connection, live=live)
+        except psycopg2.Error as error:
+            raise classify(error) from error
+        finally:
+            self.values += values.rows - before
+
+    def _derive_snapshots(self, connection: Connection, snapshots: SnapshotValues) -> None:
+        before = snapshots.rows
+        try:
+            snapshots.derive(connection)
+        except psycopg2.Error as error:
+            raise classify(error) from error
+        finally:
+            self.snapshots += snapshots.rows - before
 
 
 def _wait(connection: Connection, longest_s: float) -> None:

@@ -7,9 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg2
 import pytest
-from support.workers.bars import DeriverProcess, differences, rows, settled, wait_for
+from support.workers.bars import DeriverProcess, differences, rows, settled, values_settled, wait_for
+from support.workers.values import expected, stored, unequal
+
+from analysis.indicators import COLUMNS
+from analysis.workers.bar_values import FEATURES
 
 INSTRUMENTS = (11, 12, 13)
 STEPS = 40
@@ -27,6 +32,9 @@ class Tape:
         self.number = 0
         for back in range(3):
             self.sql("SELECT ensure_partition('trade', %s)", (self.now - timedelta(days=back)).date())
+        # Of the others one is described when the test happens to, and one never is.
+        self.sql("INSERT INTO instrument (instrument_id, venue, symbol, first_seen) VALUES (%s, 'test', 'Y', %s)",
+                 INSTRUMENTS[1], self.now - timedelta(days=9))  # fmt: skip
         self.sql("INSERT INTO journal (journal_id, recorder, segment, position, block_seq, written_at) "
                  "VALUES ('j', 'recorder-test', 1, 0, 0, now() - interval '1 hour')")  # fmt: skip
 
@@ -147,6 +155,11 @@ def disturb(url: str, processes: list[DeriverProcess], seed: int, steps: int) ->
     tape.sql("UPDATE journal SET written_at = %s", tape.now - timedelta(minutes=1))
     wait_for(lambda: settled(url) and not forming(url))
     assert differences(url) == [], f"FAULT_SEED={seed}"
+    wait_for(lambda: values_settled(url))
+    wanted = expected(url)
+    for table, columns, want in zip(("indicator", "bar_feature"), (COLUMNS, FEATURES), wanted, strict=True):
+        assert unequal(stored(url, table, columns), want, columns) == [], f"FAULT_SEED={seed}"
+        assert any(np.isfinite(row[1:]).all() for row in want.values()) or table == "bar_feature"
     ((bars,),) = rows(url, "SELECT count(*) FROM bar WHERE interval_s = 60")
     assert bars > steps
 

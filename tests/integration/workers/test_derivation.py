@@ -172,7 +172,7 @@ def test_gaps_of_quotes_do_not_concern_bars(deriving: Deriving) -> None:
 def test_the_time_before_the_first_frame_is_not_covered(deriving: Deriving) -> None:
     deriving.sql("DELETE FROM instrument WHERE instrument_id = %s", BTC)
     deriving.derive()
-    assert deriving.bar("coverage, in_gap") == (1.0, False)  # nothing is known of it
+    assert deriving.bar("coverage, in_gap") == (None, None)  # nothing is known of it
     insert = "INSERT INTO instrument (instrument_id, venue, symbol, first_seen) VALUES (%s, 'test', 'BTC-USD', %s)"
     deriving.sql(insert, BTC, NOON + timedelta(seconds=45))
     deriving.derive()
@@ -391,3 +391,23 @@ def test_bars_of_a_day_that_left_the_table_stand_as_they_are(
     deriving.derive()
     assert deriving.bar("open, close, volume, trade_count, revision") == before
     assert before is not None
+
+
+@pytest.mark.parametrize("conflict", ["", "ON CONFLICT DO NOTHING"])
+def test_an_insert_of_rows_of_several_days_marks_each_of_their_minutes(deriving: Deriving, conflict: str) -> None:
+    deriving.derive()
+    for day in (0, 1):
+        deriving.sql("SELECT ensure_partition('trade', %s)", (NOON - timedelta(days=day)).date())
+    columns = "INSERT INTO trade (instrument_id, trade_id, ts_event, ts_recv, price, size)"
+    minutes = [NOON - timedelta(days=day, minutes=minute) for day in (0, 1, 40) for minute in (3, 9)]
+    values = ", ".join(f"({BTC}, {9000 + at}, '{minute}', now(), 1, 1)" for at, minute in enumerate(minutes))
+    deriving.sql(f"{columns} VALUES {values} {conflict}")
+    assert deriving.sql("SELECT low FROM bar_dirty ORDER BY low") == [(minute,) for minute in sorted(minutes)]
+    deriving.derive()
+    # Two INSERT of one statement, and one that stores nothing.
+    first, second = (f"{columns} VALUES ({BTC}, {number}, '{at}', now(), 1, 1) {conflict}"
+                     for number, at in ((9100, minutes[0]), (9101, minutes[3])))  # fmt: skip
+    deriving.sql(f"WITH one AS ({first}) {second}")
+    assert deriving.sql("SELECT low FROM bar_dirty ORDER BY low") == [(minutes[3],), (minutes[0],)]
+    deriving.derive()
+    assert differences(deriving.url) == []

@@ -25,7 +25,9 @@ SELECT DISTINCT instrument_id, start,
        first_value(price) OVER early, max(price) OVER whole, min(price) OVER whole, last_value(price) OVER early,
        sum(size) OVER whole, sum(price * size) OVER whole, count(*) OVER whole,
        coalesce(sum(size) FILTER (WHERE aggressor = 'b') OVER whole, 0),
-       coalesce(sum(size) FILTER (WHERE aggressor = 's') OVER whole, 0)
+       coalesce(sum(size) FILTER (WHERE aggressor = 's') OVER whole, 0),
+       coalesce(sum(price * size) FILTER (WHERE aggressor = 'b') OVER whole, 0)
+       - coalesce(sum(price * size) FILTER (WHERE aggressor = 's') OVER whole, 0)
   FROM (SELECT *, to_timestamp(floor(extract(epoch FROM ts_event) / {width_s}) * {width_s}) AS start FROM trade) AS t
 WINDOW whole AS (PARTITION BY instrument_id, start),
        early AS (PARTITION BY instrument_id, start ORDER BY ts_event, trade_id
@@ -35,7 +37,7 @@ SELECT instrument_id, started_at, ended_at, last_ts_event, first_ts_event FROM g
  WHERE channel = 'trade' AND state <> 'healed'"""
 _BARS = """
 SELECT instrument_id, start, open, high, low, close, volume, notional, trade_count, buy_volume, sell_volume, vwap,
-       coverage, in_gap, complete, revision
+       signed_notional, coverage, in_gap, complete, revision
   FROM bar WHERE interval_s = %s"""
 
 Span = tuple[datetime, datetime]
@@ -54,8 +56,9 @@ class Bar(NamedTuple):
     buy_volume: float
     sell_volume: float
     vwap: float
-    coverage: float
-    in_gap: bool
+    signed_notional: float
+    coverage: float | None
+    in_gap: bool | None
 
 
 Bars = dict[tuple[int, datetime], Bar]
@@ -75,7 +78,7 @@ def rows(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
 
 def stored(url: str, width_s: int) -> Bars:
     """Return the bars that are stored."""
-    return {row[:2]: Bar(*row[2:14]) for row in rows(url, _BARS, (width_s,))}
+    return {row[:2]: Bar(*row[2:15]) for row in rows(url, _BARS, (width_s,))}
 
 
 def expected(url: str, width_s: int) -> Bars:
@@ -85,14 +88,17 @@ def expected(url: str, width_s: int) -> Bars:
         ends = [last or started, first or ended]
         high = datetime.max.replace(tzinfo=UTC) if ends[1] is None else max(ends) + _US
         spans.setdefault(number, []).append((ends[0] if ends[1] is None else min(ends), high))
+    known = set()
     for number, recorded, first_seen in rows(url, "SELECT instrument_id, recorded, first_seen FROM instrument"):
+        known.add(number)
         spans.setdefault(number, []).append((EPOCH, first_seen if recorded else datetime.max.replace(tzinfo=UTC)))
     found: Bars = {}
     width = timedelta(seconds=width_s)
     for number, start, *values in rows(url, _TRADES.format(width_s=width_s)):
         missing = _missing(spans.get(number, []), start, start + width)
-        vwap = values[5] / values[4]
-        found[number, start] = Bar(*(*values, vwap, 1 - missing / width, missing > timedelta(0)))
+        *values, signed = values
+        covered = (1 - missing / width, missing > timedelta(0)) if number in known else (None, None)
+        found[number, start] = Bar(*(*values, values[5] / values[4], signed, *covered))
     return found
 
 
@@ -118,7 +124,9 @@ def differences(url: str) -> list[str]:
     return found
 
 
-def _near(one: float, other: float) -> bool:
+def _near(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
     return one == other or abs(one - other) <= 1e-9 * max(abs(one), abs(other), 1.0)
 
 
@@ -171,3 +179,8 @@ def wait_for(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
 def settled(url: str) -> bool:
     """Return whether no mark is left; a mark is gone when its bars are stored."""
     return rows(url, "SELECT count(*) FROM bar_dirty") == [(0,)]
+
+
+def values_settled(url: str) -> bool:
+    """Return whether no mark of a bar is left whose values must be derived."""
+    return rows(url, "SELECT count(*) FROM derived_dirty") == [(0,)]
