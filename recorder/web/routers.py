@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import documents, life, login, static
+from recorder.web.routes import auth, documents, export, life, lists, login, market, people, static, status, tables
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -17,6 +17,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     static.router,
     documents.router,
     login.router,
+    auth.router,
+    auth.own,
+    lists.router,
+    market.router,
+    market.aliases,
+    status.router,
+    export.router,
+    people.router,
+    people.pages,
+    tables.router,
+    tables.pages,
 )
 """In the order in which addresses are tried."""
 
