@@ -24,6 +24,7 @@ _PAUSE_S = 0.2
 
 _STOP_ORDER = (
     SUPERVISORD,
+    "web",
     "jupyter",
     "watchdog",
     "poller",

@@ -28,7 +28,7 @@ START_S = 60.0
 """A program without a health report counts as starting for this long. It takes seconds, on a busy machine more."""
 
 
-_REPORTING = ("writer", "deriver", "columns", "keeper", "poller", "watchdog")
+_REPORTING = ("writer", "deriver", "columns", "keeper", "poller", "watchdog", "web")
 
 
 class Line(msgspec.Struct):

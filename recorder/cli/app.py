@@ -55,6 +55,7 @@ COMMANDS = {
     "backup": Command("keeping.backups", "Take a verified backup of Postgres now."),
     "backups": Command("keeping.backups", "List the backups, or prove that one can be restored."),
     "restore": Command("keeping.backups", "Put a backup in place of the embedded Postgres."),
+    "users": Command("users", "Manage who may log in to the pages and the API."),
     "settings": Command("settings", "Print every setting and where it comes from."),
     "migrate": Command("database", "Bring the database schema up to date."),
     "roles": Command("database", "Print the roles that your own Postgres needs."),

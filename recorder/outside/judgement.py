@@ -20,9 +20,17 @@ STALE_S = 10.0  # as in recorder/process/health.py
 START_S = 60.0  # as in recorder/appliance/status.py
 WINDOW_S = 300
 DISK_WARNING, DISK_CRITICAL = 2 << 30, 256 << 20  # free bytes
-NOT_RECORDING = ("watchdog", "deriver", "columns", "keeper", "jupyter", "simulator")  # nothing is lost without them
+NOT_RECORDING = (
+    "watchdog",
+    "deriver",
+    "columns",
+    "keeper",
+    "web",
+    "jupyter",
+    "simulator",
+)  # nothing is lost without them
 # They write a health report every second.
-REPORTING = ("recorder", "writer", "deriver", "columns", "keeper", "poller", "watchdog")
+REPORTING = ("recorder", "writer", "deriver", "columns", "keeper", "poller", "watchdog", "web")
 
 
 class Result(NamedTuple):

@@ -13,6 +13,7 @@ from recorder.settings.groups import (
 )
 from recorder.settings.kept import KeeperSettings
 from recorder.settings.polled import PolymarketSettings
+from recorder.settings.served import WebSettings
 from recorder.settings.watched import AlertSettings, WatchdogSettings
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "SimulatorSettings",
     "VenueSettings",
     "WatchdogSettings",
+    "WebSettings",
     "WebsocketSettings",
 ]

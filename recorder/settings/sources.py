@@ -53,6 +53,7 @@ FLAT_NAMES: dict[str, SettingPath] = {
     "PROMETHEUS_PORT": ("watchdog", "port"),
     "LOGGER_HEALTH_CHECK_PORT": ("watchdog", "port"),
     "JUPYTER_TOKEN": ("jupyter", "token"),
+    "JWT_SECRET": ("web", "secret"),
     "LOG_LEVEL": ("log", "level"),
     "DEBUG": ("log", "debug"),
     "LOGGER_DATA_PATH": ("home",),
@@ -80,6 +81,7 @@ SECRETS = frozenset(
         ("alerts", "smtp_password"),
         ("alerts", "ping_url"),
         ("jupyter", "token"),
+        ("web", "secret"),
     }
 )
 """Settings that are masked when printed, and that `NAME_FILE` reads from a file."""
@@ -90,10 +92,7 @@ _EMPTY_MEANS_NONE = SECRETS | {
     ("alerts", "smtp_host"),
 }  # elsewhere an empty text means: not set
 
-_LATER = {
-    "JWT_SECRET": "there is no web API yet",
-}
-_LATER_OF_A_VENUE = {"SYMBOLS_PER_CONNECTION": "streams_per_link limits the streams of a connection"}
+_WITHOUT_EFFECT_OF_A_VENUE = {"SYMBOLS_PER_CONNECTION": "streams_per_link limits the streams of a connection"}
 _REPLACED = {
     "REDIS_": "journals on disk replace Redis",
     "CELERY_": "supervisord replaces Celery",
@@ -333,16 +332,14 @@ def _path_of(name: str, origin: str) -> SettingPath | None:
         venue = rest.removesuffix(f"_{ending}")
         if venue and venue != rest:
             return "venues", venue.lower(), LOGGER_VENUE_SETTINGS[ending]
-    known = [*LOGGER_VENUE_SETTINGS, *_LATER_OF_A_VENUE]
+    known = [*LOGGER_VENUE_SETTINGS, *_WITHOUT_EFFECT_OF_A_VENUE]
     hint = nearest(rest.partition("_")[2], known)
     raise ConfigError(f"{origin} sets {name}, which ends in no setting of a venue{hint}")
 
 
 def _without_effect(name: str, *, strict: bool) -> str | None:
     """Return why a variable of an earlier system is accepted and does nothing; None for every other name."""
-    if name in _LATER:
-        return _LATER[name]
-    for ending, reason in _LATER_OF_A_VENUE.items():
+    for ending, reason in _WITHOUT_EFFECT_OF_A_VENUE.items():
         if name.startswith(LOGGER_VENUE) and name.endswith(f"_{ending}"):
             return reason
     for prefix, reason in _REPLACED.items():

@@ -19,6 +19,7 @@ from recorder.store.database import (
     REPLAY,
     TRAINER,
     WATCHDOG,
+    WEB,
     WRITER,
     Connection,
     Cursor,
@@ -88,6 +89,7 @@ LIMITS: dict[str, Limits] = {
     WATCHDOG: Limits(5, {**_PROGRAM, "statement_timeout": "30s"}),
     DERIVER: Limits(5, {**_PROGRAM, "temp_file_limit": "2GB"}),
     KEEPER: Limits(5, {**_PROGRAM, "temp_file_limit": "2GB"}),
+    WEB: Limits(5, {**_PROGRAM, "statement_timeout": "10s", "temp_file_limit": "64MB"}),
 }
 
 

@@ -19,6 +19,7 @@ TRAINER = "tapedeck_trainer"
 WATCHDOG = "tapedeck_watchdog"
 DERIVER = "tapedeck_deriver"
 KEEPER = "tapedeck_keeper"
+WEB = "tapedeck_web"
 
 CONNECT_TIMEOUT_S = 4  # a server that hangs accepts connections and answers none of them
 LOCK_TIMEOUT_S = 10.0

@@ -44,12 +44,14 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
         "program:keeper",
         "program:poller",
         "program:watchdog",
+        "program:web",
     ]
 
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
     settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", **without(*VENUES[1:]))
-    assert process_list.programs(settings) == ["recorder-coinbase", "writer", "deriver", "keeper", "poller", "watchdog"]
+    programs = ["recorder-coinbase", "writer", "deriver", "keeper", "poller", "watchdog", "web"]
+    assert process_list.programs(settings) == programs
     assert "program:postgres" not in rendered(settings)
 
 

@@ -102,7 +102,7 @@ def test_the_port_of_the_watchdog_has_the_names_of_other_recorders(name: str) ->
     "name",
     [
         "REDIS_URL", "REDIS_HOST", "BINANCE_API_KEY", "BINANCE_API_SECRET", "GRAFANA_PORT",
-        "JWT_SECRET", "CELERY_BROKER_URL",
+        "CELERY_BROKER_URL",
         "LOGGER_EXCHANGES_KRAKEN_SYMBOLS_PER_CONNECTION",
     ],
 )  # fmt: skip
@@ -124,12 +124,12 @@ def test_names_of_other_programs_are_no_warning_in_the_environment() -> None:
 @pytest.mark.parametrize("name", [name for name, path in FLAT_NAMES.items() if path in SECRETS])
 def test_every_secret_can_be_in_a_file(name: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
-    file.write_text("https://me:hunter2@db/tape\n")
+    file.write_text("https://me:hunter2@db.example.org/tape\n")
     settings = load({f"{name}_FILE": str(file)})
     group, key = FLAT_NAMES[name]
-    assert getattr(getattr(settings, group), key).get_secret_value() == "https://me:hunter2@db/tape"
+    assert getattr(getattr(settings, group), key).get_secret_value() == "https://me:hunter2@db.example.org/tape"
     nested = load({f"TAPEDECK__{group.upper()}__{key.upper()}_FILE": str(file)})
-    assert getattr(getattr(nested, group), key).get_secret_value() == "https://me:hunter2@db/tape"
+    assert getattr(getattr(nested, group), key).get_secret_value() == "https://me:hunter2@db.example.org/tape"
     assert "hunter2" not in str(list(settings.rows()))
     assert getattr(getattr(load({f"{name}_FILE": ""}), group), key) is None
 

@@ -1,0 +1,35 @@
+"""Every router of the program, and what runs beside the requests.
+
+To add a resource, write a file in `routes/` whose `router` is made by `access.guarded`, and list it here.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import APIRouter
+
+from recorder.web.routes import auth, documents, export, life, lists, login, market, people, static, status, tables
+from recorder.web.state import Web
+
+ROUTERS: tuple[APIRouter, ...] = (
+    life.router,
+    life.watched,
+    static.router,
+    documents.router,
+    login.router,
+    auth.router,
+    auth.own,
+    lists.router,
+    market.router,
+    market.aliases,
+    status.router,
+    export.router,
+    people.router,
+    people.pages,
+    tables.router,
+    tables.pages,
+)
+"""In the order in which addresses are tried."""
+
+PARTS: tuple[Callable[[Web], AbstractAsyncContextManager[None]], ...] = ()
+"""What runs from start to stop, each an async context manager, such as the hub of the stream."""
