@@ -20,7 +20,8 @@ STALE_S = 10.0  # as in recorder/process/health.py
 START_S = 60.0  # as in recorder/appliance/status.py
 WINDOW_S = 300
 DISK_WARNING, DISK_CRITICAL = 2 << 30, 256 << 20  # free bytes
-NOT_RECORDING = (
+# Nothing is lost while these are down.
+NOT_RECORDING = ("watchdog", "deriver", "columns", "keeper", "web", "jupyter", "simulator")
     "watchdog",
     "deriver",
     "columns",
