@@ -77,7 +77,8 @@ def extent(cursor: Cursor, instrument_id: int, interval_s: int) -> Extent:
 def window(has: Extent, interval_s: int, slots: int, end: float | None = None, start: float | None = None) -> Window:
     """Return which slots to show.
 
-    Without an end it is the slot of now; where the last bar is so old that no bar would be seen, the slot of that bar.
+    Without an end it is the slot of now; where the last bar is so old that few would be seen, the slot of that bar. Without a
+    start nothing before the first bar is shown.
 
     Args:
         has: What is stored.
@@ -91,10 +92,12 @@ def window(has: Extent, interval_s: int, slots: int, end: float | None = None, s
     """
     if end is None:
         end = has.now
-        if start is None and has.newest is not None and has.newest < end - slots * interval_s:
+        if has.newest is not None and has.newest < end - DEFAULT_SLOTS * interval_s:
             end = has.newest + interval_s
     high = math.ceil(end / interval_s) * interval_s
     low = high - slots * interval_s if start is None else math.floor(start / interval_s) * interval_s
+    if start is None and has.oldest is not None and has.oldest < high:
+        low = max(low, has.oldest)
     if not 0 < (high - low) // interval_s <= MAX_SLOTS:
         raise ValueError(f"the window has {(high - low) // interval_s} bars; ask for 1 to {MAX_SLOTS}")
     return Window(interval_s, low, high)

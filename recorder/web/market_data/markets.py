@@ -184,7 +184,9 @@ def _side(
     place: int, label: str, token: str, quote: Sequence[Any] | None, snapshot: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Return the prices of one outcome: its own newest quote, else those of the snapshot of outcome 0."""
-    side: dict[str, Any] = dict.fromkeys(("bid", "bid_size", "ask", "ask_size", "last", "as_of", "from", "spread", "mid"))
+    side: dict[str, Any] = dict.fromkeys(
+        ("bid", "bid_size", "ask", "ask_size", "last", "as_of", "from", "spread", "mid")
+    )
     side |= {"label": label, "token": token, "recorded": bool(quote and quote[1])}
     newest = quote[2] if quote else None
     if newest is not None and (snapshot is None or newest >= snapshot["ts_recv"]):
@@ -252,7 +254,9 @@ def history(cursor: Cursor, market_id: int, hours: float) -> dict[str, list[Any]
     return {"step": [step], **{name: list(c) for name, c in zip(("time", "mid", "bid", "ask"), columns, strict=True)}}
 
 
-def whales(cursor: Cursor, at_least: float, condition_id: str | None = None, limit: int = WHALES) -> list[dict[str, Any]]:
+def whales(
+    cursor: Cursor, at_least: float, condition_id: str | None = None, limit: int = WHALES
+) -> list[dict[str, Any]]:
     """Return large trades, the newest first.
 
     Args:
