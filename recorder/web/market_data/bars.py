@@ -25,7 +25,8 @@ INDICATORS: tuple[str, ...] = (
 
 _BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume", "vwap", "trades", "coverage", "complete", "revision")
 _BARS = """
-SELECT extract(epoch FROM start)::bigint, open, high, low, close, volume, vwap, trade_count, coverage, complete, revision
+SELECT extract(epoch FROM start)::bigint, open, high, low, close, volume, vwap, trade_count, coverage, complete,
+       revision
   FROM bar
  WHERE instrument_id = %(id)s AND interval_s = %(interval)s
    AND start >= to_timestamp(%(low)s) AND start < to_timestamp(%(high)s)
@@ -77,8 +78,8 @@ def extent(cursor: Cursor, instrument_id: int, interval_s: int) -> Extent:
 def window(has: Extent, interval_s: int, slots: int, end: float | None = None, start: float | None = None) -> Window:
     """Return which slots to show.
 
-    Without an end it is the slot of now; where the last bar is so old that few would be seen, the slot of that bar. Without a
-    start nothing before the first bar is shown.
+    Without an end it is the slot of now; where the last bar is so old that few would be seen, the slot of that bar.
+    Without a start nothing before the first bar is shown.
 
     Args:
         has: What is stored.
@@ -113,8 +114,8 @@ def bars(cursor: Cursor, instrument_id: int, shown: Window, since: float | None 
         since: Only bars changed since then, less OVERLAP_S.
 
     Returns:
-        Columns of equal length: time (start, seconds since 1970), open, high, low, close, volume, vwap, trades, coverage
-        (0 to 1, None where it is not known), complete (False while the bar forms), revision.
+        Columns of equal length: time (start, seconds since 1970), open, high, low, close, volume, vwap, trades,
+        coverage (0 to 1, None where it is not known), complete (False while the bar forms), revision.
     """
     cursor.execute(_BARS, _values(instrument_id, shown, since))
     return _columns(_BAR_COLUMNS, cursor.fetchall())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
-from recorder.web.market_data.rebuild import Level, Levels, Message, Rebuilt
+from recorder.web.market_data.rebuild import Level, Levels, Message, Rebuilt, grouped
 
 KEPT = 64
 """Instruments whose books are kept in memory."""
@@ -48,7 +48,8 @@ SELECT max(extract(epoch FROM j.written_at))::float8, extract(epoch FROM now()):
 _TRADES = """
 SELECT extract(epoch FROM ts_event)::float8, price, size, aggressor::text
   FROM trade
- WHERE instrument_id = %(id)s AND ts_event <= to_timestamp(%(at)s) AND ts_event > to_timestamp(%(at)s) - interval '1 day'
+ WHERE instrument_id = %(id)s
+   AND ts_event <= to_timestamp(%(at)s) AND ts_event > to_timestamp(%(at)s) - interval '1 day'
  ORDER BY ts_event DESC, trade_id DESC LIMIT %(limit)s"""
 
 
@@ -199,8 +200,6 @@ def shown(book: BookAt, levels: int, step: float | None) -> dict[str, Any]:
         levels: Groups of each side to show.
         step: Width of a group, quote units; None shows single levels.
     """
-    from recorder.web.market_data.rebuild import grouped
-
     bids, asks = book.levels or Levels([], [])
     best_bid, best_ask = bids[0][0] if bids else None, asks[0][0] if asks else None
     both = best_bid is not None and best_ask is not None

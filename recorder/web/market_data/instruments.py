@@ -16,8 +16,8 @@ SELECT i.instrument_id, i.venue, i.symbol, i.base, i.quote, i.kind, i.tick_size:
        i.recorded, i.first_seen, m.question, m.outcomes[array_position(m.tokens, i.symbol)], m.slug
   FROM instrument i
   LEFT JOIN LATERAL (SELECT question, outcomes, tokens, slug FROM market
-                      WHERE market.tokens @> ARRAY[i.symbol] ORDER BY market_id LIMIT 1) m ON i.kind = 'outcome' OR i.base IS NULL
-"""
+                      WHERE market.tokens @> ARRAY[i.symbol] ORDER BY market_id LIMIT 1) m
+         ON i.kind = 'outcome' OR i.base IS NULL"""
 
 
 class Instrument(NamedTuple):

@@ -32,8 +32,8 @@ WITH page AS (
      ORDER BY coalesce(m.end_at, 'infinity'), m.market_id
      LIMIT %(limit)s
 )
-SELECT p.market_id, p.slug, p.question, p.outcomes, p.category, p.tags, p.phase, p.end_at, p.price, p.volume, p.volume_24h,
-       p.known_at, s.tier, s.ts_recv, s.source, s.bid, s.ask, s.spread, s.mid, s.bid_depth_5c, s.ask_depth_5c,
+SELECT p.market_id, p.slug, p.question, p.outcomes, p.category, p.tags, p.phase, p.end_at, p.price, p.volume,
+       p.volume_24h, p.known_at, s.tier, s.ts_recv, s.source, s.bid, s.ask, s.spread, s.mid, s.bid_depth_5c, s.ask_depth_5c,
        s.last_trade_price, r.payout_0
   FROM page p
   LEFT JOIN LATERAL (SELECT tier, ts_recv, source, bid, ask, spread, mid, bid_depth_5c, ask_depth_5c, last_trade_price
@@ -118,9 +118,10 @@ def markets(
 def tags(cursor: Cursor, limit: int = 40) -> list[str]:
     """Return the categories and the most frequent tags of open markets."""
     cursor.execute(
-        """SELECT word FROM (SELECT category AS word, 1 AS rank, count(*) AS n FROM market WHERE phase = 'open' GROUP BY 1
-                              UNION ALL
-                             SELECT tag, 2, count(*) FROM market, unnest(tags) AS tag WHERE phase = 'open' GROUP BY 1) AS words
+        """SELECT word
+             FROM (SELECT category AS word, 1 AS rank, count(*) AS n FROM market WHERE phase = 'open' GROUP BY 1
+                    UNION ALL
+                   SELECT tag, 2, count(*) FROM market, unnest(tags) AS tag WHERE phase = 'open' GROUP BY 1) AS words
             GROUP BY word ORDER BY min(rank), sum(n) DESC, word LIMIT %s""",
         (limit,),
     )
@@ -128,10 +129,9 @@ def tags(cursor: Cursor, limit: int = 40) -> list[str]:
 
 
 _ONE = """
-SELECT m.market_id, m.slug, m.question, m.outcomes, m.tokens, m.category, m.tags, m.phase, m.condition_id, m.accepting_orders,
-       m.neg_risk, m.start_at, m.end_at, m.game_start_at, m.closed_at, m.tick_size, m.fee_rate, m.price, m.volume, m.volume_24h,
-       m.liquidity, m.known_at, m.uma_status, m.resolution_status, m.resolution_source, m.event_id, e.title AS event_title,
-       u.rules, r.payout_0, r.payout_1, r.sources, r.resolved_at, r.disputed, r.known_at AS resolution_known_at,
+SELECT m.market_id, m.slug, m.question, m.outcomes, m.tokens, m.category, m.tags, m.phase, m.condition_id, m.end_at,
+       m.closed_at, m.volume, m.volume_24h, m.liquidity, m.known_at, m.uma_status, m.resolution_status,
+       e.title AS event_title, u.rules, r.payout_0, r.payout_1, r.sources, r.resolved_at, r.disputed, r.known_at AS resolution_known_at,
        now() AS now
   FROM market m
   LEFT JOIN market_event e ON e.event_id = m.event_id
@@ -157,9 +157,9 @@ def market(cursor: Cursor, slug: str) -> dict[str, Any] | None:
     """Return all that is known of a market, by its slug or its id; None where there is none.
 
     Returns:
-        Columns of `market` with event_title, rules, the resolution, `now`, and `sides`: one dict an outcome with label,
-        token, bid, bid_size, ask, ask_size, last, and `from`: where they come from (quote, snapshot or mirror) with `as_of`.
-        A side of the book that is empty is None.
+        Columns of `market` with event_title, rules, the resolution, `now`, and `sides`: one dict an outcome with
+        label, token, bid, bid_size, ask, ask_size, last, and `from`: where they come from (quote, snapshot or mirror)
+        with `as_of`. A side of the book that is empty is None.
     """
     number = int(slug) if slug.isascii() and slug.isdigit() and len(slug) < 19 else -1
     cursor.execute(_ONE, {"slug": slug, "id": number})
@@ -243,7 +243,7 @@ def history(cursor: Cursor, market_id: int, hours: float) -> dict[str, list[Any]
     """
     step = max(15, round(hours * 3600 / POINTS))
     cursor.execute(
-        """SELECT DISTINCT ON (1) (floor(extract(epoch FROM ts_recv) / %(step)s) * %(step)s)::bigint AS slot, mid, bid, ask
+        """SELECT DISTINCT ON (1) (floor(extract(epoch FROM ts_recv) / %(step)s) * %(step)s)::bigint, mid, bid, ask
              FROM market_snapshot
             WHERE market_id = %(id)s AND ts_recv > now() - %(hours)s * interval '1 hour' AND ts_recv <= now()
             ORDER BY 1, ts_recv DESC""",

@@ -38,8 +38,8 @@ def models(cursor: Cursor, limit: int = PAGE) -> list[dict[str, Any]]:
     """Return the registered models by name, the newest version first, with `score`.
 
     Returns:
-        Columns of `model`, and `score`: predictions, last (decision time of the last one), scored (with a known outcome),
-        brier, and brier_shared beside baseline_brier over those with a baseline; None where nothing can be scored.
+        Columns of `model`, and `score`: predictions, last (decision time of the last one), scored (with a known
+        outcome), brier, and brier_shared beside baseline_brier over those with a baseline; None where nothing can be scored.
     """
     cursor.execute(_MODELS, {"limit": limit})
     names = [column.name for column in cursor.description or ()]

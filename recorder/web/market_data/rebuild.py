@@ -41,8 +41,8 @@ class Rebuilt:
     def __init__(self, depths: Sequence[int] = ()) -> None:
         """
         Args:
-            depths: Levels a side that the venue offers, ascending, where it sends no deletion for a level that leaves the
-                window; empty where it deletes every level.
+            depths: Levels a side that the venue offers, ascending, where it sends no deletion for a level that leaves
+                the requested depth; empty where it deletes every level.
         """
         self._depths = depths
         self._books: dict[int, tuple[Side[float], Side[float], int]] = {}
@@ -119,7 +119,7 @@ def grouped(levels: Sequence[Level], step: float, *, down: bool) -> list[Level]:
     """
     found: dict[int, float] = {}
     for price, size in levels:
-        # A price is a multiple of the tick up to the rounding of its decimals; without the margin it would slip a group.
+        # A price is a multiple of the tick up to the rounding of its decimals; without a margin it would slip a group.
         number = price / step
         whole = round(number)
         if abs(number - whole) > 1e-6:

@@ -26,7 +26,8 @@ SELECT l.canonical, l.venue, l.symbol, l.instrument_id, q.bid, q.bid_size, q.ask
  ORDER BY l.canonical, l.venue, l.symbol
  LIMIT 2000"""
 _HISTORY = """
-SELECT extract(epoch FROM t)::bigint, w.number, q.bid, q.bid_size, q.ask, q.ask_size, extract(epoch FROM q.ts_recv)::float8
+SELECT extract(epoch FROM t)::bigint, w.number, q.bid, q.bid_size, q.ask, q.ask_size,
+       extract(epoch FROM q.ts_recv)::float8
   FROM generate_series(date_bin(%(step)s * interval '1 second', now(), 'epoch') - %(hours)s * interval '1 hour',
                        now(), %(step)s * interval '1 second') AS t
  CROSS JOIN unnest(%(ids)s) AS w (number)
@@ -108,7 +109,8 @@ def spreads(found: Iterable[Quoted], fees_bps: Mapping[str, float], now: float, 
 
 
 def _spread(buy: Quoted, sell: Quoted, fees_bps: Mapping[str, float]) -> Spread:
-    assert buy.ask is not None and sell.bid is not None
+    assert buy.ask is not None
+    assert sell.bid is not None
     paid = buy.ask * (1 + fees_bps.get(buy.venue, 0.0) / 1e4)
     got = sell.bid * (1 - fees_bps.get(sell.venue, 0.0) / 1e4)
     sizes = [size for size in (buy.ask_size, sell.bid_size) if size is not None]
