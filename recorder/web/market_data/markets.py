@@ -33,8 +33,8 @@ WITH page AS (
      LIMIT %(limit)s
 )
 SELECT p.market_id, p.slug, p.question, p.outcomes, p.category, p.tags, p.phase, p.end_at, p.price, p.volume,
-       p.volume_24h, p.known_at, s.tier, s.ts_recv, s.source, s.bid, s.ask, s.spread, s.mid, s.bid_depth_5c, s.ask_depth_5c,
-       s.last_trade_price, r.payout_0
+       p.volume_24h, p.known_at, s.tier, s.ts_recv, s.source, s.bid, s.ask, s.spread, s.mid, s.bid_depth_5c,
+       s.ask_depth_5c, s.last_trade_price, r.payout_0
   FROM page p
   LEFT JOIN LATERAL (SELECT tier, ts_recv, source, bid, ask, spread, mid, bid_depth_5c, ask_depth_5c, last_trade_price
                        FROM market_snapshot
@@ -131,7 +131,8 @@ def tags(cursor: Cursor, limit: int = 40) -> list[str]:
 _ONE = """
 SELECT m.market_id, m.slug, m.question, m.outcomes, m.tokens, m.category, m.tags, m.phase, m.condition_id, m.end_at,
        m.closed_at, m.volume, m.volume_24h, m.liquidity, m.known_at, m.uma_status, m.resolution_status,
-       e.title AS event_title, u.rules, r.payout_0, r.payout_1, r.sources, r.resolved_at, r.disputed, r.known_at AS resolution_known_at,
+       e.title AS event_title, u.rules, r.payout_0, r.payout_1, r.sources, r.resolved_at, r.disputed,
+       r.known_at AS resolution_known_at,
        now() AS now
   FROM market m
   LEFT JOIN market_event e ON e.event_id = m.event_id
