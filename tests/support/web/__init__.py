@@ -1,0 +1,1 @@
+"""What tests of the program `web` need: rows, a running program, a client, a browser."""
