@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import documents, life, login, static
+from recorder.web.routes import books, charts, documents, instruments, life, login, markets, spreads, static
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -17,6 +17,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     static.router,
     documents.router,
     login.router,
+    instruments.router,
+    charts.router,
+    books.router,
+    markets.router,
+    spreads.router,
 )
 """In the order in which addresses are tried."""
 

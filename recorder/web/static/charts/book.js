@@ -140,11 +140,11 @@ new ResizeObserver(() => last && last.book.known && curve()).observe(at("depth")
 onTheme(() => last && last.book.known && curve());
 document.addEventListener("zonechange", () => last && show());
 
-window.tapedeck = Object.assign(window.tapedeck || {}, {
+window.tapedeck = {
   get book() {
     return { ...last.book, trades: last.trades, drawn, updates };
   },
-});
+};
 
 if (state.at) at("at").value = new Date(Number(state.at) * 1000).toISOString().slice(0, 19);
 choose({});

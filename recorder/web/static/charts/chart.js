@@ -198,7 +198,7 @@ function keys(event) {
 const round = new Round(follow, { everyMs: 1000, onState: stateIn(document.getElementById("stale")) });
 
 // Numbers for tests and for the console of the browser.
-window.tapedeck = Object.assign(window.tapedeck || {}, {
+window.tapedeck = {
   get chart() {
     return {
       interval: state.interval,
@@ -223,7 +223,7 @@ window.tapedeck = Object.assign(window.tapedeck || {}, {
   hover: (time) => { crosshair = time; describe(); },
   show: (range) => { candles.range = range; },
   take: (answer) => { const done = model.take(answer); return candles.update(done); },
-});
+};
 
 async function begin() {
   const { Candles } = await import("./candles.js");

@@ -60,8 +60,8 @@ countdown();
 setInterval(countdown, 1000);
 round.run();
 
-window.tapedeck = Object.assign(window.tapedeck || {}, {
+window.tapedeck = {
   get market() {
     return { ...last, drawn, updates };
   },
-});
+};

@@ -83,8 +83,8 @@ keepDrawn(canvas, draw, onTheme);
 round.run();
 if (pair) later.run();
 
-window.tapedeck = Object.assign(window.tapedeck || {}, {
+window.tapedeck = {
   get spreads() {
     return { ...last, past, drawn, pair, updates };
   },
-});
+};
