@@ -18,7 +18,7 @@ STALE_S = 20.0
 
 OVERLAP_S = 5.0
 DEPTH = 1_000
-TRADES = 50
+TRADES = 30
 
 _SNAPSHOT = """
 SELECT extract(epoch FROM ts_recv)::float8 FROM book

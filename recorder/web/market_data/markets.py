@@ -18,8 +18,11 @@ SNAPSHOTS = 30
 _LIST = """
 WITH page AS (
     SELECT m.market_id, m.slug, m.question, m.outcomes, m.category, m.tags, m.phase, m.end_at, m.price, m.volume,
-           m.volume_24h, m.known_at, m.event_id
+           m.volume_24h, m.known_at, k.place
       FROM market m
+     CROSS JOIN LATERAL (SELECT CASE WHEN m.end_at IS NULL THEN 1e11
+                                     WHEN m.end_at >= now() THEN extract(epoch FROM m.end_at)
+                                     ELSE 1e12 - extract(epoch FROM m.end_at) END::float8 AS place) AS k
      WHERE (%(phase)s = '' OR m.phase = %(phase)s)
        AND (%(like)s = '' OR m.question ILIKE %(like)s OR m.slug ILIKE %(like)s)
        AND (%(tag)s = '' OR %(tag)s = ANY (m.tags) OR m.category = %(tag)s)
@@ -28,20 +31,20 @@ WITH page AS (
                SELECT FROM (SELECT tier FROM market_snapshot s
                              WHERE s.market_id = m.market_id AND s.ts_recv > now() - interval '70 minutes'
                              ORDER BY s.ts_recv DESC LIMIT 1) AS last WHERE last.tier = %(tier)s))
-       AND (coalesce(m.end_at, 'infinity'), m.market_id) > (%(after_end)s::timestamptz, %(after_id)s)
-     ORDER BY coalesce(m.end_at, 'infinity'), m.market_id
+       AND (k.place, m.market_id) > (%(after_place)s::float8, %(after_id)s)
+     ORDER BY k.place, m.market_id
      LIMIT %(limit)s
 )
 SELECT p.market_id, p.slug, p.question, p.outcomes, p.category, p.tags, p.phase, p.end_at, p.price, p.volume,
        p.volume_24h, p.known_at, s.tier, s.ts_recv, s.source, s.bid, s.ask, s.spread, s.mid, s.bid_depth_5c,
-       s.ask_depth_5c, s.last_trade_price, r.payout_0
+       s.ask_depth_5c, s.last_trade_price, r.payout_0, p.place
   FROM page p
   LEFT JOIN LATERAL (SELECT tier, ts_recv, source, bid, ask, spread, mid, bid_depth_5c, ask_depth_5c, last_trade_price
                        FROM market_snapshot
                       WHERE market_snapshot.market_id = p.market_id AND ts_recv > now() - interval '2 days'
                       ORDER BY ts_recv DESC LIMIT 1) s ON true
   LEFT JOIN resolution r ON r.market_id = p.market_id
- ORDER BY coalesce(p.end_at, 'infinity'), p.market_id"""
+ ORDER BY p.place, p.market_id"""
 
 
 class Market(NamedTuple):
@@ -70,11 +73,12 @@ class Market(NamedTuple):
     ask_depth_5c: float | None
     last_trade_price: float | None
     payout_0: int | None
+    place: float
 
     @property
     def position(self) -> str:
         """Return what names this row as the last of a page."""
-        return f"{self.end_at.isoformat() if self.end_at else 'infinity'}|{self.market_id}"
+        return f"{self.place!r}|{self.market_id}"
 
 
 def markets(
@@ -88,7 +92,7 @@ def markets(
     after: str = "",
     limit: int = PAGE,
 ) -> list[Market]:
-    """Return markets, those that end first come first.
+    """Return markets: those that end next first, then those without an end, then those past it, the newest first.
 
     Args:
         cursor: In a transaction.
@@ -100,14 +104,14 @@ def markets(
         after: `position` of the last row of the page before.
         limit: Most rows.
     """
-    after_end, _, after_id = after.partition("|")
+    after_place, _, after_id = after.partition("|")
     values = {
         "like": contains(text),
         "phase": phase,
         "tag": tag,
         "tier": tier,
         "hours": HOURS.get(ends_within),
-        "after_end": after_end or "-infinity",
+        "after_place": float(after_place or 0),
         "after_id": int(after_id or 0),
         "limit": limit,
     }

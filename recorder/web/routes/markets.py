@@ -58,9 +58,7 @@ def market_list(
     tier: Word = "",
     ends: Word = "",
     phase: Word = "open",
-    after: Annotated[
-        str, Query(max_length=80, pattern=r"^([0-9T:.+-]+\|-?[0-9]{1,18}|infinity\|-?[0-9]{1,18})?$")
-    ] = "",
+    after: Annotated[str, Query(max_length=80, pattern=r"^([0-9]{1,15}(\.[0-9]{1,9})?\|[0-9]{1,18})?$")] = "",
     whales: Least = DEFAULT_THRESHOLD,
 ) -> HTMLResponse:
     """Return the list of markets."""

@@ -48,7 +48,9 @@ export class Candles {
     this.hatch.detach();
     const shape = this.type === "line" ? library.LineSeries : library.CandlestickSeries;
     const format = { type: "price", precision: this.digits, minMove: 10 ** -this.digits };
-    this.price = chart.addSeries(shape, { priceFormat: format, ...this.#priceColors() }, 0);
+    this.grid.applyOptions({ priceFormat: format }); // the first series of a pane gives the numbers of its scale
+    this.price = chart.addSeries(shape, { ...QUIET, priceFormat: format, ...this.#priceColors() }, 0);
+    this.lastPrice = this.price.createPriceLine({ price: 0, lineStyle: library.LineStyle.Dotted, lineWidth: 1, axisLabelVisible: true, lineVisible: true, title: "" });
     this.markers = library.createSeriesMarkers(this.price, []);
     this.volume = chart.addSeries(library.HistogramSeries, { ...QUIET, priceFormat: { type: "volume" } }, 1);
     this.panes = ["price", "volume"];
@@ -157,6 +159,8 @@ export class Candles {
   #mark() {
     const last = this.model.last;
     const forming = last && !last.complete;
+    const shade = last && last.close < last.open ? this.colors.down : this.colors.up;
+    this.lastPrice.applyOptions({ price: last ? last.close : 0, color: shade, axisLabelColor: shade, axisLabelTextColor: this.colors.ground, lineVisible: Boolean(last), axisLabelVisible: Boolean(last) });
     this.markers.setMarkers(forming ? [{ time: last.time, position: "aboveBar", shape: "arrowDown", color: this.colors.text, text: "forming" }] : []);
   }
 

@@ -17,8 +17,9 @@ export function drawDepth(canvas, bids, asks, mid, digits, pointer = null) {
   pen.font = "12px system-ui, sans-serif";
   if (!bids.length && !asks.length) return null;
   const far = [...bids, ...asks];
-  const low = Math.min(...far.map((level) => level[0]));
-  const high = Math.max(...far.map((level) => level[0]));
+  const ends = [Math.min(...far.map((level) => level[0])), Math.max(...far.map((level) => level[0]))];
+  const room = (ends[1] - ends[0]) * 0.04;
+  const [low, high] = [ends[0] - room, ends[1] + room];
   const most = Math.max(...far.map((level) => level[2]));
   const span = high - low || Math.abs(high) * 1e-6 || 1;
   const x = (price) => SIDE + ((price - low) / span) * (width - 2 * SIDE);

@@ -46,6 +46,10 @@ export class Hatch {
         if (right <= left) continue;
         count += 1;
         context.save();
+        context.fillStyle = this.soft;
+        context.globalAlpha = held ? 0.2 : 0.45;
+        context.fillRect(left, 0, right - left, mediaSize.height);
+        context.globalAlpha = 1;
         context.beginPath();
         context.rect(left, 0, right - left, mediaSize.height);
         context.clip();
