@@ -95,6 +95,8 @@ def window(has: Extent, interval_s: int, slots: int, end: float | None = None, s
         end = has.now
         if has.newest is not None and has.newest < end - DEFAULT_SLOTS * interval_s:
             end = has.newest + interval_s
+        elif has.newest is not None and has.newest < end + interval_s:  # the clock of a venue may be ahead of ours
+            end = max(end, has.newest + interval_s)
     high = math.ceil(end / interval_s) * interval_s
     low = high - slots * interval_s if start is None else math.floor(start / interval_s) * interval_s
     if start is None and has.oldest is not None and has.oldest < high:

@@ -39,7 +39,8 @@ def models(cursor: Cursor, limit: int = PAGE) -> list[dict[str, Any]]:
 
     Returns:
         Columns of `model`, and `score`: predictions, last (decision time of the last one), scored (with a known
-        outcome), brier, and brier_shared beside baseline_brier over those with a baseline; None where nothing can be scored.
+        outcome), brier, and brier_shared beside baseline_brier over those with a baseline; None where nothing can be
+        scored.
     """
     cursor.execute(_MODELS, {"limit": limit})
     names = [column.name for column in cursor.description or ()]

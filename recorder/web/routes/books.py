@@ -3,15 +3,15 @@
 from typing import Annotated
 
 from fastapi import Query
-from recorder.web.access import Role, guarded
-from recorder.web.state import web_of
-from recorder.web.templates import render
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from recorder.venues import VENUES
+from recorder.web.access import Role, guarded
 from recorder.web.market_data import books
 from recorder.web.routes.charts import Seconds, digits_of, encoded, instrument_of
+from recorder.web.state import web_of
+from recorder.web.templates import render
 
 router = guarded(Role.viewer, include_in_schema=False)
 

@@ -81,7 +81,7 @@ def market_list(
             after=after,
             limit=markets.PAGE + 1,
         )
-        words = markets.tags(cursor)
+        every = markets.tags(cursor)
         large = markets.whales(cursor, whales)
     query = {"q": q, "tag": tag, "tier": tier, "ends": ends, "phase": phase, "whales": whales}
     kept = [(name, value) for name, value in query.items() if value != "" and name != "whales"]
@@ -92,7 +92,7 @@ def market_list(
         request,
         "markets.html",
         rows=rows,
-        tags=words,
+        tags=every,
         tiers=markets.TIERS,
         ends=tuple(markets.HOURS),
         phases=markets.PHASES,

@@ -24,36 +24,40 @@ SESSION = 4_611_686_018_427_387_001
 # The tables of the deriver's indicators, where this version has none yet.
 _INDICATOR = """
 CREATE TABLE IF NOT EXISTS indicator (
-    instrument_id bigint, interval_s integer, start timestamptz, bar_revision integer, version text, updated_at timestamptz,
-    {columns}, PRIMARY KEY (instrument_id, interval_s, start));
+    instrument_id bigint, interval_s integer, start timestamptz, bar_revision integer, version text,
+    updated_at timestamptz, {columns}, PRIMARY KEY (instrument_id, interval_s, start));
 GRANT SELECT ON indicator TO tapedeck_reader"""
 _BARS = """
-INSERT INTO bar (instrument_id, interval_s, start, open, high, low, close, volume, notional, vwap, trade_count, buy_volume,
-                 sell_volume, coverage, in_gap, complete, revision, updated_at)
-SELECT %(id)s, 60, %(first)s + n * interval '1 minute', p, p + 3, p - 2, p + sin(n * 0.7), v, v * p, p, 10, v / 2, v / 2,
-       CASE WHEN n = %(partial)s THEN 0.5 ELSE 1 END, n = %(partial)s, n < %(bars)s - 1, 1, now() - interval '1 hour'
+INSERT INTO bar (instrument_id, interval_s, start, open, high, low, close, volume, notional, vwap, trade_count,
+                 buy_volume, sell_volume, coverage, in_gap, complete, revision, updated_at)
+SELECT %(id)s, 60, %(first)s + n * interval '1 minute', p, p + 3, p - 2, p + sin(n * 0.7), v, v * p, p, 10, v / 2,
+       v / 2, CASE WHEN n = %(partial)s THEN 0.5 ELSE 1 END, n = %(partial)s, n < %(bars)s - 1, 1,
+       now() - interval '1 hour'
   FROM generate_series(0, %(bars)s - 1) AS n,
        LATERAL (SELECT 1000 + 20 * sin(n / 40.0) + 5 * sin(n / 7.0) AS p, 3 + 2 * sin(n / 5.0) AS v) AS x
  WHERE n NOT BETWEEN %(hole)s AND %(partial)s - 1 AND n NOT BETWEEN %(quiet)s AND %(quiet_end)s"""
 _ROLL = """
-INSERT INTO bar (instrument_id, interval_s, start, open, high, low, close, volume, notional, vwap, trade_count, buy_volume,
-                 sell_volume, coverage, in_gap, complete, revision, updated_at)
-SELECT instrument_id, %(width)s, date_bin(%(width)s * interval '1 second', start, 'epoch') AS s, (array_agg(open ORDER BY start))[1],
-       max(high), min(low), (array_agg(close ORDER BY start DESC))[1], sum(volume), sum(notional), sum(notional) / sum(volume),
-       sum(trade_count), sum(buy_volume), sum(sell_volume), 1, false, bool_and(complete), 1, now() - interval '1 hour'
+INSERT INTO bar (instrument_id, interval_s, start, open, high, low, close, volume, notional, vwap, trade_count,
+                 buy_volume, sell_volume, coverage, in_gap, complete, revision, updated_at)
+SELECT instrument_id, %(width)s, date_bin(%(width)s * interval '1 second', start, 'epoch') AS s,
+       (array_agg(open ORDER BY start))[1], max(high), min(low), (array_agg(close ORDER BY start DESC))[1], sum(volume),
+       sum(notional), sum(notional) / sum(volume), sum(trade_count), sum(buy_volume), sum(sell_volume), 1, false,
+       bool_and(complete), 1, now() - interval '1 hour'
   FROM bar WHERE instrument_id = %(id)s AND interval_s = 60 GROUP BY instrument_id, s"""
 _VALUES = """
-INSERT INTO indicator (instrument_id, interval_s, start, bar_revision, version, updated_at, sma_20, rsi_14, macd, macd_signal,
-                       macd_hist)
+INSERT INTO indicator (instrument_id, interval_s, start, bar_revision, version, updated_at, sma_20, rsi_14, macd,
+                       macd_signal, macd_hist)
 SELECT instrument_id, interval_s, start, 1, 'test', now() - interval '1 hour',
        CASE WHEN n > 19 THEN avg(close) OVER (PARTITION BY interval_s, part ORDER BY start ROWS 19 PRECEDING) END,
        CASE WHEN n > 14 THEN 50 + 30 * sin(n / 9.0) END, sin(n / 11.0), sin(n / 13.0), sin(n / 11.0) - sin(n / 13.0)
   FROM (SELECT *, row_number() OVER (PARTITION BY interval_s, part ORDER BY start) AS n
-          FROM (SELECT *, start >= %(after)s AS part FROM bar WHERE instrument_id = %(id)s AND complete) AS halves) AS b"""
+          FROM (SELECT *, start >= %(after)s AS part FROM bar
+                 WHERE instrument_id = %(id)s AND complete) AS halves) AS b"""
 _MARKET = """
-INSERT INTO market (market_id, condition_id, tokens, outcomes, slug, question, category, tags, phase, neg_risk, neg_risk_other,
-                    active, end_at, volume, volume_24h, liquidity, known_since, known_at, revision)
-VALUES (%s, %s, %s, %s, %s, %s, 'crypto', '{bitcoin,daily}', %s, false, false, true, %s, 5000, 1200, 900, now(), now(), 1)"""
+INSERT INTO market (market_id, condition_id, tokens, outcomes, slug, question, category, tags, phase, neg_risk,
+                    neg_risk_other, active, end_at, volume, volume_24h, liquidity, known_since, known_at, revision)
+VALUES (%s, %s, %s, %s, %s, %s, 'crypto', '{bitcoin,daily}', %s, false, false, true, %s, 5000, 1200, 900, now(), now(),
+        1)"""
 
 
 class Charted(NamedTuple):
@@ -112,22 +116,26 @@ def _instruments(cursor: Any, first: datetime) -> None:
         (OTHER, "coinbase", "TAPE-USD", "TAPE", "USD", "spot", 0.01, first, "TAPE-USD"),
         (THIN, "kraken", HOSTILE, "X", "USD", "spot", None, first, None),
         *(
-            (instrument_id("polymarket", token), "polymarket", token, f"close-above:{side}", "USDC", "outcome", 0.01, first, None)
+            (instrument_id("polymarket", token), "polymarket", token, f"close-above:{side}", "USDC", "outcome", 0.01,
+             first, None)
             for token, side in zip(TOKENS, ("Up", "Down"), strict=True)
         ),
     ]  # fmt: skip
     execute_values(
         cursor,
-        "INSERT INTO instrument (instrument_id, venue, symbol, base, quote, kind, tick_size, first_seen, canonical) VALUES %s",
+        "INSERT INTO instrument (instrument_id, venue, symbol, base, quote, kind, tick_size, first_seen, canonical) "
+        "VALUES %s",
         listed,
     )
     cursor.execute(
-        "INSERT INTO session (session_id, venue, recorder, link, url, started_at, frames, bytes, trades, quotes, books, "
-        "quarantined, revision) VALUES (%s, 'kraken', 'recorder-kraken', 0, 'wss://example.org', %s, 1, 1, 1, 1, 1, 0, 1)",
+        "INSERT INTO session (session_id, venue, recorder, link, url, started_at, frames, bytes, trades, quotes, "
+        "books, quarantined, revision) "
+        "VALUES (%s, 'kraken', 'recorder-kraken', 0, 'wss://example.org', %s, 1, 1, 1, 1, 1, 0, 1)",
         (SESSION, first),
     )
     cursor.execute(
-        "INSERT INTO journal (journal_id, recorder, segment, position, block_seq) VALUES ('j', 'recorder-kraken', 0, 0, 0)"
+        "INSERT INTO journal (journal_id, recorder, segment, position, block_seq) "
+        "VALUES ('j', 'recorder-kraken', 0, 0, 0)"
     )
 
 
@@ -145,8 +153,8 @@ def _bars(cursor: Any, first: datetime) -> None:
     cursor.execute(_VALUES, values)
     gap = first + timedelta(minutes=HOLE.start), first + timedelta(minutes=PARTIAL, seconds=30)
     cursor.execute(
-        "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, ended_at, last_ts_event, first_ts_event, "
-        "revision) VALUES (1, %s, 'trade', 'disconnect', 'open', %s, %s, %s, %s, 1)",
+        "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, ended_at, last_ts_event, "
+        "first_ts_event, revision) VALUES (1, %s, 'trade', 'disconnect', 'open', %s, %s, %s, %s, 1)",
         (TAPE, *gap, *gap),
     )
 
@@ -211,12 +219,12 @@ def _markets(cursor: Any, now: datetime) -> None:
         moment, mid = now - timedelta(minutes=120 - n), round(0.5 + 0.002 * n, 4)
         empty = n == 119  # the last book has no bid
         bid, ask = (None if empty else round(mid - 0.01, 4)), round(mid + 0.01, 4)
-        rows.append((11, moment, moment, instrument_id("polymarket", TOKENS[0]), "T2", "rest", bid, None if empty else 100.0,
-                     ask, 50.0, None if empty else 0.02, None if empty else mid, 700.0, 500.0, mid))  # fmt: skip
+        rows.append((11, moment, moment, instrument_id("polymarket", TOKENS[0]), "T2", "rest", bid,
+                     None if empty else 100.0, ask, 50.0, None if empty else 0.02, None if empty else mid, 700.0, 500.0, mid))  # fmt: skip
     execute_values(
         cursor,
-        "INSERT INTO market_snapshot (market_id, ts_recv, ts_event, instrument_id, tier, source, bid, bid_size, ask, ask_size, "
-        "spread, mid, bid_depth_5c, ask_depth_5c, last_trade_price) VALUES %s",
+        "INSERT INTO market_snapshot (market_id, ts_recv, ts_event, instrument_id, tier, source, bid, bid_size, ask, "
+        "ask_size, spread, mid, bid_depth_5c, ask_depth_5c, last_trade_price) VALUES %s",
         rows,
     )
     execute_values(
@@ -234,8 +242,8 @@ def _markets(cursor: Any, now: datetime) -> None:
 def _models(cursor: Any, now: datetime) -> None:
     metadata = json.dumps({"n_trials": 12, "markets": 40, "base_rate": 0.41, "horizons": ["1h"], "note": HOSTILE})
     cursor.execute(
-        "INSERT INTO model (name, version, created_at, dataset, baseline, features, sources, first_decision_at, last_label_at, "
-        "row_count, seed, code, trees, shrinkage, metadata) "
+        "INSERT INTO model (name, version, created_at, dataset, baseline, features, sources, first_decision_at, "
+        "last_label_at, row_count, seed, code, trees, shrinkage, metadata) "
         "VALUES ('rain-1h', '20260101-abc', %s, 'recorded', 'mid', '{}', '{}', %s, %s, 1200, 7, '0.1', 40, 0.5, %s)",
         (now, now, now, metadata),
     )

@@ -13,6 +13,10 @@ def test_the_slot_of_now_is_the_last_one() -> None:
     assert (shown.low, shown.high) == (SLOT + 60 - 250 * 60, SLOT + 60)
 
 
+def test_a_bar_that_the_clock_of_the_venue_began_before_ours_is_shown() -> None:
+    assert window(Extent(NOW, SLOT - 60_000, SLOT + 60), 60, 250).high == SLOT + 120
+
+
 def test_nothing_before_the_first_bar_is_shown() -> None:
     assert window(Extent(NOW, SLOT - 120, SLOT), 60, 250).low == SLOT - 120
 

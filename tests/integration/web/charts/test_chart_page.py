@@ -103,11 +103,11 @@ def test_zoom_survives_history_a_revised_bar_a_new_candle_and_another_timeframe(
     def insert(minute: int, close: float) -> None:
         read(
             chart_database,
-            "INSERT INTO bar (instrument_id, interval_s, start, open, high, low, close, volume, notional, vwap, trade_count, "
-            "buy_volume, sell_volume, coverage, in_gap, complete, revision, updated_at) "
+            "INSERT INTO bar (instrument_id, interval_s, start, open, high, low, close, volume, notional, vwap, "
+            "trade_count, buy_volume, sell_volume, coverage, in_gap, complete, revision, updated_at) "
             "VALUES (%s, 60, to_timestamp(%s), 1000, 1100, 900, %s, 1, 1000, 1000, 3, 1, 0, 1, false, false, 1, now()) "
-            "ON CONFLICT (instrument_id, interval_s, start) DO UPDATE SET close = EXCLUDED.close, revision = bar.revision + 1, "
-            "updated_at = now()",
+            "ON CONFLICT (instrument_id, interval_s, start) DO UPDATE SET close = EXCLUDED.close, "
+            "revision = bar.revision + 1, updated_at = now()",
             TAPE,
             charted.minute(minute),
             close,
