@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import books, charts, documents, instruments, life, login, markets, spreads, static
+from recorder.web.routes import auth, documents, export, life, lists, login, market, people, static, status, tables
+from recorder.web.routes.market_pages import books, charts, instruments, markets, spreads
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -22,6 +23,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     books.router,
     markets.router,
     spreads.router,
+    auth.router,
+    auth.own,
+    lists.router,
+    market.router,
+    market.aliases,
+    status.router,
+    export.router,
+    people.router,
+    people.pages,
+    tables.router,
+    tables.pages,
 )
 """In the order in which addresses are tried."""
 

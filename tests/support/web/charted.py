@@ -220,7 +220,8 @@ def _markets(cursor: Any, now: datetime) -> None:
         empty = n == 119  # the last book has no bid
         bid, ask = (None if empty else round(mid - 0.01, 4)), round(mid + 0.01, 4)
         rows.append((11, moment, moment, instrument_id("polymarket", TOKENS[0]), "T2", "rest", bid,
-                     None if empty else 100.0, ask, 50.0, None if empty else 0.02, None if empty else mid, 700.0, 500.0, mid))  # fmt: skip
+                     None if empty else 100.0, ask, 50.0, None if empty else 0.02, None if empty else mid, 700.0,
+                     500.0, mid))  # fmt: skip
     execute_values(
         cursor,
         "INSERT INTO market_snapshot (market_id, ts_recv, ts_event, instrument_id, tier, source, bid, bid_size, ask, "

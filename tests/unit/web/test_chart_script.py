@@ -7,7 +7,7 @@ import pytest
 from support.database_server import ROOT
 
 from recorder.web.assets import Assets
-from recorder.web.routes.charts import SCRIPT
+from recorder.web.routes.market_pages.charts import SCRIPT
 
 ASSETS = ROOT / "recorder" / "web" / "assets"
 

@@ -11,7 +11,7 @@ from support.web.charted import BARS, HOLE, PARTIAL, QUIET, TAPE, Charted
 from support.web.server import RunningWeb
 
 from recorder.web.assets import Assets
-from recorder.web.routes.charts import SCRIPT
+from recorder.web.routes.market_pages.charts import SCRIPT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

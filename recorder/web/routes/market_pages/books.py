@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from recorder.venues import VENUES
 from recorder.web.access import Role, guarded
 from recorder.web.market_data import books
-from recorder.web.routes.charts import Seconds, digits_of, encoded, instrument_of
+from recorder.web.routes.market_pages.charts import Seconds, digits_of, encoded, instrument_of
 from recorder.web.state import web_of
 from recorder.web.templates import render
 
