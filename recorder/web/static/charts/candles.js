@@ -22,7 +22,7 @@ export class Candles {
     this.chart = library.createChart(element, {
       autoSize: true,
       localization: { locale: "en-US", timeFormatter: (time) => stamp(time, seconds) },
-      timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 4, minBarSpacing: 0.1, tickMarkFormatter: (time, kind) => tick(library, time, kind) },
+      timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 4, minBarSpacing: 0.1, enableConflation: true, tickMarkFormatter: (time, kind) => tick(library, time, kind) },
       crosshair: { mode: library.CrosshairMode.Normal },
       layout: { attributionLogo: false },
     });
@@ -49,8 +49,8 @@ export class Candles {
     const shape = this.type === "line" ? library.LineSeries : library.CandlestickSeries;
     const format = { type: "price", precision: this.digits, minMove: 10 ** -this.digits };
     this.grid.applyOptions({ priceFormat: format }); // the first series of a pane gives the numbers of its scale
-    this.price = chart.addSeries(shape, { ...QUIET, priceFormat: format, ...this.#priceColors() }, 0);
-    this.lastPrice = this.price.createPriceLine({ price: 0, lineStyle: library.LineStyle.Dotted, lineWidth: 1, axisLabelVisible: true, lineVisible: true, title: "" });
+    this.price = chart.addSeries(shape, { priceFormat: format, ...this.#priceColors() }, 0);
+    this.marked = null;
     this.markers = library.createSeriesMarkers(this.price, []);
     this.volume = chart.addSeries(library.HistogramSeries, { ...QUIET, priceFormat: { type: "volume" } }, 1);
     this.panes = ["price", "volume"];
@@ -125,7 +125,7 @@ export class Candles {
       const { time, open, high, low, close } = shown;
       const point = { time, open, high, low, close };
       const bar = bars[at];
-      if (!bar.complete) point.color = "transparent";
+      if (!bar.complete) point.color = this.colors.ground; // hollow; the label of the last price has this colour too
       if (bar.coverage !== null && bar.coverage < 1) point.borderColor = point.wickColor = this.colors.partial;
       return point;
     });
@@ -159,8 +159,9 @@ export class Candles {
   #mark() {
     const last = this.model.last;
     const forming = last && !last.complete;
-    const shade = last && last.close < last.open ? this.colors.down : this.colors.up;
-    this.lastPrice.applyOptions({ price: last ? last.close : 0, color: shade, axisLabelColor: shade, axisLabelTextColor: this.colors.ground, lineVisible: Boolean(last), axisLabelVisible: Boolean(last) });
+    const wanted = forming ? `${last.time} ${this.colors.text}` : "";
+    if (wanted === this.marked) return; // every change draws all panes again
+    this.marked = wanted;
     this.markers.setMarkers(forming ? [{ time: last.time, position: "aboveBar", shape: "arrowDown", color: this.colors.text, text: "forming" }] : []);
   }
 

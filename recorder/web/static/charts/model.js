@@ -36,6 +36,7 @@ export class Bars {
       const had = this.bars.get(time);
       if (had && COLUMNS.every((name) => had[name] === bar[name])) return;
       inserted ||= !had && time < newest;
+      if (!had) this.sorted.push(time);
       this.bars.set(time, bar);
       changed.push(time);
     });
@@ -55,7 +56,7 @@ export class Bars {
     this.#takeGaps(answer);
     this.low = this.low === null ? answer.low : Math.min(this.low, answer.low);
     this.high = this.high === null ? answer.high : Math.max(this.high, answer.high);
-    if (changed.length) this.sorted = [...this.bars.keys()].sort((a, b) => a - b);
+    if (inserted || before) this.sorted.sort((a, b) => a - b);
     return { changed: [...touched].sort((a, b) => a - b), before, after, inserted };
   }
 
