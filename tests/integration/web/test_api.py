@@ -22,7 +22,8 @@ def revise(database: str, market: Market, close: float) -> None:
     """Change the first bar as the deriver does."""
     rows(
         database,
-        "UPDATE bar SET revision = revision + 1, close = %s, updated_at = now() WHERE instrument_id = %s AND start = %s",
+        "UPDATE bar SET revision = revision + 1, close = %s, updated_at = now() "
+        "WHERE instrument_id = %s AND start = %s",
         (close, BTC, market.start),
     )
 
