@@ -119,12 +119,12 @@ def test_names_of_other_programs_are_no_warning_in_the_environment() -> None:
 @pytest.mark.parametrize("name", [name for name, path in FLAT_NAMES.items() if path in SECRETS])
 def test_every_secret_can_be_in_a_file(name: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
-    file.write_text("https://me:hunter2@db/tape\n")
+    file.write_text("https://me:hunter2@db.example.org/tape\n")
     settings = load({f"{name}_FILE": str(file)})
     group, key = FLAT_NAMES[name]
-    assert getattr(getattr(settings, group), key).get_secret_value() == "https://me:hunter2@db/tape"
+    assert getattr(getattr(settings, group), key).get_secret_value() == "https://me:hunter2@db.example.org/tape"
     nested = load({f"TAPEDECK__{group.upper()}__{key.upper()}_FILE": str(file)})
-    assert getattr(getattr(nested, group), key).get_secret_value() == "https://me:hunter2@db/tape"
+    assert getattr(getattr(nested, group), key).get_secret_value() == "https://me:hunter2@db.example.org/tape"
     assert "hunter2" not in str(list(settings.rows()))
     assert getattr(getattr(load({f"{name}_FILE": ""}), group), key) is None
 
