@@ -7,6 +7,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## create .venv and install everything the recorder needs (no-op when fresh)
+	@$(RUN)/python -I .ci/assets.py
 
 $(STAMP): setup.cfg pyproject.toml .ci/requirements.txt .ci/setup .ci/command
 	@.ci/setup $(VENV) $(EXTRAS)

@@ -50,6 +50,14 @@ class WebSettings(Group):
     requests_per_minute: int = Field(
         1200, ge=60, le=1_000_000, description="Cost that one user, or one address without login, may use in a minute"
     )
+    fees_bps: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(
+        {},
+        description="Taker's fee by venue, in 1/10,000 of the value, such as {kraken = 26}; the page of spreads takes "
+        "it off. A venue that is not named costs nothing",
+    )
+    fresh_s: float = Field(
+        10.0, gt=0, le=3600, description="The page of spreads compares quotes that are not older than this"
+    )
     secret: OptionalSecret = Field(
         None, description=f"Key that signs tokens, {SECRET_BYTES} bytes or more; unset: made once, in the home"
     )

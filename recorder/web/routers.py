@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import APIRouter
 
 from recorder.web.routes import auth, documents, export, life, lists, login, market, people, static, status, tables
+from recorder.web.routes.market_pages import books, charts, instruments, markets, spreads
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -17,6 +18,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     static.router,
     documents.router,
     login.router,
+    instruments.router,
+    charts.router,
+    books.router,
+    markets.router,
+    spreads.router,
     auth.router,
     auth.own,
     lists.router,

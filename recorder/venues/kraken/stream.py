@@ -273,6 +273,7 @@ class Kraken(Venue):
     volume_paths: ClassVar[tuple[str, ...]] = listing.VOLUME_PATHS
     book_depths = DEPTHS
     default_book_depth = 100
+    book_is_cut = True
     witness_questions = WITNESS_QUESTIONS
     trade_history = TRADE_HISTORY
     minute_candles = MINUTE_CANDLES

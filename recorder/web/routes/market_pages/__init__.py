@@ -1,0 +1,1 @@
+"""Pages of charts, books, prediction markets, spreads, models and instruments, and the data that they draw."""
