@@ -1,0 +1,1 @@
+"""The program web: REST, the stream, and the pages."""
