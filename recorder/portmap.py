@@ -2,7 +2,7 @@
 
 | offset  | service                                       | with the default base             |
 | ------- | --------------------------------------------- | --------------------------------- |
-| 0       | web pages and API (planned)                   | 8000, and base + 0 with any other |
+| 0       | web pages and API                             | 8000, and base + 0 with any other |
 | 1       | watchdog: health and metrics                  | 8080, and base + 1 with any other |
 | 9       | embedded Postgres                             | 24329                             |
 | 10      | JupyterLab                                    | 24330                             |
@@ -40,7 +40,7 @@ class PortUse(NamedTuple):
 
     port: int
     service: str
-    setting: str  # "" while no program listens there yet
+    setting: str
     used: bool  # by the programs of these settings
 
 

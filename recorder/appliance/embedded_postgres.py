@@ -39,6 +39,7 @@ LOGINS = (
     "tapedeck_trainer",
     "tapedeck_watchdog",
     "tapedeck_deriver",
+    "tapedeck_web",
 )
 SOCKET_PATH_MAX = 103 if sys.platform == "darwin" else 107  # sun_path, less its closing zero byte
 LOCK_WAIT_S = 30.0

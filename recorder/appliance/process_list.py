@@ -35,6 +35,7 @@ def programs(settings: Settings) -> list[str]:
         *(["poller"] if settings.poller.enabled and any(v.enabled for v in settings.venues.values()) else []),
         *(["watchdog"] if settings.watchdog.enabled else []),
         *(["jupyter"] if settings.jupyter.enabled else []),
+        *(["web"] if settings.web.enabled else []),
     ]
 
 

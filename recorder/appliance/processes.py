@@ -22,7 +22,9 @@ from recorder.portmap import PortUse
 SUPERVISORD = "supervisord"
 _PAUSE_S = 0.2
 
-_STOP_ORDER = (SUPERVISORD, "jupyter", "watchdog", "poller", "deriver", "writer", "recorder", "simulator", "postgres")
+_STOP_ORDER = (
+    SUPERVISORD, "web", "jupyter", "watchdog", "poller", "deriver", "writer", "recorder", "simulator", "postgres"
+)  # fmt: skip
 """The reverse of the start. A living supervisord ends the others by itself, in this order too."""
 
 _GRACE_S = {SUPERVISORD: 120.0, "postgres": 60.0}

@@ -28,7 +28,8 @@ def digest(settings: Settings, program: str) -> str:
     venue = venue_of(program)
     if venue is not None:
         own = values["venues"].get(venue)
-        values = {key: value for key, value in values.items() if key not in ("venues", "alerts", "watchdog", "jupyter")}
+        apart = ("venues", "alerts", "watchdog", "web", "jupyter")
+        values = {key: value for key, value in values.items() if key not in apart}
         values["venues"] = {venue: own}
     elif program == "postgres":
         values = {key: values[key] for key in _OF_POSTGRES}

@@ -199,4 +199,4 @@ def _add_venue_streams(lines: Sequence[Line]) -> None:
 
 def reports_itself(program: str) -> bool:
     """Return whether a program writes a health report that status requires; Postgres and JupyterLab write none."""
-    return program.startswith("recorder-") or program in ("writer", "deriver", "poller", "watchdog")
+    return program.startswith("recorder-") or program in ("writer", "deriver", "poller", "watchdog", "web")

@@ -26,7 +26,7 @@ from recorder.settings.sources import running_note
 _KEPT = (
     "disk.json", "health", "journal", "jupyter", "listings", "log", "models", "poll", "probe", "programs.json", "rates",
     "record", "recorded", "restart.lock", "running", "simulator", "slots", "start.lock", "subscriptions",
-    "supervisord.conf", "supervisord.pid", "watchdog",
+    "supervisord.conf", "supervisord.pid", "watchdog", "web",
 )  # fmt: skip
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 ORPHANS_DEADLINE_S = 90.0

@@ -20,8 +20,8 @@ STALE_S = 10.0  # as in recorder/process/health.py
 START_S = 60.0  # as in recorder/appliance/status.py
 WINDOW_S = 300
 DISK_WARNING, DISK_CRITICAL = 2 << 30, 256 << 20  # free bytes
-NOT_RECORDING = ("watchdog", "deriver", "jupyter", "simulator")  # nothing is lost while they are down
-REPORTING = ("recorder", "writer", "deriver", "poller", "watchdog")  # they write a health report every second
+NOT_RECORDING = ("watchdog", "deriver", "web", "jupyter", "simulator")  # nothing is lost while they are down
+REPORTING = ("recorder", "writer", "deriver", "poller", "watchdog", "web")  # they write a health report every second
 
 
 class Result(NamedTuple):

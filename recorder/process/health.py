@@ -211,7 +211,22 @@ class WatchdogFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="watchd
     messages_waiting: int = 0  # that a channel has not taken yet
 
 
-Figures = RecorderFigures | WriterFigures | DeriverFigures | PollerFigures | SimulatorFigures | WatchdogFigures
+class WebFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="web"):
+    """Figures of the program that serves the API and the pages. Counts are since its start."""
+
+    requests: int = 0
+    failed: int = 0  # answers with a status of 500 or more
+    sockets: int = 0  # open streams now
+    connections: int = 0  # to Postgres, in use now
+    cache_hits: int = 0
+    cache_misses: int = 0
+    database: str = ""  # "up", or why it is not
+    port: int = 0  # where it answers
+
+
+Figures = (
+    RecorderFigures | WriterFigures | DeriverFigures | PollerFigures | SimulatorFigures | WatchdogFigures | WebFigures
+)
 
 
 class Report(msgspec.Struct, frozen=True):

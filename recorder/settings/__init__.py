@@ -12,6 +12,7 @@ from recorder.settings.groups import (
     WebsocketSettings,
 )
 from recorder.settings.polled import PolymarketSettings
+from recorder.settings.served import WebSettings
 from recorder.settings.watched import AlertSettings, WatchdogSettings
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "SimulatorSettings",
     "VenueSettings",
     "WatchdogSettings",
+    "WebSettings",
     "WebsocketSettings",
 ]

@@ -40,6 +40,7 @@ from recorder.settings.groups import (
     WriterSettings,
 )
 from recorder.settings.polled import BackfillSettings, PollerSettings, YahooSettings
+from recorder.settings.served import WebSettings
 from recorder.settings.sources import ABSENT, SECRETS, Layer, SettingPath
 from recorder.settings.watched import AlertSettings, RuleSettings, WatchdogSettings
 
@@ -86,6 +87,7 @@ class Settings(Group):
     yahoo: YahooSettings = YahooSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
     alerts: AlertSettings = AlertSettings()
+    web: WebSettings = WebSettings()
     jupyter: JupyterSettings = JupyterSettings()
 
     _file: Path = PrivateAttr(default=Path())
@@ -194,7 +196,7 @@ class Settings(Group):
         """Return every port on 127.0.0.1, by number."""
         simulator = self.simulator
         table = [
-            PortUse(portmap.number(self.port_base, portmap.WEB), "the web pages (planned)", "", False),
+            PortUse(self.web.port, "the web pages and API", "web.port", self.web.enabled),
             PortUse(self.watchdog.port, "the watchdog", "watchdog.port", self.watchdog.enabled),
             PortUse(self.jupyter.port, "JupyterLab", "jupyter.port", self.jupyter.enabled),
             PortUse(simulator.control_port, "the simulator", "simulator.control_port", simulator.enabled),
@@ -225,10 +227,10 @@ class Settings(Group):
                 return "database.host"
             case ("database", "port") if self.database.host is not None:
                 return "default of Postgres"
-            case ("watchdog", "port") if self.port_base == portmap.DEFAULT_BASE:
+            case (("watchdog" | "web"), "port") if self.port_base == portmap.DEFAULT_BASE:
                 return "default"
             case (
-                ("database" | "jupyter" | "watchdog", "port")
+                ("database" | "jupyter" | "watchdog" | "web", "port")
                 | ("simulator", "control_port")
                 | ("simulator", "ports", _)
             ):

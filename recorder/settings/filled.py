@@ -64,6 +64,7 @@ def _fill_ports(data: dict[str, Any]) -> None:
         ("database", "port", portmap.POSTGRES),
         ("jupyter", "port", portmap.JUPYTER),
         ("watchdog", "port", portmap.WATCHDOG),
+        ("web", "port", portmap.WEB),
         ("simulator", "control_port", portmap.SIMULATOR_CONTROL),
     ):
         values = data.setdefault(group, {})

@@ -53,6 +53,7 @@ FLAT_NAMES: dict[str, SettingPath] = {
     "PROMETHEUS_PORT": ("watchdog", "port"),
     "LOGGER_HEALTH_CHECK_PORT": ("watchdog", "port"),
     "JUPYTER_TOKEN": ("jupyter", "token"),
+    "JWT_SECRET": ("web", "secret"),
     "LOG_LEVEL": ("log", "level"),
     "DEBUG": ("log", "debug"),
     "LOGGER_DATA_PATH": ("home",),
@@ -78,6 +79,7 @@ SECRETS = frozenset(
         ("alerts", "smtp_password"),
         ("alerts", "ping_url"),
         ("jupyter", "token"),
+        ("web", "secret"),
     }
 )
 """Settings that are masked when printed, and that `NAME_FILE` reads from a file."""
@@ -91,7 +93,6 @@ _EMPTY_MEANS_NONE = SECRETS | {
 _LATER = {
     "LOGGER_BUFFER_SIZE": "column files are not written yet",
     "LOGGER_FLUSH_INTERVAL_SECS": "column files are not written yet; journal.fsync_ms bounds what a power cut costs",
-    "JWT_SECRET": "there is no web API yet",
 }
 _LATER_OF_A_VENUE = {"SYMBOLS_PER_CONNECTION": "streams_per_link limits the streams of a connection"}
 _REPLACED = {

@@ -11,7 +11,18 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from recorder.process.log import get_logger
-from recorder.store.database import DERIVER, READER, RECORDER, REPLAY, TRAINER, WATCHDOG, WRITER, Connection, Cursor
+from recorder.store.database import (
+    DERIVER,
+    READER,
+    RECORDER,
+    REPLAY,
+    TRAINER,
+    WATCHDOG,
+    WEB,
+    WRITER,
+    Connection,
+    Cursor,
+)
 
 _log = get_logger(__name__)
 
@@ -76,6 +87,7 @@ LIMITS: dict[str, Limits] = {
     TRAINER: Limits(5, {**_PROGRAM, "statement_timeout": "30min", "temp_file_limit": "2GB"}),
     WATCHDOG: Limits(5, {**_PROGRAM, "statement_timeout": "30s"}),
     DERIVER: Limits(5, {**_PROGRAM, "temp_file_limit": "2GB"}),
+    WEB: Limits(5, {**_PROGRAM, "statement_timeout": "10s", "temp_file_limit": "64MB"}),
 }
 
 

@@ -18,6 +18,7 @@ REPLAY = "tapedeck_replay"
 TRAINER = "tapedeck_trainer"
 WATCHDOG = "tapedeck_watchdog"
 DERIVER = "tapedeck_deriver"
+WEB = "tapedeck_web"
 
 CONNECT_TIMEOUT_S = 4  # a server that hangs accepts connections and answers none of them
 LOCK_TIMEOUT_S = 10.0

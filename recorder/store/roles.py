@@ -1,7 +1,7 @@
 """The group roles of tapedeck, and the SQL that prepares an existing Postgres server for it."""
 
 from recorder.store.access import DENY, limit_sql
-from recorder.store.database import DERIVER, READER, RECORDER, REPLAY, TRAINER, WATCHDOG, WRITER
+from recorder.store.database import DERIVER, READER, RECORDER, REPLAY, TRAINER, WATCHDOG, WEB, WRITER
 
 ROLES = {
     WRITER: "stores what is recorded: bin/writer, bin/poller",
@@ -11,6 +11,7 @@ ROLES = {
     TRAINER: "stores models and predictions: tapedeck-analysis train and score",
     WATCHDOG: "looks at what is recorded and stores alerts: bin/watchdog",
     DERIVER: "derives bars from what is recorded: bin/deriver",
+    WEB: "keeps users, their sessions and the audit log: bin/web",
 }
 
 

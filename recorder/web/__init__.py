@@ -1,1 +1,1 @@
-"""The program web: REST, the stream, and the pages."""
+"""The API and the pages: what is recorded, how complete it is, and how the programs are."""

@@ -1,1 +1,1 @@
-"""All SQL of the web."""
+"""All SQL of the program `web`, and the connections it runs on."""

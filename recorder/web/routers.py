@@ -1,0 +1,24 @@
+"""Every router of the program, and what runs beside the requests.
+
+To add a resource, write a file in `routes/` whose `router` is made by `access.guarded`, and list it here.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import APIRouter
+
+from recorder.web.routes import documents, life, login, static
+from recorder.web.state import Web
+
+ROUTERS: tuple[APIRouter, ...] = (
+    life.router,
+    life.watched,
+    static.router,
+    documents.router,
+    login.router,
+)
+"""In the order in which addresses are tried."""
+
+PARTS: tuple[Callable[[Web], AbstractAsyncContextManager[None]], ...] = ()
+"""What runs from start to stop, each an async context manager, such as the hub of the stream."""

@@ -1,0 +1,1 @@
+"""Who asks, and what they may: users, passwords, tokens, sessions, the audit log."""

@@ -1,0 +1,102 @@
+"""What the program `web` consists of; every route reaches it as `web_of(request)`."""
+
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from recorder.appliance.embedded_postgres import database_url
+from recorder.settings import Settings
+from recorder.store.database import READER, WEB
+from recorder.web.access import Principal
+from recorder.web.cache import Cache
+from recorder.web.queries.pool import Pool
+from recorder.web.security import keys
+from recorder.web.security.accounts import Accounts
+from recorder.web.security.tokens import Tokens
+
+PULSE_S = 1.0
+LOOK_S = 5.0  # so soon a login that another program ended is refused
+BROWSER_SIZE = 4
+EXPORT_SIZE = 1
+USERS_SIZE = 3
+
+
+class Web:
+    """The parts of the program."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the parts; nothing is connected yet.
+
+        Raises:
+            ConfigError: the key that signs tokens cannot be read or made.
+        """
+        self.settings = settings
+        self.keys = keys.load(settings)
+        self.tokens = Tokens(self.keys.tokens)
+        self.pool = Pool(lambda: database_url(settings, READER), READER)
+        self.browser_pool = Pool(lambda: database_url(settings, READER), READER, size=BROWSER_SIZE)
+        self.export_pool = Pool(lambda: database_url(settings, READER), READER, size=EXPORT_SIZE)
+        self.users_pool = Pool(lambda: database_url(settings, WEB), WEB, size=USERS_SIZE, read_only=False)
+        self.accounts = Accounts(settings, self.users_pool, self.keys, self.tokens)
+        self.cache: Cache[bytes] = Cache()
+        self.counts = Counts()
+        self.started_at = time.time()
+        self.parts: list[Callable[[Web], AbstractAsyncContextManager[None]]] = []
+        """What runs beside the requests from start to stop, such as the hub of the stream; `app.make_app` fills it."""
+
+    def denied(self, principal: Principal) -> bool:
+        """Return whether the login of a token was ended before the token expires."""
+        return self.accounts.denied(principal)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run what runs beside the requests."""
+        stop = threading.Event()
+        pulse = threading.Thread(target=self._pulse, args=(stop,), name="web.pulse")
+        pulse.start()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                for part in self.parts:
+                    await stack.enter_async_context(part(self))
+                yield
+        finally:
+            stop.set()
+            pulse.join(5.0)
+            for pool in (self.pool, self.browser_pool, self.export_pool, self.users_pool):
+                pool.close()
+
+    def _pulse(self, stop: threading.Event) -> None:
+        """Find out once a second whether Postgres answers, so that pages say it although nothing asks it."""
+        looked_s = -LOOK_S
+        while True:
+            if self.pool.ping() and time.monotonic() - looked_s >= LOOK_S:
+                self.accounts.look()
+                looked_s = time.monotonic()
+            if stop.wait(PULSE_S):
+                return
+
+
+class Counts:
+    """What the program counts; added to on the event loop only."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, int], int] = {}  # by route and status
+        self.seconds = 0.0
+        self.sockets = 0
+        self.refused = 0  # by the rate limit
+
+    def answered(self, route: str, status: int, took_s: float) -> None:
+        """Count an answer."""
+        key = (route, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        self.seconds += took_s
+
+
+def web_of(connection: HTTPConnection) -> Web:
+    """Return the program that a request has reached."""
+    return cast(Web, connection.app.state.web)

@@ -1,0 +1,3 @@
+-- 0031_reserved.sql: a number that another change uses; this file changes nothing.
+
+SELECT 1;
