@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""Helpers of the tests of the program web."""
-=======
 """What tests of the program `web` need: rows, a running program, a client, a browser."""
->>>>>>> web-core
