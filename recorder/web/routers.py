@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import documents, life, login, static
+from recorder.web.routes import coverage, documents, life, login, monitoring, static, stream
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -17,8 +17,13 @@ ROUTERS: tuple[APIRouter, ...] = (
     static.router,
     documents.router,
     login.router,
+    stream.router,
+    monitoring.pages,
+    monitoring.router,
+    coverage.pages,
+    coverage.router,
 )
 """In the order in which addresses are tried."""
 
-PARTS: tuple[Callable[[Web], AbstractAsyncContextManager[None]], ...] = ()
+PARTS: tuple[Callable[[Web], AbstractAsyncContextManager[None]], ...] = (stream.ticking,)
 """What runs from start to stop, each an async context manager, such as the hub of the stream."""

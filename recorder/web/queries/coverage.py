@@ -38,6 +38,7 @@ class Window(NamedTuple):
     rows: int = MOST_ROWS
     after: tuple[str, str] = ("", "")  # venue and symbol of the last row of the page before
     trouble: bool = False  # only instruments with an hour that is open or a gap
+    instrument: int | None = None  # only this one
 
     @property
     def end(self) -> datetime:
@@ -93,7 +94,8 @@ _GRID = f"""
 WITH listed AS (
     SELECT i.instrument_id, i.venue, i.symbol, i.first_seen
       FROM instrument i
-     WHERE i.recorded AND (%(venue)s = '' OR i.venue = %(venue)s)
+     WHERE i.recorded AND (%(instrument)s IS NULL OR i.instrument_id = %(instrument)s)
+       AND (%(venue)s = '' OR i.venue = %(venue)s)
        AND (%(text)s = '' OR strpos(lower(i.symbol), lower(%(text)s)) > 0)
        AND (i.venue, i.symbol) > (%(after_venue)s, %(after_symbol)s)
        AND i.first_seen < %(end)s

@@ -88,7 +88,9 @@ export class LiveStream {
     socket.onclose = ({ code, reason }) => {
       if (this.socket !== socket || this.closed) return;
       this.state.connected = false;
-      if (code === LOGIN_ENDED) this.state.problem = reason || "The login has ended: load the page again.";
+      // A page that is loaded again gets a new token, or asks for the login.
+      if (code === LOGIN_ENDED && this.state.connects && !document.hidden) return location.reload();
+      if (code === LOGIN_ENDED) this.state.problem = reason || "The login has ended: load this page again";
       const wait = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.failures++);
       this.again = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
       this.#show();
