@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import coverage, documents, life, login, monitoring, static, stream
+from recorder.web.routes import alerts, coverage, documents, jobs, life, login, monitoring, static, stream
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -22,6 +22,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     monitoring.router,
     coverage.pages,
     coverage.router,
+    alerts.pages,
+    alerts.actions,
+    jobs.pages,
 )
 """In the order in which addresses are tried."""
 

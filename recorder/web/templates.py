@@ -31,7 +31,7 @@ NAV = (
     NavEntry("/chart", "Chart"),
     NavEntry("/book", "Book"),
     NavEntry("/markets", "Markets"),
-    NavEntry("/polls", "Polls"),
+    NavEntry("/jobs", "Jobs"),
     NavEntry("/models", "Models"),
     NavEntry("/alerts", "Alerts"),
     NavEntry("/arbitrage", "Spreads"),

@@ -10,7 +10,7 @@ from recorder.store.database import Cursor
 
 MOST_STREAMS = 2_000
 MOST_ERRORS = 200
-_NO_FIELDS = ("market_id", "ts_recv", "instrument_id", "tier", "source", "event_id")
+_NO_FIELDS = ("market_id", "ts_recv", "instrument_id", "tier", "source", "event_id", "book_check", "check_reason")
 
 
 class VenueRows(NamedTuple):
