@@ -16,6 +16,11 @@ let hover = 0;
 
 const asked = () => new URLSearchParams(location.search);
 
+// A token of a prediction market has 78 digits: its begin and its end tell it from others.
+function shortened(name) {
+  return name.length > 40 ? `${name.slice(0, name.indexOf(":") + 4)}…${name.slice(-4)}` : name;
+}
+
 function hourOf(number) {
   return new Date(Date.parse(shown.start) + number * HOUR);
 }
@@ -44,7 +49,7 @@ function draw() {
     ...shown.items.map((row) => {
       const link = document.createElement("a");
       link.href = `/coverage/${row.instrument_id}?channel=${shown.channel}`;
-      link.textContent = row.instrument;
+      link.textContent = shortened(row.instrument);
       link.title = row.instrument;
       return link;
     }),

@@ -22,8 +22,8 @@ DEAF_BYTES = 4096
 
 
 @pytest.fixture
-def own_web(web_database: str, tmp_path: Path) -> Iterator[RunningWeb]:
-    running = RunningWeb(tmp_path / "home", web_database, TAPEDECK__WEB__PUBLIC_READ="true")
+def own_web(live_database: str, tmp_path: Path) -> Iterator[RunningWeb]:
+    running = RunningWeb(tmp_path / "home", live_database, TAPEDECK__WEB__PUBLIC_READ="true")
     running.start()
     yield running
     running.stop()
@@ -33,11 +33,11 @@ def own_web(web_database: str, tmp_path: Path) -> Iterator[RunningWeb]:
     ("clients", "seconds"), [(100, 5.0), pytest.param(1_000, 60.0, marks=[pytest.mark.long, pytest.mark.timeout(400)])]
 )
 def test_every_frame_reaches_every_client_that_reads(
-    clients: int, seconds: float, own_web: RunningWeb, web_database: str
+    clients: int, seconds: float, own_web: RunningWeb, live_database: str
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard) if hard > 0 else 4096, hard))
-    rows = StoredRows(web_database)
+    rows = StoredRows(live_database)
     ids = [rows.instrument("okx", f"LOAD-{clients}-{number}") for number in range(SYMBOLS)]
     streams = [{"kind": "quote", "instrument": f"okx:LOAD-{clients}-{number}"} for number in range(SYMBOLS)]
     every_gap = [{"kind": "gap"}]
@@ -103,9 +103,9 @@ def _feed(rows: StoredRows, ids: list[int], stop: threading.Event) -> None:
 
 @pytest.mark.long
 def test_a_client_that_does_not_read_is_closed_and_the_others_get_every_tick(
-    own_web: RunningWeb, web_database: str
+    own_web: RunningWeb, live_database: str
 ) -> None:
-    rows = StoredRows(web_database)
+    rows = StoredRows(live_database)
     names = [f"DEAF-{number:03d}-{'x' * 200}" for number in range(200)]  # 200 items of 500 bytes fill the buffers soon
     ids = [rows.instrument("okx", name) for name in names]
     streams = [{"kind": "quote", "instrument": f"okx:{name}"} for name in names]

@@ -17,16 +17,9 @@ from recorder.web.security.keys import Keys
 from recorder.web.security.tokens import Tokens
 
 
-@pytest.fixture(scope="module")
-def rows(web_database: str) -> Iterator[StoredRows]:
-    stored = StoredRows(web_database)
-    yield stored
-    stored.close()
-
-
 @pytest.fixture
-def client(public_web: RunningWeb) -> Iterator[RawClient]:
-    made = RawClient(public_web.port)
+def client(live_web: RunningWeb) -> Iterator[RawClient]:
+    made = RawClient(live_web.port)
     yield made
     made.close()
 
@@ -59,10 +52,10 @@ def test_a_client_gets_hello_snapshot_ticks_and_gaps(client: RawClient, rows: St
     assert (status["kind"], status["healthy"]) == ("status", False)
 
 
-def test_both_addresses_speak_the_protocol(public_web: RunningWeb) -> None:
+def test_both_addresses_speak_the_protocol(live_web: RunningWeb) -> None:
     from websockets.sync.client import connect
 
-    with connect(f"ws://127.0.0.1:{public_web.port}/ws/subscribe") as socket:
+    with connect(f"ws://127.0.0.1:{live_web.port}/ws/subscribe") as socket:
         assert json.loads(socket.recv(timeout=10))["op"] == "hello"
         socket.send(json.dumps({"op": "subscribe", "id": 3, "streams": [{"kind": "quote", "instrument": "no:such"}]}))
         problem = json.loads(socket.recv(timeout=10))
@@ -76,12 +69,12 @@ def test_both_addresses_speak_the_protocol(public_web: RunningWeb) -> None:
         assert json.loads(socket.recv(timeout=10))["op"] == "tick"
 
 
-def test_a_foreign_origin_and_a_visitor_without_login_get_no_stream(public_web: RunningWeb, web: RunningWeb) -> None:
-    for server, origin in ((public_web, "https://evil.example"), (web, "")):
+def test_a_foreign_origin_and_a_visitor_without_login_get_no_stream(live_web: RunningWeb, web: RunningWeb) -> None:
+    for server, origin in ((live_web, "https://evil.example"), (web, "")):
         refused = RawClient(server.port, origin=origin)
         assert refused.status == 403
         refused.close()
-    own = RawClient(public_web.port, origin=public_web.url)
+    own = RawClient(live_web.port, origin=live_web.url)
     assert own.status == 101
     own.close()
 
@@ -100,8 +93,8 @@ def test_a_token_that_expires_ends_the_socket_and_a_user_has_five(web: RunningWe
         one.close()
 
 
-def test_without_postgres_ticks_go_on_and_say_so(web_database: str, tmp_path: Path) -> None:
-    own = RunningWeb(tmp_path / "home", with_database(web_database, "absent"), TAPEDECK__WEB__PUBLIC_READ="true")
+def test_without_postgres_ticks_go_on_and_say_so(live_database: str, tmp_path: Path) -> None:
+    own = RunningWeb(tmp_path / "home", with_database(live_database, "absent"), TAPEDECK__WEB__PUBLIC_READ="true")
     own.start()
     try:
         client = RawClient(own.port)
