@@ -51,6 +51,7 @@ COMMANDS = {
     "certify": Command("certificates.command", "Certify hours of streams, or check certificates."),
     "replay": Command("replay", "Decode the journal again and compare with the database."),
     "decode": Command("decode.command", "Decode a file of raw frames."),
+    "users": Command("users", "Manage who may log in to the pages and the API."),
     "settings": Command("settings", "Print every setting and where it comes from."),
     "migrate": Command("database", "Bring the database schema up to date."),
     "roles": Command("database", "Print the roles that your own Postgres needs."),

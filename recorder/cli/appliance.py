@@ -119,6 +119,8 @@ def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
             f"recording into {target} after {time.monotonic() - began:.0f} s; "
             f"{hint('status')}, {hint('logs')} and {hint('psql')} show it, {hint('down')} stops it"
         )
+        if settings.web.enabled:
+            screen.say(f"pages and API: {settings.web.url}")
         return 0
     name, sentence, fatal = problem
     for text in supervisor.last_lines(settings.home, name, since=logged.get(name, 0)):

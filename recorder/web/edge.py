@@ -103,6 +103,8 @@ class Edge:
         if not unsafe:
             return
         origin = headers.get("origin")
+        if origin == "null" and headers.get("sec-fetch-site") == "same-origin":
+            return  # a form of ours: under Referrer-Policy no-referrer browsers send this Origin
         own = origin is not None and urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
         if origin is not None and not own and origin not in self._web.settings.web.origins:
             raise Problem(403, "this request comes from another site", kind="foreign-origin")

@@ -8,7 +8,24 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import alerts, coverage, documents, jobs, life, login, monitoring, static, stream
+from recorder.web.routes import (
+    alerts,
+    auth,
+    coverage,
+    documents,
+    export,
+    jobs,
+    life,
+    lists,
+    login,
+    market,
+    monitoring,
+    people,
+    static,
+    status,
+    stream,
+    tables,
+)
 from recorder.web.state import Web
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -17,6 +34,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     static.router,
     documents.router,
     login.router,
+    auth.router,
+    auth.own,
+    lists.router,
+    market.router,
+    market.aliases,
+    status.router,
+    export.router,
+    people.router,
+    people.pages,
+    tables.router,
+    tables.pages,
     stream.router,
     monitoring.pages,
     monitoring.router,
