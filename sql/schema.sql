@@ -11,6 +11,7 @@ GRANT USAGE ON SCHEMA public TO tapedeck_recorder;
 GRANT USAGE ON SCHEMA public TO tapedeck_replay;
 GRANT USAGE ON SCHEMA public TO tapedeck_trainer;
 GRANT USAGE ON SCHEMA public TO tapedeck_watchdog;
+GRANT USAGE ON SCHEMA public TO tapedeck_web;
 GRANT USAGE ON SCHEMA public TO tapedeck_writer;
 
 CREATE TABLE alert (
@@ -56,6 +57,96 @@ COMMENT ON COLUMN alert.acknowledged_note IS 'What that person wrote; NULL witho
 COMMENT ON COLUMN alert.silenced_until IS 'End of the last silence that covered it while it fired, by our clock, UTC; NULL without one.';
 GRANT SELECT ON TABLE alert TO tapedeck_reader;
 GRANT INSERT, SELECT, UPDATE ON TABLE alert TO tapedeck_watchdog;
+
+CREATE TABLE app_session (
+    session_id text NOT NULL,
+    user_id bigint NOT NULL,
+    kind text NOT NULL,
+    token_hash bytea NOT NULL,
+    previous_hash bytea,
+    rotated_at timestamp with time zone NOT NULL DEFAULT now(),
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone NOT NULL,
+    address text NOT NULL,
+    agent text NOT NULL,
+    revoked_at timestamp with time zone,
+    revoke_reason text,
+    CONSTRAINT app_session_pkey PRIMARY KEY (session_id),
+    CONSTRAINT app_session_address_check CHECK ((length(address) <= 64)),
+    CONSTRAINT app_session_agent_check CHECK ((length(agent) <= 200)),
+    CONSTRAINT app_session_kind_check CHECK ((kind = ANY (ARRAY['page'::text, 'api'::text, 'command'::text]))),
+    CONSTRAINT app_session_previous_hash_check CHECK ((length(previous_hash) = 32)),
+    CONSTRAINT app_session_session_id_check CHECK ((session_id ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT app_session_token_hash_check CHECK ((length(token_hash) = 32))
+);
+CREATE INDEX app_session_revoked_at ON app_session USING btree (revoked_at);
+CREATE INDEX app_session_user_id ON app_session USING btree (user_id);
+COMMENT ON TABLE app_session IS 'Logins of users, one row each. Written by bin/web and tapedeck users. Not readable by tapedeck_reader.';
+COMMENT ON COLUMN app_session.session_id IS 'Random id of the login, 32 hexadecimal digits; each access token names it.';
+COMMENT ON COLUMN app_session.user_id IS 'Who logged in (app_user).';
+COMMENT ON COLUMN app_session.kind IS 'page: a browser; api: a program; command: tapedeck users token.';
+COMMENT ON COLUMN app_session.token_hash IS 'SHA-256 of the refresh token that is valid now; each is used once.';
+COMMENT ON COLUMN app_session.previous_hash IS 'SHA-256 of the one before, which two tabs may use within 10 s; later use of it or of an older one ends the login.';
+COMMENT ON COLUMN app_session.rotated_at IS 'When the refresh token was last replaced, UTC.';
+COMMENT ON COLUMN app_session.created_at IS 'When the user logged in, UTC.';
+COMMENT ON COLUMN app_session.expires_at IS 'When the login ends unless it is used before, UTC.';
+COMMENT ON COLUMN app_session.address IS 'Address of the client at login.';
+COMMENT ON COLUMN app_session.agent IS 'Name that the client gave itself, cut at 200 characters.';
+COMMENT ON COLUMN app_session.revoked_at IS 'When the login was ended before its time, UTC; NULL while it was not.';
+COMMENT ON COLUMN app_session.revoke_reason IS 'Why: logout, revoked, reuse, user changed; NULL while it was not.';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE app_session TO tapedeck_web;
+
+CREATE TABLE app_user (
+    user_id bigint NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    password_hash text NOT NULL,
+    active boolean NOT NULL DEFAULT true,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    changed_at timestamp with time zone NOT NULL DEFAULT now(),
+    last_login_at timestamp with time zone,
+    CONSTRAINT app_user_pkey PRIMARY KEY (user_id),
+    CONSTRAINT app_user_name_key UNIQUE (name),
+    CONSTRAINT app_user_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._@-]{0,63}$'::text)),
+    CONSTRAINT app_user_password_hash_check CHECK ((length(password_hash) <= 512)),
+    CONSTRAINT app_user_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'analyst'::text, 'admin'::text])))
+);
+COMMENT ON TABLE app_user IS 'Users of the pages and the API. Written by bin/web and tapedeck users. Not readable by tapedeck_reader.';
+COMMENT ON COLUMN app_user.user_id IS 'Number of the user.';
+COMMENT ON COLUMN app_user.name IS 'Name to log in with, lower case.';
+COMMENT ON COLUMN app_user.role IS 'viewer: reads; analyst: exports, too; admin: manages users, too.';
+COMMENT ON COLUMN app_user.password_hash IS 'Argon2id hash of the password with its parameters and salt.';
+COMMENT ON COLUMN app_user.active IS 'Whether the user may log in. A user is not deleted, because the audit log names it.';
+COMMENT ON COLUMN app_user.created_at IS 'When the user was added, UTC.';
+COMMENT ON COLUMN app_user.changed_at IS 'When role, password or active was last changed, UTC.';
+COMMENT ON COLUMN app_user.last_login_at IS 'When the user last logged in, UTC; NULL before.';
+GRANT INSERT, SELECT, UPDATE ON TABLE app_user TO tapedeck_web;
+
+CREATE TABLE audit_log (
+    audit_id bigint NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    name text NOT NULL,
+    address text NOT NULL,
+    action text NOT NULL,
+    object text NOT NULL,
+    outcome text NOT NULL,
+    CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id),
+    CONSTRAINT audit_log_action_check CHECK ((length(action) <= 40)),
+    CONSTRAINT audit_log_address_check CHECK ((length(address) <= 64)),
+    CONSTRAINT audit_log_name_check CHECK ((length(name) <= 64)),
+    CONSTRAINT audit_log_object_check CHECK ((length(object) <= 300)),
+    CONSTRAINT audit_log_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'refused'::text, 'failed'::text])))
+);
+CREATE INDEX audit_log_at ON audit_log USING btree (at);
+COMMENT ON TABLE audit_log IS 'What users did that others may ask about. Written by bin/web and tapedeck users; rows are never changed, and removed after a year. Not readable by tapedeck_reader.';
+COMMENT ON COLUMN audit_log.audit_id IS 'Number of the row, in the order of writing.';
+COMMENT ON COLUMN audit_log.at IS 'When it was done, by our clock, UTC.';
+COMMENT ON COLUMN audit_log.name IS 'Who: name of the user, or the name that was given at a login that failed; empty without one.';
+COMMENT ON COLUMN audit_log.address IS 'Address of the client; local for a command on this machine.';
+COMMENT ON COLUMN audit_log.action IS 'What: login, logout, refresh, user.add, user.change, session.revoke, export, ...';
+COMMENT ON COLUMN audit_log.object IS 'What it was done to: a user, a login, a range.';
+COMMENT ON COLUMN audit_log.outcome IS 'done, refused (not allowed), or failed (wrong password, unknown, fault).';
+GRANT INSERT, SELECT ON TABLE audit_log TO tapedeck_web;
 
 CREATE TABLE backfill (
     backfill_id bigint NOT NULL,
@@ -1460,6 +1551,7 @@ GRANT SELECT ON TABLE schema_migration TO tapedeck_recorder;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_replay;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_trainer;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_watchdog;
+GRANT SELECT ON TABLE schema_migration TO tapedeck_web;
 GRANT SELECT ON TABLE schema_migration TO tapedeck_writer;
 
 CREATE TABLE session (
@@ -1714,6 +1806,7 @@ COMMENT ON COLUMN witness.levels_different IS 'Number of these levels whose size
 GRANT SELECT ON TABLE witness TO tapedeck_reader;
 GRANT INSERT, SELECT ON TABLE witness TO tapedeck_writer;
 
+ALTER TABLE app_session ADD CONSTRAINT app_session_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_user(user_id);
 ALTER TABLE instrument ADD CONSTRAINT instrument_venue_fkey FOREIGN KEY (venue) REFERENCES venue(name);
 ALTER TABLE instrument_history ADD CONSTRAINT instrument_history_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES instrument(instrument_id);
 ALTER TABLE journal_incarnation ADD CONSTRAINT journal_incarnation_journal_id_fkey FOREIGN KEY (journal_id) REFERENCES journal(journal_id);
@@ -2333,6 +2426,19 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION notify_subscription() FROM PUBLIC;
 COMMENT ON FUNCTION notify_subscription() IS 'Notifies the recorders of a venue that its subscriptions changed; Postgres merges equal notifications of one transaction.';
+
+CREATE OR REPLACE FUNCTION public.prune_audit()
+ RETURNS bigint
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+AS $function$
+    WITH gone AS (DELETE FROM public.audit_log WHERE at < now() - interval '366 days' RETURNING 1)
+    SELECT count(*) FROM gone
+$function$;
+REVOKE EXECUTE ON FUNCTION prune_audit() FROM PUBLIC;
+COMMENT ON FUNCTION prune_audit() IS 'Removes rows of audit_log that are older than 366 days; returns their number.';
+GRANT EXECUTE ON FUNCTION prune_audit() TO tapedeck_web;
 
 CREATE OR REPLACE FUNCTION public.rebuild_bars(in_instrument_ids bigint[], low timestamp with time zone, high timestamp with time zone)
  RETURNS bigint

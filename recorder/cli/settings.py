@@ -31,6 +31,7 @@ _EXAMPLES: dict[SettingPath, object] = {
     ("alerts", "smtp_password"): "secret",
     ("alerts", "ping_url"): "https://hc-ping.com/UUID",
     ("jupyter", "token"): "secret",
+    ("web", "secret"): "a-random-key-of-at-least-32-bytes",
     ("websocket", "user_agent"): "tapedeck/VERSION",
     ("journal", "dir"): "var/journal/tapedeck",
     ("writer", "reserve_mb"): 2560,

@@ -39,7 +39,7 @@ def test_the_appliance_survives_the_kill_of_every_program_and_leaves_no_process(
     first = {process.name: process.pid for process in supervisord.processes() if process.pid}
     recorders = {f"recorder-{venue}" for venue in Settings.load().venues}
     assert len(recorders) == 7
-    assert set(first) == {"postgres", "simulator", "writer", "deriver", "poller", "watchdog"} | recorders
+    assert set(first) == {"postgres", "simulator", "writer", "deriver", "poller", "watchdog", "web"} | recorders
     assert not supervisor.start(Settings.load(), print), "a second start must change nothing"
     capsys.readouterr()
     assert main(["up"]) == 0

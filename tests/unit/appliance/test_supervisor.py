@@ -43,12 +43,13 @@ def test_the_demo_runs_every_program_and_one_recorder_a_venue(tmp_path: Path) ->
         "program:deriver",
         "program:poller",
         "program:watchdog",
+        "program:web",
     ]
 
 
 def test_a_database_elsewhere_starts_no_embedded_one_and_live_starts_no_simulator(tmp_path: Path) -> None:
     settings = load(tmp_path, "live", DATABASE_URL="postgresql://db/tape", **without(*VENUES[1:]))
-    assert process_list.programs(settings) == ["recorder-coinbase", "writer", "deriver", "poller", "watchdog"]
+    assert process_list.programs(settings) == ["recorder-coinbase", "writer", "deriver", "poller", "watchdog", "web"]
     assert "program:postgres" not in rendered(settings)
 
 

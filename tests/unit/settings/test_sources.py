@@ -97,7 +97,7 @@ def test_the_port_of_the_watchdog_has_the_names_of_other_recorders(name: str) ->
     "name",
     [
         "REDIS_URL", "REDIS_HOST", "BINANCE_API_KEY", "BINANCE_API_SECRET", "GRAFANA_PORT",
-        "JWT_SECRET", "CELERY_BROKER_URL", "LOGGER_BUFFER_SIZE", "LOGGER_FLUSH_INTERVAL_SECS",
+        "CELERY_BROKER_URL", "LOGGER_BUFFER_SIZE", "LOGGER_FLUSH_INTERVAL_SECS",
         "LOGGER_EXCHANGES_KRAKEN_SYMBOLS_PER_CONNECTION",
     ],
 )  # fmt: skip

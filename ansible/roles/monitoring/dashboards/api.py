@@ -10,9 +10,8 @@ BOARD = Board(
     [
         note(
             "What is here",
-            "Tapedeck has no web program yet, so there is no API of its own to show. What serves HTTP today is the "
-            "watchdog; what uses the APIs of others is the poller. The figures of a web program belong here when there "
-            "is one.",
+            "The program web adds figures of its own to its /metrics (docs/web.md). Shown here are the watchdog, and "
+            "the poller, which uses the APIs of others.",
         ),
         figure(
             "Polls that succeed",
