@@ -143,10 +143,10 @@ def receive_all(clients: Sequence[RawClient], seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             for key, _ in ready.select(min(left, 0.5)):
-                client: RawClient = key.data
-                client.receive()
-                if client.closed is not None:
-                    ready.unregister(client.socket)
+                found: RawClient = key.data
+                found.receive()
+                if found.closed is not None:
+                    ready.unregister(found.socket)
 
 
 def delay_s(received_at: float, message: dict[str, Any]) -> float:

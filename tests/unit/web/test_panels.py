@@ -18,7 +18,7 @@ def stop() -> Iterator[threading.Event]:
 
 
 def test_a_panel_that_fails_keeps_its_value_with_its_time_and_the_others_go_on() -> None:
-    answers = iter([1, StoreUnavailable("Postgres is away"), 3])
+    answers: Iterator[int | Exception] = iter([1, StoreUnavailable("Postgres is away"), 3])
 
     def read() -> int:
         answer = next(answers)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg2
 import pytest
@@ -22,7 +23,7 @@ def rows(database: str) -> Iterator[StoredRows]:
     stored.close()
 
 
-def shown(stored: StoredRows, **changes: object) -> list[coverage.Row]:
+def shown(stored: StoredRows, **changes: Any) -> list[coverage.Row]:
     with stored.cursor() as cursor:
         return coverage.grid(cursor, Window("trade", START, 8)._replace(**changes))
 
