@@ -17,8 +17,8 @@ from recorder.web.cache import Cache
 from recorder.web.live.reading import Reader
 from recorder.web.live.service import Live
 from recorder.web.live.watching import Watching
-from recorder.web.monitor import Monitor
-from recorder.web.observed import Observed
+from recorder.web.monitor.gather import Monitor
+from recorder.web.monitor.observed import Observed
 from recorder.web.queries.pool import Pool
 from recorder.web.security import keys
 from recorder.web.security.accounts import Accounts

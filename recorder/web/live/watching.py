@@ -8,7 +8,7 @@ from recorder.watchdog.alerts import Alert
 from recorder.web.live.outbox import ItemKey
 from recorder.web.live.protocol import Topic, instant, text_of
 from recorder.web.live.reading import Event
-from recorder.web.observed import Seen
+from recorder.web.monitor.observed import Seen
 
 STATUS, ALERT = Topic("status"), Topic("alert")
 

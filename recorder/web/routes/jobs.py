@@ -9,8 +9,8 @@ from starlette.responses import Response
 from recorder.errors import ConfigError, StoreError
 from recorder.printable import one_line
 from recorder.process.health import JobFigures, PollerFigures
-from recorder.web import formats
 from recorder.web.access import Role, guarded
+from recorder.web.monitor import formats
 from recorder.web.queries import operations
 from recorder.web.queries.monitoring import PollRow
 from recorder.web.state import Web, web_of

@@ -11,7 +11,7 @@ from recorder.appliance.status import Line
 from recorder.process.health import LinkFigures, RecorderFigures, Report
 from recorder.shards import venue_of
 from recorder.watchdog.verdicts import HealthPage
-from recorder.web.observed import Seen
+from recorder.web.monitor.observed import Seen
 from recorder.web.queries.monitoring import FieldRow, PollRow, StreamRow, VenueRows
 
 Sign = Literal["good", "warn", "bad", "unknown"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from recorder.errors import StoreUnavailable
-from recorder.web.panels import Panel, Panels
+from recorder.web.monitor.panels import Panel, Panels
 
 
 @pytest.fixture

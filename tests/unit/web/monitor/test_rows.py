@@ -8,8 +8,9 @@ from recorder.appliance.supervisor import Process
 from recorder.process.health import LinkFailure, LinkFigures, RecorderFigures, Report, WriterFigures
 from recorder.watchdog.delivery.marks import Marks
 from recorder.watchdog.verdicts import HealthPage, Item
-from recorder.web import formats, monitoring
-from recorder.web.observed import Seen
+from recorder.web.monitor import formats
+from recorder.web.monitor import rows as monitoring
+from recorder.web.monitor.observed import Seen
 from recorder.web.queries.monitoring import FieldRow, PollRow, StreamRow, VenueRows
 
 NOW = 1_800_000_000.0

@@ -14,10 +14,11 @@ from recorder.store.database import Cursor
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.first_steps import first_step
 from recorder.watchdog.verdicts import HealthPage
-from recorder.web import formats, monitoring
-from recorder.web.monitoring import Sign
-from recorder.web.observed import Observed, Seen
-from recorder.web.panels import Panel, Panels, Shown
+from recorder.web.monitor import formats
+from recorder.web.monitor import rows as monitoring
+from recorder.web.monitor.observed import Observed, Seen
+from recorder.web.monitor.panels import Panel, Panels, Shown
+from recorder.web.monitor.rows import Sign
 from recorder.web.queries import monitoring as queries
 from recorder.web.queries.pool import Pool
 
