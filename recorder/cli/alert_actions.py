@@ -18,13 +18,13 @@ from recorder.process.terminal import say
 from recorder.settings import Settings
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.book import read_records
+from recorder.watchdog.delivery import noting
 from recorder.watchdog.delivery.channels.configured import channels
-from recorder.watchdog.delivery.marks import SILENCE_MAX_S, Ack, Marks, Silence, change
+from recorder.watchdog.delivery.marks import SILENCE_MAX_S
 from recorder.watchdog.delivery.message import Message, utc
-from recorder.watchdog.rules import BY_ID
+from recorder.watchdog.delivery.noting import acknowledge, end_silences, require_rule
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_NOTE_MAX = 200
 
 
 def register(group: typer.Typer) -> None:
@@ -81,13 +81,7 @@ def ack(
     found = [one for one in firing if name in (one.rule, str(one.alert_id)) and subject in (None, one.subject)]
     if not found:
         raise ConfigError(f"no alert of {' '.join([name, subject or '']).strip()!r} fires; `tapedeck alerts` lists all")
-    acks = tuple(Ack(one.alert_id, now, note[:_NOTE_MAX]) for one in found)
-    ids = {one.alert_id for one in acks}
-    change(
-        home,
-        now,
-        lambda marks: Marks((*(one for one in marks.acks if one.alert_id not in ids), *acks), marks.silences),
-    )
+    acknowledge(home, {one.alert_id for one in found}, note, now)
     for one in found:
         say(f"acknowledged: {one.rule} {one.subject}".rstrip())
     return 0
@@ -109,24 +103,19 @@ def silence(
     """
     settings, now = _settings(context), time.time()
     home = settings.home
-    if rule not in BY_ID:
-        raise ConfigError(f"there is no rule {rule!r}{nearest(rule, BY_ID)}")
+    require_rule(rule)
     if end == (length is not None):
         raise ConfigError("say either how long, such as --for 2h, or --end")
-    until = now if length is None else now + _seconds(length)
+    until = now
 
     known = _subjects(settings)
     if not end and subject is not None and subject not in known:
         raise ConfigError(f"there is no venue or program {subject!r}{nearest(subject, known)}")
-    ended: list[Silence] = []
-
-    def edit(marks: Marks) -> Marks:
-        same = [one for one in marks.silences if one.rule == rule and (one.subject == subject or (end and not subject))]
-        ended.extend(same)
-        others = tuple(one for one in marks.silences if one not in same)
-        return Marks(marks.acks, others if end else (*others, Silence(rule, subject, now, until, note[:_NOTE_MAX])))
-
-    change(home, now, edit)
+    ended = end_silences(home, rule, subject, now) if end else []
+    if length is not None:
+        length_s = _seconds(length)
+        until = now + length_s
+        noting.silence(home, rule, subject, length_s, note, now)
     about = rule if subject is None else f"{rule} {subject}"
     if not end:
         say(f"{about}: silent until {utc(until)}")

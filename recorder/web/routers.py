@@ -8,7 +8,24 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter
 
-from recorder.web.routes import auth, documents, export, life, lists, login, market, people, static, status, tables
+from recorder.web.routes import (
+    alerts,
+    auth,
+    coverage,
+    documents,
+    export,
+    jobs,
+    life,
+    lists,
+    login,
+    market,
+    monitoring,
+    people,
+    static,
+    status,
+    stream,
+    tables,
+)
 from recorder.web.routes.market_pages import books, charts, instruments, markets, spreads
 from recorder.web.state import Web
 
@@ -34,8 +51,16 @@ ROUTERS: tuple[APIRouter, ...] = (
     people.pages,
     tables.router,
     tables.pages,
+    stream.router,
+    monitoring.pages,
+    monitoring.router,
+    coverage.pages,
+    coverage.router,
+    alerts.pages,
+    alerts.actions,
+    jobs.pages,
 )
 """In the order in which addresses are tried."""
 
-PARTS: tuple[Callable[[Web], AbstractAsyncContextManager[None]], ...] = ()
+PARTS: tuple[Callable[[Web], AbstractAsyncContextManager[None]], ...] = (stream.ticking,)
 """What runs from start to stop, each an async context manager, such as the hub of the stream."""

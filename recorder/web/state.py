@@ -14,6 +14,11 @@ from recorder.settings import Settings
 from recorder.store.database import READER, WEB
 from recorder.web.access import Principal
 from recorder.web.cache import Cache
+from recorder.web.live.reading import Reader
+from recorder.web.live.service import Live
+from recorder.web.live.watching import Watching
+from recorder.web.monitor.gather import Monitor
+from recorder.web.monitor.observed import Observed
 from recorder.web.queries.pool import Pool
 from recorder.web.security import keys
 from recorder.web.security.accounts import Accounts
@@ -45,6 +50,10 @@ class Web:
         self.accounts = Accounts(settings, self.users_pool, self.keys, self.tokens)
         self.cache: Cache[bytes] = Cache()
         self.counts = Counts()
+        self.observed = Observed(settings)
+        self.monitor = Monitor(settings, self.pool, self.observed)
+        reader = Reader(lambda: database_url(settings, READER), self.observed.behind_s)
+        self.live = Live(reader, Watching(self.observed.now))
         self.started_at = time.time()
         self.parts: list[Callable[[Web], AbstractAsyncContextManager[None]]] = []
         """What runs beside the requests from start to stop, such as the hub of the stream; `app.make_app` fills it."""

@@ -30,7 +30,7 @@ NAV = (
     NavEntry("/coverage", "Coverage"),
     NavEntry("/instruments", "Instruments"),
     NavEntry("/markets", "Markets"),
-    NavEntry("/polls", "Polls"),
+    NavEntry("/jobs", "Jobs"),
     NavEntry("/models", "Models"),
     NavEntry("/alerts", "Alerts"),
     NavEntry("/spreads", "Spreads"),

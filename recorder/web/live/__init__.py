@@ -1,0 +1,1 @@
+"""The stream: what the web sends to browsers and scripts while something changes."""
