@@ -22,14 +22,6 @@ WINDOW_S = 300
 DISK_WARNING, DISK_CRITICAL = 2 << 30, 256 << 20  # free bytes
 # Nothing is lost while these are down.
 NOT_RECORDING = ("watchdog", "deriver", "columns", "keeper", "web", "jupyter", "simulator")
-    "watchdog",
-    "deriver",
-    "columns",
-    "keeper",
-    "web",
-    "jupyter",
-    "simulator",
-)  # nothing is lost without them
 # They write a health report every second.
 REPORTING = ("recorder", "writer", "deriver", "columns", "keeper", "poller", "watchdog", "web")
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Depends
 from starlette.requests import HTTPConnection
 
-from recorder.web.problems import Problem
+from recorder.web.answers.problems import Problem
 
 
 class Role(IntEnum):

@@ -21,9 +21,9 @@ from recorder.errors import ConfigError, NoAnswer, RowRejected, StoreError
 from recorder.printable import one_line
 from recorder.process.log import get_logger
 from recorder.settings import Settings
+from recorder.web.answers.problems import CONTENT_TYPE, Problem, away
 from recorder.web.assets import Assets
 from recorder.web.edge import Edge
-from recorder.web.problems import CONTENT_TYPE, Problem, away
 from recorder.web.queries.pool import PoolExhausted
 from recorder.web.routers import PARTS, ROUTERS
 from recorder.web.state import Web

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recorder.process.log import get_logger
 from recorder.web.access import ANYBODY, Principal
-from recorder.web.problems import CONTENT_TYPE, Problem
+from recorder.web.answers.problems import CONTENT_TYPE, Problem
 from recorder.web.rates import RateLimit
 from recorder.web.state import Web
 

@@ -4,7 +4,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from recorder.web.problems import Problem
+from recorder.web.answers.problems import Problem
 
 _FIELDS = 20
 

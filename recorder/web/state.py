@@ -13,7 +13,7 @@ from recorder.appliance.embedded_postgres import database_url
 from recorder.settings import Settings
 from recorder.store.database import READER, WEB
 from recorder.web.access import Principal
-from recorder.web.cache import Cache
+from recorder.web.answers.cache import Cache
 from recorder.web.live.reading import Reader
 from recorder.web.live.service import Live
 from recorder.web.live.watching import Watching

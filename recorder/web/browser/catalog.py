@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from recorder.store.database import Cursor
-from recorder.web.problems import Problem
+from recorder.web.answers.problems import Problem
 
 BIG = 100_000  # rows; above it only what an index serves is sorted, and the last hour is shown first
 

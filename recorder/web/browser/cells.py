@@ -6,8 +6,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from recorder.web.answers.encode import instant, plain
 from recorder.web.browser.catalog import Table
-from recorder.web.encode import instant, plain
 
 CUT = 80
 _LINKED = {"instrument_id": "instrument", "session_id": "session", "gap_id": "gap", "market_id": "market"}

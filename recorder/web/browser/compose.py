@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from psycopg2 import sql
 
+from recorder.web.answers.problems import Problem
+from recorder.web.answers.ranges import Span
 from recorder.web.browser.catalog import Table
-from recorder.web.problems import Problem
-from recorder.web.ranges import Span
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "null", "contains")
 MOST_FILTERS = 10

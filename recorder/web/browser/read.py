@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 import psycopg2.errors
 
 from recorder.store.database import Cursor
-from recorder.web import cursors
+from recorder.web.answers import cursors
+from recorder.web.answers.problems import Problem
+from recorder.web.answers.ranges import span
 from recorder.web.browser import catalog, compose
 from recorder.web.browser.catalog import Table
 from recorder.web.browser.compose import Question
-from recorder.web.problems import Problem
 from recorder.web.queries.listing import key_value
 from recorder.web.queries.pool import Pool
-from recorder.web.ranges import span
 
 STATEMENT_S = 2.0
 _LONGEST_DAYS = 366

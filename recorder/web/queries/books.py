@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
 from recorder.venues.orderbook import Side
+from recorder.web.answers.ranges import Span
 from recorder.web.queries.instruments import Instrument
-from recorder.web.ranges import Span
 
 LOOK_BACK = timedelta(days=2)
 MOST_DELTAS = 200_000

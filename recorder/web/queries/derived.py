@@ -3,9 +3,9 @@
 from typing import Any, Literal
 
 from recorder.store.database import Cursor
-from recorder.web.problems import Problem
+from recorder.web.answers.problems import Problem
+from recorder.web.answers.ranges import Span
 from recorder.web.queries.instruments import Instrument
-from recorder.web.ranges import Span
 
 Table = Literal["indicator", "bar_feature"]
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from recorder.identity import instrument_id
 from recorder.store.database import Cursor
-from recorder.web.problems import Problem
+from recorder.web.answers.problems import Problem
 
 _ID = re.compile(r"-?\d{1,19}")
 _LONGEST = 300

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from recorder.store.database import Cursor
-from recorder.web.ranges import Span
+from recorder.web.answers.ranges import Span
 
 Kind = Literal["text", "bigint", "integer", "number", "boolean", "timestamptz", "json"]
 Order = Literal["asc", "desc"]

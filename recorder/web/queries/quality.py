@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
-from recorder.web.encode import instant
+from recorder.web.answers.encode import instant
+from recorder.web.answers.ranges import Span
 from recorder.web.queries.instruments import Instrument
-from recorder.web.ranges import Span
 
 _MOST_GAPS = 200
 

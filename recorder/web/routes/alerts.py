@@ -17,9 +17,9 @@ from recorder.watchdog.delivery.state_file import read_state
 from recorder.watchdog.first_steps import first_step
 from recorder.watchdog.rules import BY_ID, limits
 from recorder.web.access import Role, guarded, principal_of
+from recorder.web.answers.problems import Problem
 from recorder.web.forms import fields
 from recorder.web.monitor import formats
-from recorder.web.problems import Problem
 from recorder.web.queries import operations
 from recorder.web.state import Web, web_of
 from recorder.web.templates import render

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.web.access import Role, guarded, principal_of
-from recorder.web.encode import JSON, encoded
-from recorder.web.problems import Problem
+from recorder.web.answers.encode import JSON, encoded
+from recorder.web.answers.problems import Problem
 from recorder.web.security import users
 from recorder.web.security.accounts import Login
 from recorder.web.security.tokens import ACCESS_S

@@ -14,9 +14,9 @@ from recorder.errors import ConfigError, StoreError
 from recorder.identity import instrument_id
 from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded
-from recorder.web.encode import JSON, encoded, instant
+from recorder.web.answers.encode import JSON, encoded, instant
+from recorder.web.answers.problems import Problem
 from recorder.web.monitor import formats
-from recorder.web.problems import Problem
 from recorder.web.queries import coverage
 from recorder.web.queries.coverage import HOUR, MOST_HOURS, MOST_ROWS, STATES, Row, Window
 from recorder.web.state import web_of

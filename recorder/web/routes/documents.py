@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers.encode import JSON
 from recorder.web.edge import CSP
-from recorder.web.encode import JSON
 from recorder.web.openapi import document
 from recorder.web.templates import render
 

@@ -15,13 +15,13 @@ from starlette.responses import Response, StreamingResponse
 
 from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded, principal_of
-from recorder.web.encode import instant, plain, rows
-from recorder.web.problems import Problem
+from recorder.web.answers.encode import instant, plain, rows
+from recorder.web.answers.problems import Problem
+from recorder.web.answers.ranges import span
 from recorder.web.queries import instruments
 from recorder.web.queries.listing import Column
 from recorder.web.queries.quality import measure
 from recorder.web.queries.resources import BARS, QUOTES, TRADES
-from recorder.web.ranges import span
 from recorder.web.routes.lists import OnGap, refuse_gaps
 from recorder.web.routes.market import WIDTHS_S, Instr, Width
 from recorder.web.state import web_of

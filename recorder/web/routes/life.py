@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.web.access import Role, guarded
-from recorder.web.encode import JSON, encoded
+from recorder.web.answers.encode import JSON, encoded
+from recorder.web.answers.problems import Problem
 from recorder.web.metrics import exposition
-from recorder.web.problems import Problem
 from recorder.web.state import web_of
 
 _RELAY_S = 3.0

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.store.database import Cursor
-from recorder.web import cursors
 from recorder.web.access import Role, guarded
-from recorder.web.encode import JSON, encoded, rows
-from recorder.web.problems import Problem
+from recorder.web.answers import cursors
+from recorder.web.answers.encode import JSON, encoded, rows
+from recorder.web.answers.problems import Problem
+from recorder.web.answers.ranges import span
+from recorder.web.answers.replies import reply
 from recorder.web.queries import instruments, prediction_markets, resources
 from recorder.web.queries.instruments import Instrument
 from recorder.web.queries.listing import Filter, Listing, Order, key_value, page
 from recorder.web.queries.quality import Quality, measure
-from recorder.web.ranges import span
-from recorder.web.replies import reply
 from recorder.web.state import web_of
 from recorder.web.views import page_view
 

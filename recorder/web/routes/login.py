@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from recorder.web.access import guarded, principal_of
+from recorder.web.answers.problems import Problem
 from recorder.web.edge import ACCESS_COOKIE, REFRESH_COOKIE, cookie, cookie_name
 from recorder.web.forms import fields, local_path
-from recorder.web.problems import Problem
 from recorder.web.security import setup
 from recorder.web.security.accounts import Login
 from recorder.web.security.tokens import ACCESS_S

@@ -9,17 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.store.database import Cursor
-from recorder.web import cursors
 from recorder.web.access import Role, guarded
-from recorder.web.encode import JSON, encoded, plain
+from recorder.web.answers import cursors
+from recorder.web.answers.encode import JSON, encoded, plain
+from recorder.web.answers.ranges import parse, span
+from recorder.web.answers.replies import reply
 from recorder.web.queries import books, derived, instruments
 from recorder.web.queries.derived import Table
 from recorder.web.queries.instruments import Instrument
 from recorder.web.queries.listing import Order
 from recorder.web.queries.quality import measure
 from recorder.web.queries.resources import BARS
-from recorder.web.ranges import parse, span
-from recorder.web.replies import reply
 from recorder.web.routes.lists import LIMIT, MOST, OnGap, answer_list, is_fixed, refuse_gaps
 from recorder.web.state import web_of
 from recorder.web.views import page_view

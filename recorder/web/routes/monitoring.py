@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.web.access import Role, guarded
-from recorder.web.encode import JSON, encoded
+from recorder.web.answers.encode import JSON, encoded
+from recorder.web.answers.problems import Problem
 from recorder.web.monitor import formats, logs
 from recorder.web.monitor import rows as monitoring
 from recorder.web.monitor.panels import Shown
-from recorder.web.problems import Problem
 from recorder.web.queries.monitoring import MOST_ERRORS
 from recorder.web.routes import life
 from recorder.web.state import web_of

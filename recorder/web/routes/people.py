@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from recorder.web import cursors
 from recorder.web.access import Role, guarded, principal_of
-from recorder.web.encode import JSON, encoded
+from recorder.web.answers import cursors
+from recorder.web.answers.encode import JSON, encoded
+from recorder.web.answers.problems import Problem
 from recorder.web.forms import fields
-from recorder.web.problems import Problem
 from recorder.web.security import users
 from recorder.web.state import web_of
 from recorder.web.templates import render

@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.web.access import guarded
+from recorder.web.answers.problems import Problem
 from recorder.web.assets import Assets
-from recorder.web.problems import Problem
 
 _FOREVER = "public, max-age=31536000, immutable"
 

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from recorder.appliance.observation import observe
 from recorder.web.access import Role, guarded
-from recorder.web.encode import JSON, encoded, instant
+from recorder.web.answers.encode import JSON, encoded, instant
+from recorder.web.answers.ranges import span
 from recorder.web.queries import instruments
 from recorder.web.queries.listing import DAY
-from recorder.web.ranges import span
 from recorder.web.state import web_of
 
 _FIELDS: dict[str, tuple[str, str]] = {  # column of time, and of the instrument

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers.encode import JSON, encoded, rows
+from recorder.web.answers.problems import Problem
 from recorder.web.browser import cells, read
 from recorder.web.browser.compose import OPERATORS
 from recorder.web.browser.read import Shown
-from recorder.web.encode import JSON, encoded, rows
-from recorder.web.problems import Problem
 from recorder.web.state import web_of
 from recorder.web.templates import render
 

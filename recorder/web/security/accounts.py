@@ -7,7 +7,7 @@ from recorder.errors import ConfigError, StoreError
 from recorder.process.log import get_logger
 from recorder.settings import Settings
 from recorder.web.access import Principal, Role
-from recorder.web.problems import Problem
+from recorder.web.answers.problems import Problem
 from recorder.web.queries.pool import Pool
 from recorder.web.rates import RateLimit
 from recorder.web.security import setup, users

@@ -9,9 +9,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded
+from recorder.web.answers.problems import Problem
 from recorder.web.assets import Assets
 from recorder.web.market_data import bars, instruments
-from recorder.web.problems import Problem
 from recorder.web.state import web_of
 from recorder.web.templates import render
 

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers.problems import Problem
 from recorder.web.market_data import markets, models
-from recorder.web.problems import Problem
 from recorder.web.routes.market_pages.charts import encoded
 from recorder.web.state import web_of
 from recorder.web.templates import render

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from recorder.web.encode import instant
-from recorder.web.problems import Problem
+from recorder.web.answers.encode import instant
+from recorder.web.answers.problems import Problem
 
 _MAC_BYTES = 16
 _LONGEST = 2000

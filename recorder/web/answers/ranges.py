@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from recorder.web.encode import instant
-from recorder.web.problems import Problem
+from recorder.web.answers.encode import instant
+from recorder.web.answers.problems import Problem
 
 _LEAST, _MOST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _CLOSED_S = 5

@@ -1,0 +1,1 @@
+"""What every answer shares: its form, problems, ranges and cursors of pages, and the cache."""
