@@ -1,4 +1,4 @@
-"""Direction of a price from candles: bar features, labels after an execution delay, and even odds as the baseline."""
+"""Direction of a price from candles: bar features, labels after an execution delay, and the base rate as the baseline."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ import polars as pl
 from analysis.arrays import DAY, MINUTE, Gaps
 from analysis.bars import Bars, on_grid
 from analysis.datasets.files import floats, found, instants
-from analysis.datasets.frame import Dataset, file_hash, texts
+from analysis.datasets.frame import BASE_RATE, Dataset, file_hash, texts
 from analysis.definition import definitions
 from analysis.features import BARS, DELAY_NS, BarView
 from analysis.labels import Path as Prices
@@ -80,12 +80,12 @@ def dataset(
     start = joined("start")
     return Dataset(
         name=name,
-        baseline="even odds",
+        baseline=BASE_RATE,
         features={feature: joined(feature) for feature in FEATURES},
         definitions=definitions(BARS[feature] for feature in FEATURES),
         sources=sources,
         label=joined("label"),
-        market=np.full(len(start), 0.5),
+        market=np.full(len(start), 0.5),  # replaced by the base rates of the training rows
         start=start,
         end=joined("end"),
         event=np.datetime_as_string((start // DAY).astype("datetime64[D]")),

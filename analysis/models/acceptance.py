@@ -1,20 +1,29 @@
-"""The acceptance test: a change to a forecast must improve rows it was not fitted on by more than chance.
+"""The acceptance tests: a change to a forecast must prove itself before it is used.
 
-A market's price is a strong forecast and the sets are small, so a change must prove itself. Losses are summed by event,
-because the markets of an event are decided together.
+A market's price is a strong forecast and the sets are small. Two changes are proposed, each with its own test: a
+recalibration of the price by two parameters, tested by its score on all training rows, and the trees' correction,
+tested by the score of its out-of-fold values. Scores are summed by event, because the markets of an event are decided
+together.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.arrays import Floats, Ints
+from analysis.clustered import MIN_EVENTS, by_event, deviate, score_p_value, student_z
 from analysis.models.boost import expit
 
-LEVEL = 0.025
-"""One-sided significance level: the gain must exceed zero by the half-width of a 95 % interval."""
+LINE_LEVEL = 0.04
+"""Level of the test of the recalibration, two-sided; 4 % because a small sample exceeds its nominal level a little."""
+
+TREES_LEVEL = 0.025
+"""One-sided level of the test of the trees' correction, divided by the number of parameter sets that were tried."""
+
+MIN_TESTED = 60
+"""With fewer rows out of fold the trees' correction is not tested."""
 
 _PRIOR = 2.0  # weight of the prior "no change" in the fits below, in rows with p (1 - p) = 1
 
@@ -33,12 +42,25 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceResult:
-    """Result of an acceptance test."""
+    """Result of an acceptance test; a test that could not be made is not a rejection."""
 
     accepted: bool
-    gain: float  # mean log loss saved out of fold, nats
-    z: float  # gain divided by its standard error by event
+    gain: float  # mean log loss saved, nats; of the trees out of fold
+    z: float  # normal deviate with the p value of the test
     required_z: float  # z needed for acceptance
+    rows: int  # rows that were tested
+    events: int  # their events
+    not_tested: str = ""  # reason why there was no test
+
+    @property
+    def outcome(self) -> str:
+        """Return the outcome in words, for reports."""
+        if self.not_tested:
+            return f"not tested: {self.not_tested}"
+        return (
+            f"{'accepted' if self.accepted else 'rejected'} (z {self.z:.2f}, {self.required_z:.2f} required, "
+            f"{self.rows} rows of {self.events} events)"
+        )
 
 
 SURE = float(np.log(0.995 / 0.005))
@@ -54,39 +76,82 @@ def log_losses(label: Floats, margin: Floats) -> Floats:
     return np.asarray(np.logaddexp(0.0, np.where(label == 1.0, -margin, margin)), np.float64)
 
 
-def acceptance_test(
-    label: Floats, old: Floats, new: Floats, weight: Floats, event: Ints, n_trials: int = 1
-) -> AcceptanceResult:
-    """Test whether `new` log odds are better than `old` by more than chance.
+def recalibrate(
+    label: Floats, margin: Floats, weight: Floats, event: npt.NDArray[np.generic]
+) -> tuple[Calibration, AcceptanceResult]:
+    """Fit intercept and slope of a baseline's log odds on all rows, and accept them if the baseline fails a score test.
 
-    The standard error is the larger of two: that of the observed gains by event, and that which the gains would have if
-    the old forecast were right. The second covers rare outcomes that the sample lacks: in a quiet year every
-    sharpening of forecasts near 0 looks like a certain gain.
+    The test asks whether the baseline is right as it stands, so it needs no rows out of fold, and one proposal is
+    tested, however many sets of trees are tried later. See `analysis.clustered.score_p_value`.
 
     Args:
         label: (n,) 1 or 0.
-        old: (n,) current log odds.
-        new: (n,) proposed log odds, fitted without the row.
+        margin: (n,) log odds of the baseline.
+        weight: (n,) row weights.
+        event: (n,) event of each row.
+
+    Returns:
+        The accepted line, which changes nothing after a rejection, and the result of the test.
+    """
+    needed, events = deviate(LINE_LEVEL / 2), len(np.unique(event))
+    if events < MIN_EVENTS:
+        return Calibration(), _untested(f"{events} events, {MIN_EVENTS} needed", needed, len(label), events)
+    design = np.column_stack([np.ones(len(margin)), margin])
+    p = expit(margin)
+    scores = design * (weight * (label - p))[:, None]
+    information = (design * (weight**2 * p * (1 - p))[:, None]).T @ design
+    found = score_p_value(scores.sum(axis=0), information, by_event(scores, event))
+    line = fit_calibration(label, margin, weight)
+    gain = float(np.average(log_losses(label, margin) - log_losses(label, line(margin)), weights=weight))
+    accepted = found <= LINE_LEVEL and gain > 0
+    result = AcceptanceResult(accepted, gain, deviate(found / 2), needed, len(label), events)
+    return line if accepted else Calibration(), result
+
+
+def encompassing_test(
+    label: Floats,
+    margin: Floats,
+    correction: Floats,
+    weight: Floats,
+    event: npt.NDArray[np.generic],
+    n_trials: int = 1,
+    *,
+    recalibrated: bool = False,
+) -> AcceptanceResult:
+    """Test whether an out-of-fold correction holds information that the current forecast lacks.
+
+    The score of a factor s at s = 0 in margin + s correction is the sum of correction x error. Its standard error is
+    the larger of two: that by event, and that which it would have if the forecast were right. The second covers rare
+    outcomes that the sample lacks: in a quiet year every sharpening of forecasts near 0 looks like a certain gain.
+
+    Args:
+        label: (n,) 1 or 0.
+        margin: (n,) current log odds.
+        correction: (n,) proposed change of the log odds, fitted without the row.
         weight: (n,) row weights.
         event: (n,) rows of one event are one observation.
         n_trials: Number of proposals that were tried to find this one; the level is divided by it (Bonferroni).
+        recalibrated: The margin is a line fitted on these labels, so what the correction shares with a line is left out.
+
+    Source: Davidson and MacKinnon (1984); the t distribution with events - 1 degrees of freedom.
     """
-    needed = NormalDist().inv_cdf(1 - LEVEL / n_trials)
-    gains = weight * _gain(label, old, new)
-    _, index = np.unique(event, return_inverse=True)
-    by_event = np.bincount(index, gains)
-    count = len(by_event)
-    if count < 5:
-        return AcceptanceResult(False, 0.0, 0.0, needed)
-    if_right = expit(old) * (1 - expit(old)) * (_gain(1.0, old, new) - _gain(0.0, old, new)) ** 2
-    error = float(np.sqrt(max(count * by_event.var(ddof=1), (weight**2 * if_right).sum())))
-    z = float(by_event.sum()) / error if error > 0 else 0.0
-    return AcceptanceResult(z >= needed, float(gains.sum() / weight.sum()), z, needed)
+    needed, rows, events = deviate(TREES_LEVEL / n_trials), len(label), len(np.unique(event))
+    if rows < MIN_TESTED or events < MIN_EVENTS:
+        return _untested(f"{rows} rows of {events} events out of fold", needed, rows, events)
+    p = expit(margin)
+    if recalibrated:
+        design = np.column_stack([np.ones(rows), margin])
+        heavy = design * (weight * p * (1 - p))[:, None]
+        correction = correction - design @ (np.linalg.pinv(heavy.T @ design) @ (heavy.T @ correction))
+    scores = by_event(weight * correction * (label - p), event)
+    if_right = float((weight**2 * correction**2 * p * (1 - p)).sum())
+    error = float(np.sqrt(max(events * scores.var(ddof=1), if_right)))
+    z = student_z(float(scores.sum()) / error, events - 1) if error > 0 else 0.0
+    return AcceptanceResult(z >= needed, 0.0, z, needed, rows, events)
 
 
-def _gain(label: Floats | float, old: Floats, new: Floats) -> Floats:
-    answers = np.broadcast_to(label, old.shape)
-    return log_losses(answers, old) - log_losses(answers, new)
+def _untested(reason: str, needed: float, rows: int, events: int) -> AcceptanceResult:
+    return AcceptanceResult(False, 0.0, 0.0, needed, rows, events, reason)
 
 
 def fit_shrinkage(label: Floats, margin: Floats, correction: Floats, weight: Floats) -> float:
