@@ -61,7 +61,7 @@ def score_p_value(score: Floats, information: Floats, by_events: Floats) -> floa
 
     Args:
         score: (2,) sum of the scores.
-        information: (2, 2) variance of the sum if the null hypothesis holds and rows are independent.
+        information: (2, 2) variance of the sum if the null hypothesis holds, see `null_variance`.
         by_events: (events, 2) scores summed by event.
 
     Source: Rao (1948); Hotelling (1931).
@@ -74,6 +74,30 @@ def score_p_value(score: Floats, information: Floats, by_events: Floats) -> floa
     freedom = count - 2
     clustered = float((1.0 + squared / (count - 1)) ** (-freedom / 2))  # F with 2 and events - 2 degrees of freedom
     return max(independent, clustered)
+
+
+def null_variance(factor: Floats, variance: Floats, outcome: npt.NDArray[np.generic]) -> Floats:
+    """Return (k, k) the variance of the sum of factor x (label - p) if the forecasts p are right.
+
+    Rows of one outcome, such as a market at several horizons, are not independent: the error of a forecast contains
+    that of a later one, so their covariance is the smaller of their variances.
+
+    Args:
+        factor: (n, k) factors of the errors, such as weight x margin.
+        variance: (n,) p (1 - p).
+        outcome: (n,) rows with the same value have the same label.
+    """
+    order = np.argsort(outcome, kind="stable")
+    mine, factor, variance = outcome[order], factor[order], variance[order]
+    total = (factor * variance[:, None]).T @ factor
+    for apart in range(1, len(mine)):
+        pairs = np.flatnonzero(mine[apart:] == mine[:-apart])
+        if not len(pairs):
+            break
+        shared = np.minimum(variance[pairs], variance[pairs + apart])
+        both = (factor[pairs] * shared[:, None]).T @ factor[pairs + apart]
+        total = total + both + both.T
+    return np.asarray(total, np.float64)
 
 
 def holm(p: list[float]) -> list[float]:

@@ -68,7 +68,7 @@ def cross_validation(spans: Spans, scheme: Scheme, folds: int, embargo_ns: int =
         many = len(np.unique(spans.start)) > folds
         return list(walk_forward(spans, folds, embargo_ns)) if many else []
     if scheme is Scheme.GROUPED:
-        part = _rank(spans) % folds
+        part = event_order(spans) % folds
         return [Split(np.flatnonzero(part != one), np.flatnonzero(part == one)) for one in range(folds)]
     return list(combinatorial(spans, folds, 1, embargo_ns))
 
@@ -78,7 +78,7 @@ def stopping(spans: Spans, scheme: Scheme, fraction: float, embargo_ns: int = 0)
     if scheme is not Scheme.GROUPED:
         return time_ordered(spans, fraction, embargo_ns)
     every = max(2, round(1 / fraction))
-    stop = _rank(spans) % every == every - 1
+    stop = event_order(spans) % every == every - 1
     return Split(np.flatnonzero(~stop), np.flatnonzero(stop))
 
 
@@ -207,7 +207,7 @@ def require_embargo(embargo_ns: int) -> None:
 
 
 def _parts(spans: Spans, folds: int) -> Ints:
-    rank = _rank(spans)
+    rank = event_order(spans)
     units = int(rank.max()) + 1 if len(rank) else 0
     size = units // folds
     if size == 0:
@@ -215,7 +215,7 @@ def _parts(spans: Spans, folds: int) -> Ints:
     return np.minimum(rank // size, folds - 1)
 
 
-def _rank(spans: Spans) -> Ints:
+def event_order(spans: Spans) -> Ints:
     """Return (n,) the number of each row's event in the order of their ends; without events, of its decision time."""
     if spans.event is None:
         return np.unique(spans.start, return_inverse=True)[1].astype(np.int64)

@@ -126,6 +126,13 @@ class Dataset:
         """Return what a split needs of the rows."""
         return Spans(self.start, self.end, np.unique(self.event, return_inverse=True)[1].astype(np.int64))
 
+    @cached_property
+    def outcome(self) -> Ints:
+        """Return (n,) numbers that are equal where subject and label end are: rows that share one outcome."""
+        _, subject = np.unique(self.subject, return_inverse=True)
+        ends, end = np.unique(self.end, return_inverse=True)
+        return np.asarray(subject * max(len(ends), 1) + end, np.int64)
+
     def matrix(self, names: Iterable[str] | None = None) -> Floats:
         """Return (n, k) float64 of some columns; without names, of all."""
         chosen = list(self.features if names is None else names)

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import Floats, Ints
-from analysis.clustered import MIN_EVENTS, by_event, deviate, score_p_value, student_z
+from analysis.clustered import MIN_EVENTS, by_event, deviate, null_variance, score_p_value, student_z
 from analysis.models.boost import expit
 
-LINE_LEVEL = 0.04
-"""Level of the test of the recalibration, two-sided; 4 % because a small sample exceeds its nominal level a little."""
+LINE_LEVEL = 0.05
+"""Level of the test of the recalibration, two-sided."""
 
 TREES_LEVEL = 0.025
 """One-sided level of the test of the trees' correction, divided by the number of parameter sets that were tried."""
@@ -25,6 +25,7 @@ TREES_LEVEL = 0.025
 MIN_TESTED = 60
 """With fewer rows out of fold the trees' correction is not tested."""
 
+_PARTS = 5  # parts of the events by time; each but the first is forecast from those before it
 _PRIOR = 2.0  # weight of the prior "no change" in the fits below, in rows with p (1 - p) = 1
 
 
@@ -45,7 +46,7 @@ class AcceptanceResult:
     """Result of an acceptance test; a test that could not be made is not a rejection."""
 
     accepted: bool
-    gain: float  # mean log loss saved, nats; of the trees out of fold
+    gain: float  # mean log loss saved, nats: on later events by the line, out of fold by the trees
     z: float  # normal deviate with the p value of the test
     required_z: float  # z needed for acceptance
     rows: int  # rows that were tested
@@ -57,9 +58,10 @@ class AcceptanceResult:
         """Return the outcome in words, for reports."""
         if self.not_tested:
             return f"not tested: {self.not_tested}"
+        unproved = "" if self.accepted or self.z < self.required_z else ", but it saved nothing on other rows"
         return (
             f"{'accepted' if self.accepted else 'rejected'} (z {self.z:.2f}, {self.required_z:.2f} required, "
-            f"{self.rows} rows of {self.events} events)"
+            f"{self.rows} rows of {self.events} events{unproved})"
         )
 
 
@@ -76,36 +78,64 @@ def log_losses(label: Floats, margin: Floats) -> Floats:
     return np.asarray(np.logaddexp(0.0, np.where(label == 1.0, -margin, margin)), np.float64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """What rows have in common."""
+
+    event: npt.NDArray[np.generic]  # (n,) rows of one event are decided together
+    outcome: npt.NDArray[np.generic]  # (n,) rows of one outcome have the same label
+    order: Ints  # (n,) number of the event in the order in which labels become known
+
+
 def recalibrate(
-    label: Floats, margin: Floats, weight: Floats, event: npt.NDArray[np.generic]
+    label: Floats, margin: Floats, weight: Floats, groups: Grouping
 ) -> tuple[Calibration, AcceptanceResult]:
     """Fit intercept and slope of a baseline's log odds on all rows, and accept them if the baseline fails a score test.
 
     The test asks whether the baseline is right as it stands, so it needs no rows out of fold, and one proposal is
-    tested, however many sets of trees are tried later. See `analysis.clustered.score_p_value`.
+    tested, however many sets of trees are tried later. See `analysis.clustered.score_p_value`. In addition, lines
+    fitted on earlier events must have saved log loss on later ones, so that a miscalibration of one season is not
+    carried into the next.
 
     Args:
         label: (n,) 1 or 0.
         margin: (n,) log odds of the baseline.
         weight: (n,) row weights.
-        event: (n,) event of each row.
+        groups: Events and outcomes of the rows.
 
     Returns:
         The accepted line, which changes nothing after a rejection, and the result of the test.
     """
-    needed, events = deviate(LINE_LEVEL / 2), len(np.unique(event))
+    needed, events = deviate(LINE_LEVEL / 2), len(np.unique(groups.event))
     if events < MIN_EVENTS:
         return Calibration(), _untested(f"{events} events, {MIN_EVENTS} needed", needed, len(label), events)
     design = np.column_stack([np.ones(len(margin)), margin])
     p = expit(margin)
     scores = design * (weight * (label - p))[:, None]
-    information = (design * (weight**2 * p * (1 - p))[:, None]).T @ design
-    found = score_p_value(scores.sum(axis=0), information, by_event(scores, event))
-    line = fit_calibration(label, margin, weight)
-    gain = float(np.average(log_losses(label, margin) - log_losses(label, line(margin)), weights=weight))
+    information = null_variance(design * weight[:, None], p * (1 - p), groups.outcome)
+    found = score_p_value(scores.sum(axis=0), information, by_event(scores, groups.event))
+    gain = forward_gain(label, margin, weight, groups.order)
     accepted = found <= LINE_LEVEL and gain > 0
     result = AcceptanceResult(accepted, gain, deviate(found / 2), needed, len(label), events)
-    return line if accepted else Calibration(), result
+    return fit_calibration(label, margin, weight) if accepted else Calibration(), result
+
+
+def forward_gain(label: Floats, margin: Floats, weight: Floats, order: Ints) -> float:
+    """Return the mean log loss that lines save on later events when they are fitted on all earlier ones, nats.
+
+    Args:
+        label: (n,) 1 or 0.
+        margin: (n,) log odds of the baseline.
+        weight: (n,) row weights.
+        order: (n,) number of the event, in the order of time.
+    """
+    part = np.minimum(order * _PARTS // (int(order.max()) + 1), _PARTS - 1)
+    saved = np.zeros(len(label))
+    for number in range(1, _PARTS):
+        early, late = part < number, part == number
+        line = fit_calibration(label[early], margin[early], weight[early])
+        saved[late] = log_losses(label[late], margin[late]) - log_losses(label[late], line(margin[late]))
+    return float(np.average(saved[part > 0], weights=weight[part > 0]))
 
 
 def encompassing_test(
@@ -113,14 +143,13 @@ def encompassing_test(
     margin: Floats,
     correction: Floats,
     weight: Floats,
-    event: npt.NDArray[np.generic],
+    groups: Grouping,
     n_trials: int = 1,
-    *,
-    recalibrated: bool = False,
 ) -> AcceptanceResult:
     """Test whether an out-of-fold correction holds information that the current forecast lacks.
 
-    The score of a factor s at s = 0 in margin + s correction is the sum of correction x error. Its standard error is
+    The score of a factor s at s = 0 in margin + s correction is the sum of correction x error. What the correction
+    shares with a line through the margin is left out first: that is for the recalibration to prove. The standard error is
     the larger of two: that by event, and that which it would have if the forecast were right. The second covers rare
     outcomes that the sample lacks: in a quiet year every sharpening of forecasts near 0 looks like a certain gain.
 
@@ -129,22 +158,20 @@ def encompassing_test(
         margin: (n,) current log odds.
         correction: (n,) proposed change of the log odds, fitted without the row.
         weight: (n,) row weights.
-        event: (n,) rows of one event are one observation.
+        groups: Events and outcomes of the rows.
         n_trials: Number of proposals that were tried to find this one; the level is divided by it (Bonferroni).
-        recalibrated: The margin is a line fitted on these labels, so what the correction shares with a line is left out.
 
     Source: Davidson and MacKinnon (1984); the t distribution with events - 1 degrees of freedom.
     """
-    needed, rows, events = deviate(TREES_LEVEL / n_trials), len(label), len(np.unique(event))
+    needed, rows, events = deviate(TREES_LEVEL / n_trials), len(label), len(np.unique(groups.event))
     if rows < MIN_TESTED or events < MIN_EVENTS:
         return _untested(f"{rows} rows of {events} events out of fold", needed, rows, events)
     p = expit(margin)
-    if recalibrated:
-        design = np.column_stack([np.ones(rows), margin])
-        heavy = design * (weight * p * (1 - p))[:, None]
-        correction = correction - design @ (np.linalg.pinv(heavy.T @ design) @ (heavy.T @ correction))
-    scores = by_event(weight * correction * (label - p), event)
-    if_right = float((weight**2 * correction**2 * p * (1 - p)).sum())
+    design = np.column_stack([np.ones(rows), margin])
+    heavy = design * (weight * p * (1 - p))[:, None]
+    correction = correction - design @ (np.linalg.pinv(heavy.T @ design) @ (heavy.T @ correction))
+    scores = by_event(weight * correction * (label - p), groups.event)
+    if_right = float(null_variance((weight * correction)[:, None], p * (1 - p), groups.outcome)[0, 0])
     error = float(np.sqrt(max(events * scores.var(ddof=1), if_right)))
     z = student_z(float(scores.sum()) / error, events - 1) if error > 0 else 0.0
     return AcceptanceResult(z >= needed, 0.0, z, needed, rows, events)

@@ -64,11 +64,12 @@ class Keys:
     label: Floats  # (n,) 1 or 0
     margin: Floats  # (n,) log odds of the forecast to correct
     weight: Floats  # (n,) mean 1
+    outcome: Ints  # (n,) rows with the same number have the same label: one subject at several decision times
 
     @classmethod
     def of(cls, rows: Dataset) -> "Keys":
         """Return the keys of a training frame."""
-        return cls(rows.label, logit(rows.market), rows.weight)
+        return cls(rows.label, logit(rows.market), rows.weight, rows.outcome)
 
     def class_weights(self, rows: Ints, balanced: bool) -> tuple[float, float]:
         """Return weights of the classes 0 and 1 that give both the same sum among some rows."""

@@ -10,6 +10,7 @@ from analysis.arrays import Floats, Ints
 from analysis.models.acceptance import (
     AcceptanceResult,
     Calibration,
+    Grouping,
     cross_fitted,
     encompassing_test,
     fit_calibration,
@@ -18,7 +19,7 @@ from analysis.models.acceptance import (
     recalibrate,
 )
 from analysis.models.boost import Engine, Keys, Params, no_trees
-from analysis.splits import Scheme, Spans, Split, cross_validation, require_grouped, require_purged, stopping
+from analysis.splits import Scheme, Spans, Split, cross_validation, event_order, require_grouped, require_purged, stopping
 
 FOLDS = 5
 STOP_SHARE = 0.2
@@ -72,8 +73,7 @@ def fit_line(keys: Keys, spans: Spans, train: Ints, *, constant: bool) -> tuple[
         train: Positions of the training rows.
         constant: The baseline is the base rate of these rows, which has nothing to recalibrate.
     """
-    event = train if spans.event is None else spans.event[train]
-    line, test = recalibrate(keys.label[train], keys.margin[train], keys.weight[train], event)
+    line, test = recalibrate(keys.label[train], keys.margin[train], keys.weight[train], _groups(keys, spans, train))
     if constant:
         reason = "the baseline is the base rate of the training rows"
         return Calibration(), replace(test, accepted=False, gain=0.0, z=0.0, not_tested=reason)
@@ -180,9 +180,7 @@ def fit_correction(
     rows = fold.rows
     label, weight = keys.label[rows], keys.weight[rows]
     margin = calibration(keys.margin[rows])
-    event = rows if spans.event is None else spans.event[rows]
-    changed = calibration != Calibration()
-    test = encompassing_test(label, margin, fold.correction, weight, event, n_trials, recalibrated=changed)
+    test = encompassing_test(label, margin, fold.correction, weight, _groups(keys, spans, rows), n_trials)
     if test.not_tested or len(np.unique(fold.fold)) < 2:
         return 0.0, replace(test, accepted=False, not_tested=test.not_tested or "only one fold could be trained")
 
@@ -191,9 +189,10 @@ def fit_correction(
         return np.asarray(margin[applied] + shrinkage * fold.correction[applied], np.float64)
 
     saved = log_losses(label, margin) - log_losses(label, cross_fitted(fold.fold, with_trees))
-    shrinkage = fit_shrinkage(label, margin, fold.correction, weight) if test.accepted else 0.0
-    accepted = test.accepted and shrinkage > 0
-    return shrinkage, replace(test, accepted=accepted, gain=float(np.average(saved, weights=weight)))
+    gain = float(np.average(saved, weights=weight))
+    accepted = test.accepted and gain > 0
+    shrinkage = fit_shrinkage(label, margin, fold.correction, weight) if accepted else 0.0
+    return shrinkage, replace(test, accepted=accepted and shrinkage > 0, gain=gain)
 
 
 def out_of_fold_loss(keys: Keys, fold: OutOfFold) -> float:
@@ -202,6 +201,11 @@ def out_of_fold_loss(keys: Keys, fold: OutOfFold) -> float:
         return float("inf")
     losses = log_losses(keys.label[fold.rows], fold.margin + fold.correction)
     return float(np.average(losses, weights=keys.weight[fold.rows]))
+
+
+def _groups(keys: Keys, spans: Spans, rows: Ints) -> Grouping:
+    event = rows if spans.event is None else spans.event[rows]
+    return Grouping(event, keys.outcome[rows], event_order(spans.take(rows)))
 
 
 def _require(spans: Spans, split: Split, how: Validation) -> None:
