@@ -19,7 +19,16 @@ from analysis.models.acceptance import (
     recalibrate,
 )
 from analysis.models.boost import Engine, Keys, Params, no_trees
-from analysis.splits import Scheme, Spans, Split, cross_validation, event_order, require_grouped, require_purged, stopping
+from analysis.splits import (
+    Scheme,
+    Spans,
+    Split,
+    cross_validation,
+    event_order,
+    require_grouped,
+    require_purged,
+    stopping,
+)
 
 FOLDS = 5
 STOP_SHARE = 0.2
