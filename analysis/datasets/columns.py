@@ -44,7 +44,7 @@ def words(name: str, values: Any, count: int) -> Texts:
     if isinstance(values, str):
         return np.full(count, values)
     listed = values.to_list() if isinstance(values, pl.Series) else list(values)
-    empty = sum(value is None or value != value for value in listed)  # noqa: PLR0124 - NaN differs from itself
+    empty = sum(value is None or value != value for value in listed)  # NaN differs from itself
     if empty:
         raise InvalidDataset(f"{empty} of {len(listed)} rows have no {name}: name one")
     return np.array([str(value) for value in listed], dtype=np.str_)

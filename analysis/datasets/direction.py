@@ -1,4 +1,4 @@
-"""Direction of a price from candles: bar features, labels after an execution delay, and the base rate as the baseline."""
+"""Direction of a price from candles: bar features, labels after an execution delay, and the base rate to beat."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,7 @@ from analysis.definition import definitions
 from analysis.features import BARS, DELAY_NS, BarView
 from analysis.labels import Path as Prices
 from analysis.labels import direction
+from recorder.errors import ConfigError
 
 _NEEDS_TRADES = {
     "close_vs_vwap_day",
@@ -28,6 +29,7 @@ _NEEDS_TRADES = {
     "kyle_lambda_60",
     "impact_r2_60",
 }
+_OHLCV = ("open", "high", "low", "close", "volume")
 FEATURES = tuple(feature.name for feature in BARS if feature.name not in _NEEDS_TRADES)
 """Bar features that need only open, high, low, close and volume."""
 
@@ -38,13 +40,19 @@ def candles(path: Path, symbol: str = "symbol", begin: str = "date") -> Mapping[
     Args:
         path: Parquet with open, high, low, close, volume.
         symbol: Column with the name of the series; without such a column the file is one series with its own name.
-        begin: Column of the open time, UTC.
+        begin: Column of the open time, with a time zone.
+
+    Raises:
+        ConfigError: A column is missing, the times have no zone, or a series has two candles with one open time.
     """
     rows = pl.read_parquet(path)
+    missing = [name for name in (begin, *_OHLCV) if name not in rows.columns]
+    if missing:
+        raise ConfigError(f"{path} has no column {', '.join(missing)}; candles need {begin}, {', '.join(_OHLCV)}")
     if symbol not in rows.columns:
         rows = rows.with_columns(pl.lit(path.stem).alias(symbol))
     return {
-        str(name): _bars(part)
+        str(name): _bars(f"{path}: {name}", part)
         for (name,), part in rows.rename({begin: "date"}).sort("date").group_by(symbol, maintain_order=True)
     }
 
@@ -136,8 +144,14 @@ def _missing(bars: Bars, width: int) -> Gaps:
     return Gaps(bars.end[before], bars.start[before + 1])
 
 
-def _bars(rows: pl.DataFrame) -> Bars:
+def _bars(name: str, rows: pl.DataFrame) -> Bars:
     start = instants(rows, "date")
+    repeated = int((np.diff(start) == 0).sum())
+    if repeated:
+        raise ConfigError(
+            f"{name} has {repeated} candles with the open time of another; keep one of them, or name series of several "
+            "venues apart in the symbol"
+        )
     width = int(np.diff(start).min()) if len(start) > 1 else MINUTE
     unknown = np.full(len(start), np.nan)
     return Bars(

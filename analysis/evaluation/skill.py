@@ -11,8 +11,8 @@ from analysis.clustered import MIN_EVENTS, by_event, deviate, student_t, student
 RESAMPLES = 2000
 COVERAGE = 0.95
 METHOD = (
-    "bootstrap of events, never narrower than Student's t interval of the larger of two standard errors: that by event, "
-    "and that which would hold if the baseline were right"
+    "bootstrap of events, never narrower than Student's t interval of the larger of two standard errors: that by "
+    "event, and that which would hold if the baseline were right"
 )
 """How intervals are made, for reports."""
 

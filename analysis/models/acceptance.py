@@ -149,9 +149,9 @@ def encompassing_test(
     """Test whether an out-of-fold correction holds information that the current forecast lacks.
 
     The score of a factor s at s = 0 in margin + s correction is the sum of correction x error. What the correction
-    shares with a line through the margin is left out first: that is for the recalibration to prove. The standard error is
-    the larger of two: that by event, and that which it would have if the forecast were right. The second covers rare
-    outcomes that the sample lacks: in a quiet year every sharpening of forecasts near 0 looks like a certain gain.
+    shares with a line through the margin is left out first, because that is for the recalibration to prove. The
+    standard error is the larger of two: that by event, and that which it would have if the forecast were right. The
+    second covers rare outcomes that the sample lacks: in a quiet year every sharpening looks like a certain gain.
 
     Args:
         label: (n,) 1 or 0.

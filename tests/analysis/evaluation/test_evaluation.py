@@ -102,7 +102,10 @@ def judged_on_market(rows: Dataset) -> tuple[Model, Dataset]:
 def test_the_report_states_no_skill_shown_when_the_interval_includes_zero(tmp_path: Path) -> None:
     model, test = judged_on_market(resolved("mixed24h"))
     found = evaluate(model, test)
-    assert found.all_rows.log_loss_skill.low <= 0 <= found.all_rows.log_loss_skill.high
+    assert np.isnan(found.all_rows.log_loss_skill.low), "a model that is the baseline has no interval"
+    assert found.verdict.startswith(
+        "no skill shown against the market price: the model equals it; recalibration rejected"
+    )
     page = write_report(found, tmp_path).read_text()
     assert "no skill shown against the market price" in page
     assert "no skill shown" in (tmp_path / "card.md").read_text()
