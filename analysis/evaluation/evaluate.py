@@ -215,10 +215,10 @@ def evaluate_slice(name: str, rows: Dataset, p: Floats, seed: int) -> Slice:
         seed: Seed of the bootstrap.
     """
     y, w = rows.label, rows.weight
-    losses = {
-        what: skill(score(y, rows.market), score(y, p), w, rows.event, seed, _error_if_right(score, rows, p))
-        for what, score in (("log_loss_skill", log_loss), ("brier_skill", brier))
-    }
+
+    def saved(score: Callable[[Floats, Floats], Floats]) -> Skill:
+        return skill(score(y, rows.market), score(y, p), w, rows.event, seed, _error_if_right(score, rows, p))
+
     return Slice(
         name=name,
         rows=len(rows),
@@ -227,9 +227,10 @@ def evaluate_slice(name: str, rows: Dataset, p: Floats, seed: int) -> Slice:
         base_rate=float(np.average(y, weights=w)),
         model=_scores(y, p, w),
         baseline=_scores(y, rows.market, w),
+        log_loss_skill=saved(log_loss),
+        brier_skill=saved(brier),
         rank_skill=_rank_skill(rows, p),
         needs_rank=rows.baseline == BASE_RATE,
-        **losses,
     )
 
 

@@ -201,10 +201,10 @@ def fit_calibration(label: Floats, margin: Floats, weight: Floats) -> Calibratio
         gradient = design.T @ (weight * (p - label)) + _PRIOR * (beta - unchanged)
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + _PRIOR * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        beta -= step
+        beta -= step / max(1.0, np.abs(step).max())  # a full step can overshoot from far away
         if np.abs(step).max() < 1e-10:
             break
-    return Calibration(float(beta[0]), float(beta[1])) if beta[1] > 0 else Calibration()
+    return Calibration(float(beta[0]), float(beta[1]))
 
 
 def cross_fitted(fold: Ints, change: Callable[[Ints, Ints], Floats]) -> Floats:

@@ -11,15 +11,23 @@ from analysis.datasets.frame import Dataset
 ALL = ""
 """Key of the rate of all training rows, used for a subject that they lack."""
 
+LEAST_ROWS = 100
+"""A subject with fewer training rows takes the rate of all, because its own would hold the label of each row."""
+
 _PRIOR = 1.0  # rows of either label that are added to a subject, so that no rate is 0 or 1
 
 
 def base_rates(rows: Dataset, train: Ints) -> dict[str, float]:
-    """Return subject -> fraction of ones among its training rows, weighted; ALL -> that of all of them."""
-    names, index = np.unique(rows.subject[train], return_inverse=True)
+    """Return subject -> fraction of ones among its training rows, weighted; ALL -> that of all of them.
+
+    Subjects with fewer than LEAST_ROWS training rows are left out.
+    """
+    names, index, count = np.unique(rows.subject[train], return_inverse=True, return_counts=True)
     weight, label = rows.weight[train], rows.label[train]
     ones, total = np.bincount(index, weight * label, len(names)), np.bincount(index, weight, len(names))
-    rates = dict(zip(names.tolist(), ((ones + _PRIOR) / (total + 2 * _PRIOR)).tolist(), strict=True))
+    enough = count >= LEAST_ROWS
+    own = (ones + _PRIOR) / (total + 2 * _PRIOR)
+    rates = dict(zip(names[enough].tolist(), own[enough].tolist(), strict=True))
     return {**rates, ALL: float((ones.sum() + _PRIOR) / (total.sum() + 2 * _PRIOR))}
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def record_look(models: Path, metadata: ModelMetadata, rows: Dataset) -> int:
     return len(others)
 
 
-def _read(path: Path) -> list[dict[str, list[str]]]:
+def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with path.open() as file:

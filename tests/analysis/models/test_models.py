@@ -182,7 +182,7 @@ def test_markets_at_several_horizons_prove_no_more_than_once() -> None:
 def test_a_seasons_miscalibration_that_turned_is_not_carried_on() -> None:
     rng = np.random.default_rng(1)
     margin = rng.normal(0.0, 2.0, 2000)
-    slope = np.where(np.arange(2000) < 1500, 1.6, 0.5)
+    slope = np.where(np.arange(2000) < 1780, 1.6, 0.25)
     label = (rng.random(2000) < expit(slope * margin)).astype(np.float64)
     early, _ = recalibrate(label[:1500], margin[:1500], np.ones(1500), apart(1500))
     assert early.slope == pytest.approx(1.6, abs=0.2)
