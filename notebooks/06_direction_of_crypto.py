@@ -71,8 +71,8 @@ plots.evaluation(evaluation)
 # ## What the trees learned
 #
 # Even when no correction is accepted, the out-of-fold forecasts show what the trees learned from the training rows.
-# The left panel shows how far they move from the base rate, the right panel the log loss that would have been saved, row
-# after row. A line that wanders around zero is noise.
+# The left panel shows how far they move from the base rate, the right panel the log loss that would have been saved,
+# row after row. A line that wanders around zero is noise.
 
 # %%
 part, forecast = trained.out_of_fold(rows)

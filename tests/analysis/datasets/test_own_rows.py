@@ -130,9 +130,9 @@ def test_candles_keep_their_instants_and_refuse_what_is_ambiguous(tmp_path: Path
     frame = pl.DataFrame({"symbol": ["A"] * 4, "date": times, **prices})
     path = tmp_path / "a.parquet"
 
-    def read(one: pl.DataFrame) -> list[int]:
+    def read(one: pl.DataFrame) -> list[object]:
         one.write_parquet(path)
-        return candles(path)["A"].start.tolist()
+        return list(candles(path)["A"].start.tolist())
 
     new_york = pl.col("date").dt.convert_time_zone("America/New_York")
     assert read(frame.with_columns(new_york)) == read(frame)
