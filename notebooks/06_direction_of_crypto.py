@@ -53,7 +53,7 @@ plots.split(rows, found)
 # %%
 trained = train(rows, found, budget=Budget(notebook.sized(20, 2), 120.0), seed=1, embargo_ns=embargo)
 metadata = trained.model.metadata
-print("base rates:", {name: round(rate, 3) for name, rate in metadata.base_rates.items() if name})
+print("base rates:", dict(metadata.base_rates))
 print("trees:", metadata.trees_test.outcome)
 
 # %% [markdown]
