@@ -5,7 +5,7 @@ to the threshold. A trade is never divided and nothing carries over into the nex
 the end of any bar.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -29,15 +29,27 @@ def event_bars(trades: Trades, kind: Kind, threshold: float, gaps: Gaps | None =
 
     Returns:
         Bars whose `start` is the time of their first trade and whose `end` is one ns after that of their last.
+
+    Raises:
+        ValueError: The kind does not exist, or the threshold cannot complete a bar.
     """
+    _check(kind, threshold)
     bars, _ = _cut(trades.ordered(), kind, threshold, gaps)
     return bars
+
+
+def _check(kind: str, threshold: float) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(f"there are no {kind!r} bars; use {', '.join(get_args(Kind))}")
+    if not 0 < threshold < float("inf") or (kind == "tick" and threshold != int(threshold)):
+        raise ValueError(f"{kind} bars cannot end at {threshold}: give a positive number, of trades a whole one")
 
 
 class EventBarStream:
     """Build the bars of `event_bars` while trades arrive in order; the result is equal to the bit."""
 
     def __init__(self, kind: Kind, threshold: float) -> None:
+        _check(kind, threshold)
         self._kind: Kind = kind
         self._threshold = threshold
         self._open = Trades.empty()

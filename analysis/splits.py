@@ -6,6 +6,7 @@ as are those that begin within an embargo after it. All rows of an event are on 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import combinations
 
 import numpy as np
@@ -42,6 +43,45 @@ class Split:
     test: Ints
 
 
+class Scheme(StrEnum):
+    """How training rows are cross-validated; it follows from what the rows have in common."""
+
+    PURGED = "purged combinatorial"  # one price or a few that move together: no training label touches a test label
+    EXPANDING = "expanding by label end"  # many series over a long time: train on what was known, test what came next
+    GROUPED = "grouped by event"  # unrelated questions, whose spans of months overlap by nature: events stay together
+
+
+def cross_validation(spans: Spans, scheme: Scheme, folds: int, embargo_ns: int = 0) -> list[Split]:
+    """Return the folds of a scheme; none where there are too few events or decision times.
+
+    Args:
+        spans: Rows in any order.
+        scheme: Scheme of the set.
+        folds: Number of test parts; expanding leaves the rows before the first of them untested.
+        embargo_ns: Embargo around each test part; rows grouped by event need none.
+    """
+    require_embargo(embargo_ns)
+    units = spans.start if spans.event is None else spans.event
+    if len(np.unique(units)) < folds:
+        return []
+    if scheme is Scheme.EXPANDING:
+        many = len(np.unique(spans.start)) > folds
+        return list(walk_forward(spans, folds, embargo_ns)) if many else []
+    if scheme is Scheme.GROUPED:
+        part = event_order(spans) % folds
+        return [Split(np.flatnonzero(part != one), np.flatnonzero(part == one)) for one in range(folds)]
+    return list(combinatorial(spans, folds, 1, embargo_ns))
+
+
+def stopping(spans: Spans, scheme: Scheme, fraction: float, embargo_ns: int = 0) -> Split:
+    """Return a split of training rows for early stopping: the latest rows, or some of the events when grouped."""
+    if scheme is not Scheme.GROUPED:
+        return time_ordered(spans, fraction, embargo_ns)
+    every = max(2, round(1 / fraction))
+    stop = event_order(spans) % every == every - 1
+    return Split(np.flatnonzero(~stop), np.flatnonzero(stop))
+
+
 def walk_forward(
     spans: Spans, folds: int, embargo_ns: int = 0, least_train: int = 1, longest_train_ns: int | None = None
 ) -> Iterator[Split]:
@@ -58,8 +98,9 @@ def walk_forward(
         longest_train_ns: How far back training reaches; without it, to the first row.
 
     Raises:
-        ValueError: There are fewer decision times than parts.
+        ValueError: There are fewer decision times than parts, or the embargo is negative.
     """
+    require_embargo(embargo_ns)
     times = np.unique(spans.start)
     size = len(times) // (folds + 1)
     if folds < 1 or size == 0:
@@ -84,6 +125,7 @@ def time_ordered(spans: Spans, test_fraction: float, embargo_ns: int = 0) -> Spl
         test_fraction: Fraction of the rows to test, above 0 and below 1; rows decided at one instant stay together.
         embargo_ns: How long before the first test decision a training label must have ended.
     """
+    require_embargo(embargo_ns)
     if not 0 < test_fraction < 1 or not len(spans.start):
         raise ValueError("test_fraction must lie between 0 and 1, and there must be rows")
     cut = int(np.sort(spans.start)[int(len(spans.start) * (1 - test_fraction))])
@@ -117,6 +159,7 @@ def purged(spans: Spans, train: Bools, test: Bools, embargo_ns: int = 0) -> Bool
         test: (n,) True for the test rows.
         embargo_ns: Time after the end of each test label in which no training label may begin.
     """
+    require_embargo(embargo_ns)
     tested = Gaps(spans.start[test], spans.end[test] + embargo_ns + 1)
     touched = tested.missing(spans.start, spans.end + 1) > 0
     return train & ~test & ~touched & ~_same_event(spans, test)
@@ -140,20 +183,48 @@ def require_purged(spans: Spans, split: Split, embargo_ns: int = 0) -> None:
         )
 
 
+def require_grouped(spans: Spans, split: Split) -> None:
+    """Refuse a split whose two sides share an event.
+
+    Raises:
+        LeakError: Training rows belong to events of the test rows; the message gives their number.
+    """
+    test = np.zeros(len(spans.start), np.bool_)
+    test[split.test] = True
+    leaking = int(_same_event(spans, test)[split.train].sum() + test[split.train].sum())
+    if leaking:
+        raise LeakError(f"{leaking} of {len(split.train)} training rows share an event with the test rows")
+
+
+def require_embargo(embargo_ns: int) -> None:
+    """Refuse a negative embargo, which would let training labels reach into the test.
+
+    Raises:
+        ValueError: The embargo is negative.
+    """
+    if embargo_ns < 0:
+        raise ValueError(f"the embargo is {embargo_ns} ns: give 0 or more")
+
+
 def _parts(spans: Spans, folds: int) -> Ints:
-    if spans.event is None:
-        units, rank = np.unique(spans.start, return_inverse=True)
-    else:
-        units, row = np.unique(spans.event, return_inverse=True)
-        ends = np.full(len(units), np.iinfo(np.int64).min)
-        np.maximum.at(ends, row, spans.end)
-        place = np.empty(len(units), np.int64)
-        place[np.argsort(ends, kind="stable")] = np.arange(len(units))
-        rank = place[row]
-    size = len(units) // folds
+    rank = event_order(spans)
+    units = int(rank.max()) + 1 if len(rank) else 0
+    size = units // folds
     if size == 0:
-        raise ValueError(f"{len(units)} {'times' if spans.event is None else 'events'} make no {folds} folds")
+        raise ValueError(f"{units} {'times' if spans.event is None else 'events'} make no {folds} folds")
     return np.minimum(rank // size, folds - 1)
+
+
+def event_order(spans: Spans) -> Ints:
+    """Return (n,) the number of each row's event in the order of their ends; without events, of its decision time."""
+    if spans.event is None:
+        return np.unique(spans.start, return_inverse=True)[1].astype(np.int64)
+    units, row = np.unique(spans.event, return_inverse=True)
+    ends = np.full(len(units), np.iinfo(np.int64).min)
+    np.maximum.at(ends, row, spans.end)
+    place = np.empty(len(units), np.int64)
+    place[np.argsort(ends, kind="stable")] = np.arange(len(units))
+    return np.asarray(place[row], np.int64)
 
 
 def _same_event(spans: Spans, test: Bools) -> Bools:

@@ -63,14 +63,16 @@ dict(datasets.UNUSABLE["btc_range"])
 # %% [markdown]
 # ## Training
 #
-# Trees start from the market's price and learn a correction of its log odds. The correction is multiplied by a
-# shrinkage factor that is fitted on purged out-of-fold forecasts, and it is dropped when its gain could be chance.
+# The first stage recalibrates the price by two parameters, an intercept and a slope of its log odds, when a score test
+# on all training rows refuses the price as it stands. The second stage adds trees, multiplied by a shrinkage factor,
+# when their purged out-of-fold corrections hold information that a line does not. Each stage has a test of its own, and
+# a search of parameters raises the burden of proof of the trees alone.
 
 # %%
 trained = train(rows, found, budget=Budget(notebook.sized(20, 2), 120.0), seed=1)
 metadata = trained.model.metadata
-test = metadata.trees_test
-print(f"{metadata.rounds} trees are used; their gain had z = {test.z:.2f}, and {test.required_z:.2f} was required")
+print("recalibration:", metadata.calibration_test.outcome)
+print("trees:", metadata.trees_test.outcome)
 
 # %% [markdown]
 # ## Evaluation
@@ -86,7 +88,7 @@ plots.evaluation(evaluation)
 # %% [markdown]
 # ## What the trees learned
 #
-# The acceptance test rejects corrections that could be chance. This figure shows the purged out-of-fold forecasts of
+# The acceptance tests reject corrections that could be chance. This figure shows the purged out-of-fold forecasts of
 # the training rows with the unshrunk correction: every point off the diagonal disagrees with the market. The running
 # sum on the right shows the log loss that these disagreements would have saved.
 

@@ -45,15 +45,16 @@ found = splits.time_ordered(rows.spans, 0.3, embargo)
 plots.split(rows, found)
 
 # %% [markdown]
-# ## Training against even odds
+# ## Training against the base rate
 #
-# The baseline is a probability of one half. The trees may change it only as far as purged folds support.
+# The baseline of each pair is the fraction of its training rows that rose. Trees may change it only when their purged
+# out-of-fold corrections hold information, and skill is claimed only when they also order the rows better than chance.
 
 # %%
 trained = train(rows, found, budget=Budget(notebook.sized(20, 2), 120.0), seed=1, embargo_ns=embargo)
 metadata = trained.model.metadata
-test = metadata.trees_test
-print(f"{metadata.rounds} trees are used; their gain had z = {test.z:.2f}, and {test.required_z:.2f} was required")
+print("base rates:", dict(metadata.base_rates))
+print("trees:", metadata.trees_test.outcome)
 
 # %% [markdown]
 # ## Evaluation
@@ -70,8 +71,8 @@ plots.evaluation(evaluation)
 # ## What the trees learned
 #
 # Even when no correction is accepted, the out-of-fold forecasts show what the trees learned from the training rows.
-# The left panel shows how far they move from one half, the right panel the log loss that would have been saved, row
-# after row. A line that wanders around zero is noise.
+# The left panel shows how far they move from the base rate, the right panel the log loss that would have been saved,
+# row after row. A line that wanders around zero is noise.
 
 # %%
 part, forecast = trained.out_of_fold(rows)

@@ -1,5 +1,6 @@
 """Options of the commands about models, and the rows they name."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,10 +63,23 @@ def open_model(folder: Path, data: Path, horizon: str | None) -> "tuple[Model, D
 def evaluate_folder(folder: Path, data: Path, horizon: str | None, keep_overlap: bool, seed: int) -> "Evaluation":
     """Evaluate a model on all rows of a folder that it was not trained on."""
     from analysis.evaluation import evaluate, unknown_to
+    from analysis.models import registry
 
     model, rows = open_model(folder, data, horizon)
     free = unknown_to(model.metadata, rows, keep_overlap=keep_overlap)
-    return evaluate(model, free, seed=seed, left_out=len(rows) - len(free))
+    found = evaluate(model, free, seed=seed, left_out=len(rows) - len(free))
+    return count_looks(found, registry.latest(folder).parent.parent, free)
+
+
+def count_looks(found: "Evaluation", models: Path, rows: "Dataset") -> "Evaluation":
+    """Enter an evaluation into the ledger of looks, and return it with the number of earlier looks."""
+    from analysis.models.looks import record_look
+
+    try:
+        return replace(found, looks=record_look(models, found.metadata, rows))
+    except OSError as error:
+        say(f"the ledger of looks in {models} cannot be written, so earlier looks are not counted: {error}")
+        return found
 
 
 def show(found: "Evaluation") -> None:
@@ -84,6 +98,12 @@ def show(found: "Evaluation") -> None:
         say(f"{found.left_out} rows were left out: the model was trained on their event or their time")
     if found.overlapping:
         say(f"{found.overlapping} rows were decided before the last training label was known")
+    if found.looks:
+        say(f"{found.looks} other versions of models were evaluated on some of these events before")
+    for alarm in found.alarms:
+        say(f"too good to be true: {alarm}")
+    if sections:
+        say("slices are exploratory: their verdicts are adjusted for their number (Holm)")
     say(found.verdict)
 
 

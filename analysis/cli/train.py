@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.cli.model_options import Data, Horizon, Seed, SetName, models_folder, show
+from analysis.cli.model_options import Data, Horizon, Seed, SetName, count_looks, models_folder, show
 from analysis.cli.tables import console
 from recorder.errors import ConfigError
 from recorder.process.terminal import say
@@ -96,17 +96,21 @@ def train(
         )
     metadata = trained.model.metadata
     papers = {"card.md": model_card(metadata), "datasheet.md": data_sheet(rows)}
-    folder = registry.save(trained.model, models_folder(context.obj, out), papers)
+    models = models_folder(context.obj, out)
+    folder = registry.save(trained.model, models, papers)
     if register_it:
         from analysis.models import store
 
         store.register(context.obj.database_url(), metadata)
     if holdout:
-        found = evaluate(trained.model, _test_rows(rows, parts, split.test), seed=seed)
+        tested = _test_rows(rows, parts, split.test)
+        found = count_looks(evaluate(trained.model, tested, seed=seed), models, tested)
         write_report(found, folder)
         show(found)
     trees = f"{metadata.rounds} trees, shrinkage {metadata.shrinkage:.2f}"
-    used = trees if metadata.rounds else f"no trees, equal to the {metadata.baseline}"
+    line = f"{metadata.baseline} recalibrated, slope {metadata.calibration.slope:.2f}"
+    start = line if metadata.calibration_test.accepted else metadata.baseline
+    used = f"{start}, {trees}" if metadata.rounds else f"equal to the {start}"
     say(f"{metadata.name} {metadata.version}: {used}; trained on {metadata.rows} rows; saved in {folder}")
     return 0
 

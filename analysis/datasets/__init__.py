@@ -3,6 +3,7 @@
     frame = datasets.load("btc_range", folder, "4h")    # a Dataset; datasets.NAMES lists the sets
     frame = frame.select(["logit_mid", "to_low"])       # refuses columns that were unknown at the time
 
+`Dataset.of` builds a frame from own features and labels, and refuses rows that cannot be right.
 `recorded.load` builds a frame from the markets that the poller recorded and that have ended.
 `direction.dataset` builds a frame from any candles, for models of the direction of a price.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.datasets import btc_range, direction, long_horizon, mixed10m, mixed24h
+from analysis.datasets.checks import InvalidDataset
 from analysis.datasets.files import DataMissing
 from analysis.datasets.frame import UNUSABLE, Dataset, UnusableFeature
 from recorder.errors import ConfigError
@@ -47,4 +49,4 @@ def load(name: str, folder: Path, horizon: str | None = None) -> Dataset:
     return frame.at(chosen) if chosen else frame
 
 
-__all__ = ["NAMES", "RESOLVED", "UNUSABLE", "DataMissing", "Dataset", "UnusableFeature", "load"]
+__all__ = ["NAMES", "RESOLVED", "UNUSABLE", "DataMissing", "Dataset", "InvalidDataset", "UnusableFeature", "load"]

@@ -136,7 +136,7 @@ def spot_vol_ratio(now: Band) -> float:
 
 
 def load(folder: Path) -> Dataset:
-    """Load all markets at all horizons.
+    """Load all markets at all horizons at which they were open.
 
     Args:
         folder: Folder with the three files of the set.
@@ -161,8 +161,8 @@ def load(folder: Path) -> Dataset:
             t = int(end[i]) - before
             at, price = points.get(ids[i], nothing)
             now = series.last_known(at, price, t)
-            if np.isnan(now) or np.isnan(outcome[i]):
-                continue
+            if np.isnan(now) or np.isnan(outcome[i]) or closed[i] <= t:
+                continue  # eight events were closed up to an hour before their scheduled end
             team = members[str(events[i])]
             mids = [series.last_known(*points.get(ids[j], nothing), t) for j in team]
             own = int(np.searchsorted(team, i))
@@ -184,7 +184,7 @@ def load(folder: Path) -> Dataset:
         label=outcome[index],
         market=np.array([price for *_, price in kept]),
         start=times,
-        end=np.maximum(closed[index], times),  # eight events were closed up to an hour before their scheduled end
+        end=closed[index],
         event=events[index],
         subject=ids[index],
         horizon=np.array([horizon for _, horizon, _, _ in kept]),

@@ -1,4 +1,4 @@
-"""Direction of a price from candles: bar features, labels after an execution delay, and even odds as the baseline."""
+"""Direction of a price from candles: bar features, labels after an execution delay, and the base rate to beat."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import polars as pl
 from analysis.arrays import DAY, MINUTE, Gaps
 from analysis.bars import Bars, on_grid
 from analysis.datasets.files import floats, found, instants
-from analysis.datasets.frame import Dataset, file_hash, texts
+from analysis.datasets.frame import BASE_RATE, Dataset, file_hash, texts
 from analysis.definition import definitions
 from analysis.features import BARS, DELAY_NS, BarView
 from analysis.labels import Path as Prices
@@ -34,6 +34,7 @@ _NEEDS_TRADES = {
     "kyle_lambda_60",
     "impact_r2_60",
 }
+_OHLCV = ("open", "high", "low", "close", "volume")
 FEATURES = tuple(feature.name for feature in BARS if feature.name not in _NEEDS_TRADES)
 """Bar features that need only open, high, low, close and volume."""
 
@@ -44,13 +45,19 @@ def candles(path: Path, symbol: str = "symbol", begin: str = "date") -> Mapping[
     Args:
         path: Parquet with open, high, low, close, volume.
         symbol: Column with the name of the series; without such a column the file is one series with its own name.
-        begin: Column of the open time, UTC.
+        begin: Column of the open time, with a time zone.
+
+    Raises:
+        ConfigError: A column is missing, the times have no zone, or a series has two candles with one open time.
     """
     rows = pl.read_parquet(path)
+    missing = [name for name in (begin, *_OHLCV) if name not in rows.columns]
+    if missing:
+        raise ConfigError(f"{path} has no column {', '.join(missing)}; candles need {begin}, {', '.join(_OHLCV)}")
     if symbol not in rows.columns:
         rows = rows.with_columns(pl.lit(path.stem).alias(symbol))
     return {
-        str(name): _bars(part)
+        str(name): _bars(f"{path}: {name}", part)
         for (name,), part in rows.rename({begin: "date"}).sort("date").group_by(symbol, maintain_order=True)
     }
 
@@ -93,12 +100,12 @@ def dataset(
     start = joined("start")
     return Dataset(
         name=name,
-        baseline="even odds",
+        baseline=BASE_RATE,
         features={feature: joined(feature) for feature in FEATURES},
         definitions=definitions(BARS[feature] for feature in FEATURES),
         sources=sources,
         label=joined("label"),
-        market=np.full(len(start), 0.5),
+        market=np.full(len(start), 0.5),  # replaced by the base rates of the training rows
         start=start,
         end=joined("end"),
         event=np.datetime_as_string((start // DAY).astype("datetime64[D]")),
@@ -203,8 +210,14 @@ def _missing(bars: Bars, width: int) -> Gaps:
     return Gaps(bars.end[before], bars.start[before + 1])
 
 
-def _bars(rows: pl.DataFrame) -> Bars:
+def _bars(name: str, rows: pl.DataFrame) -> Bars:
     start = instants(rows, "date")
+    repeated = int((np.diff(start) == 0).sum())
+    if repeated:
+        raise ConfigError(
+            f"{name} has {repeated} candles with the open time of another; keep one of them, or name series of several "
+            "venues apart in the symbol"
+        )
     width = int(np.diff(start).min()) if len(start) > 1 else MINUTE
     unknown = np.full(len(start), np.nan)
     return Bars(

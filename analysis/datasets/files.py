@@ -42,13 +42,17 @@ def words(rows: pl.DataFrame, column: str) -> Texts:
 
 
 def instants(rows: pl.DataFrame, column: str) -> Ints:
-    """Return (n,) times in ns, from a column of text or of timestamps in UTC."""
+    """Return (n,) times in ns UTC, from a column of text in UTC or of timestamps of any zone.
+
+    Raises:
+        ConfigError: The timestamps have no zone.
+    """
     values = rows[column]
     if values.dtype == pl.String:
         values = values.str.to_datetime(time_unit="ns", time_zone="UTC", strict=True)
-    return (
-        values.dt.cast_time_unit("ns").dt.replace_time_zone(None).to_numpy().astype("datetime64[ns]").astype(np.int64)
-    )
+    if not isinstance(values.dtype, pl.Datetime) or values.dtype.time_zone is None:
+        raise ConfigError(f"{column} holds {values.dtype} without a time zone; write it with one, such as UTC")
+    return values.dt.epoch("ns").to_numpy().astype(np.int64)
 
 
 def points_by(path: Path, key: str) -> dict[str, tuple[Ints, Floats]]:

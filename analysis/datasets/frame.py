@@ -11,10 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import Floats, Index, Ints
-from analysis.splits import Spans
+from analysis.datasets import columns
+from analysis.datasets.checks import check_rows
+from analysis.splits import Scheme, Spans
 from recorder.errors import ConfigError
 
 Texts = npt.NDArray[np.str_]
+
+
+BASE_RATE = "base rate"
+"""Baseline of a set without a public forecast; a model replaces it by the base rates of its training rows."""
 
 
 class UnusableFeature(ConfigError):
@@ -23,7 +29,11 @@ class UnusableFeature(ConfigError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows of one set: a market, or a series of bars, at a decision time."""
+    """Rows of one set: a market, or a series of bars, at a decision time.
+
+    Rows that cannot be right are refused with InvalidDataset, see `analysis.datasets.checks`. `Dataset.of` builds a
+    frame from own features and labels.
+    """
 
     name: str
     baseline: str  # name of the forecast in `market`, for reports
@@ -31,16 +41,83 @@ class Dataset:
     definitions: Mapping[str, str]  # column -> hash of its definition
     sources: Mapping[str, str]  # file -> SHA-256 of its bytes
     label: Floats  # (n,) 1 or 0
-    market: Floats  # (n,) public probability of 1 at `start`: the forecast to beat
+    market: Floats  # (n,) public probability of 1 at `start`, the forecast to beat; 0.5 before a BASE_RATE is known
     start: Ints  # (n,) decision time, ns
-    end: Ints  # (n,) when the label was known, ns
+    end: Ints  # (n,) when the label was known, ns, after `start`
     event: Texts  # (n,) rows of one event are never on both sides of a split
     subject: Texts  # (n,) subject of the row: a market, a question, a symbol
     horizon: Texts  # (n,) name of the time before the end; only for slices of an evaluation
     tier: Texts  # (n,) likewise
     category: Texts  # (n,) likewise
-    weight: Floats  # (n,) mean 1
+    weight: Floats  # (n,) positive, mean 1
+    scheme: Scheme = Scheme.PURGED  # how training rows are cross-validated
     masked: tuple[str, ...] = ()  # ranges of a recording that were left out because of their grade (`load.grades`)
+
+    def __post_init__(self) -> None:
+        check_rows(self.name, self.features, {key: getattr(self, key) for key in KEYS})
+
+    @classmethod
+    def of(
+        cls,
+        features: Any,
+        labels: Any,
+        *,
+        market: Any,
+        event: Any,
+        subject: Any,
+        name: str = "own",
+        baseline: str = "market price",
+        scheme: Scheme = Scheme.PURGED,
+        horizon: Any = "all",
+        tier: Any = "all",
+        category: Any = "all",
+        weight: Any = None,
+        definitions: Mapping[str, str] | None = None,
+        sources: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return a frame of own features and labels; rows that cannot be right are refused, never repaired.
+
+        Args:
+            features: Column -> (n,) numbers, or a frame of polars, pandas or pyarrow; null or NaN when unknown.
+            labels: `analysis.labels.Labels`, or a frame with the zone-aware columns start and end, and label.
+            market: (n,) probability of 1 at the start, the forecast to beat; None for the base rate.
+            event: (n,) names; rows of one event are never on both sides of a split.
+            subject: (n,) names of what a row is about.
+            name: Name of the set.
+            baseline: Name of the forecast in `market`, for reports.
+            scheme: How training rows are cross-validated.
+            horizon: (n,) names, or one for all rows, as are tier and category: the slices of an evaluation.
+            tier: Likewise.
+            category: Likewise.
+            weight: (n,) positive; without it, each subject counts the same.
+            definitions: Column -> hash of its definition; without it, the hash of its name.
+            sources: Source -> SHA-256 of its data.
+
+        Raises:
+            InvalidDataset: Rows are wrong, times have no zone, or a column is missing; the message says which.
+        """
+        values = columns.numbers(features)
+        answers = columns.answers(labels)
+        count = len(answers.value)
+        subjects = columns.words("subject", subject, count)
+        given = {key: columns.words(key, value, count) for key, value in (("horizon", horizon), ("tier", tier))}
+        return cls(
+            name=name,
+            baseline=BASE_RATE if market is None else baseline,
+            features=values,
+            definitions=definitions or {one: hashlib.sha256(one.encode()).hexdigest() for one in values},
+            sources=sources or {},
+            label=answers.value,
+            market=np.full(count, 0.5) if market is None else columns.floats("market", market),
+            start=answers.start,
+            end=answers.end,
+            event=columns.words("event", event, count),
+            subject=subjects,
+            category=columns.words("category", category, count),
+            weight=once_each(subjects) if weight is None else columns.floats("weight", weight),
+            scheme=scheme,
+            **given,
+        )
 
     def __len__(self) -> int:
         return len(self.label)
@@ -49,6 +126,13 @@ class Dataset:
     def spans(self) -> Spans:
         """Return what a split needs of the rows."""
         return Spans(self.start, self.end, np.unique(self.event, return_inverse=True)[1].astype(np.int64))
+
+    @cached_property
+    def outcome(self) -> Ints:
+        """Return (n,) numbers that are equal where subject and label end are: rows that share one outcome."""
+        _, subject = np.unique(self.subject, return_inverse=True)
+        ends, end = np.unique(self.end, return_inverse=True)
+        return np.asarray(subject * max(len(ends), 1) + end, np.int64)
 
     def matrix(self, names: Iterable[str] | None = None) -> Floats:
         """Return (n, k) float64 of some columns; without names, of all."""
@@ -91,6 +175,21 @@ class Dataset:
             definitions={name: self.definitions[name] for name in chosen},
         )
 
+
+KEYS = ("label", "market", "start", "end", "event", "subject", "horizon", "tier", "category", "weight")
+"""Names of the columns that every row has."""
+
+NOTES: Mapping[str, str] = {
+    "mixed10m": "Horizons are measured from the true end, which was not known beforehand: the scores hold for markets "
+    "that end when these did, not for a live market that is said to end soon.",
+    "mixed24h": "The row a day before the end is measured from the true end, which was not known beforehand: the "
+    "scores hold for markets that end when these did.",
+    "long_horizon": "The set holds only resolved questions. A question that was frozen late is included only if it "
+    "resolved early, which shifts the base rate of the later part.",
+    "crypto_5m": "Rows whose price did not move over the horizon have no label and are left out, which is a selection "
+    "by the future.",
+}
+"""Set -> what its rows select by what was known only later; stands beside the scores."""
 
 ANSWERS = dict.fromkeys(
     ("outcome_yes", "resolved_to", "label", "payout", "winner", "winning_outcome"), "it is the label"

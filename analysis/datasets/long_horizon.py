@@ -13,6 +13,7 @@ from analysis.datasets.files import floats, found, instants, table, words
 from analysis.datasets.frame import Dataset, file_hash, once_each, texts
 from analysis.datasets.tables import QUOTED, SOURCES, Quoted
 from analysis.definition import definitions
+from analysis.splits import Scheme
 
 FEATURES = ("logit_price", "dist_from_half", "age_days", *(f"source_{source}" for source in SOURCES))
 
@@ -45,4 +46,5 @@ def load(folder: Path) -> Dataset:
         tier=source,
         category=texts(len(price), "mixed"),
         weight=once_each(subject),
+        scheme=Scheme.GROUPED,
     )

@@ -13,6 +13,7 @@ from analysis.datasets.files import floats, found, instants, points_by, table, w
 from analysis.datasets.frame import Dataset, file_hash, once_each, texts
 from analysis.definition import definitions
 from analysis.prediction_markets import MARKET_FEATURES
+from analysis.splits import Scheme
 
 HORIZONS = {f"{hours}h": hours * HOUR for hours in (168, 48, 24, 12, 4, 1)}
 """Name -> time before the true end."""
@@ -61,4 +62,5 @@ def load(folder: Path) -> Dataset:
         tier=texts(len(kept), "10m"),
         category=texts(len(kept), "mixed"),
         weight=once_each(ids[index]),
+        scheme=Scheme.GROUPED,
     )

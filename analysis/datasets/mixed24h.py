@@ -14,6 +14,7 @@ from analysis.datasets.files import floats, found, instants, table, words
 from analysis.datasets.frame import Dataset, file_hash, once_each, texts
 from analysis.datasets.tables import CATEGORIES, QUOTED, Quoted
 from analysis.definition import definitions
+from analysis.splits import Scheme
 
 HORIZONS = {"24h": "price_24h_before", "midlife": "price_midlife", "earliest": "price_earliest"}
 """Name -> column of the market price at that horizon, which is the forecast to beat there."""
@@ -60,4 +61,5 @@ def load(folder: Path) -> Dataset:
         tier=texts(len(index), "mixed"),
         category=category,
         weight=once_each(ids),
+        scheme=Scheme.GROUPED,
     )

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.arrays import Bools
-from analysis.datasets.frame import Dataset
+from analysis.datasets.frame import KEYS, Dataset
+from analysis.splits import Scheme
 from recorder.errors import ConfigError
 
-KEYS = ("label", "market", "start", "end", "event", "subject", "horizon", "tier", "category", "weight")
 _KEY = "row."  # prefix of a key column, so that a feature may have any name
 _ABOUT = b"tapedeck.dataset"
 
@@ -41,6 +41,7 @@ def write(rows: Dataset, folder: Path, rows_per_part: int = 100_000) -> Parts:
     about = {
         "name": rows.name,
         "baseline": rows.baseline,
+        "scheme": rows.scheme,
         "definitions": dict(rows.definitions),
         "sources": dict(rows.sources),
         "masked": list(rows.masked),
@@ -112,6 +113,7 @@ def _read(parts: Parts, names: Sequence[str], rows: Bools | None) -> Dataset:
     return Dataset(
         name=str(about["name"]),
         baseline=str(about["baseline"]),
+        scheme=Scheme(str(about.get("scheme", Scheme.PURGED))),
         definitions=about["definitions"],
         sources=about["sources"],
         masked=tuple(about.get("masked", ())),

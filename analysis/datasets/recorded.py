@@ -23,6 +23,7 @@ from analysis.load.polled import tapes
 from analysis.load.rows import SourceLike, open_source
 from analysis.load.source import US, Instant, Range, Reader, to_instant, to_ns
 from analysis.prediction_markets import MARKET_FEATURES
+from analysis.splits import Scheme
 
 NAME = "recorded"
 FEATURES = tuple(name for name in prediction_markets.names() if name != "category")
@@ -94,6 +95,7 @@ def load(
         category=_texts(markets[one]["category"] for one in ids),
         weight=once_each(subject),
         masked=masked,
+        scheme=Scheme.EXPANDING,
     )
 
 

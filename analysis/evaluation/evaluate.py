@@ -1,26 +1,29 @@
 """Evaluate a model on rows it was not trained on, against the baseline on the same rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from analysis.arrays import Floats
-from analysis.datasets.frame import Dataset, once_each
+from analysis.clustered import MIN_EVENTS, deviate, holm, null_variance, student_t, student_z, upper_tail
+from analysis.datasets.frame import BASE_RATE, Dataset, once_each
+from analysis.evaluation.alarms import too_good
 from analysis.evaluation.betting import BettingResult, Costs, simulate_bets
 from analysis.evaluation.scores import (
     BrierParts,
     Reliability,
     auc,
     auc_error,
+    auc_gain,
     brier,
     calibration_error,
     log_loss,
     murphy,
     reliability,
 )
-from analysis.evaluation.skill import COVERAGE, MIN_EVENTS, RESAMPLES, Skill, skill
+from analysis.evaluation.skill import COVERAGE, METHOD, RESAMPLES, Skill, skill
 from analysis.models.boost import logit
 from analysis.models.model import Model, ModelMetadata
 from recorder.errors import ConfigError
@@ -54,15 +57,34 @@ class Slice:
     baseline: Scores
     log_loss_skill: Skill
     brier_skill: Skill
+    rank_skill: Skill  # AUC of the model minus that of the baseline
+    needs_rank: bool = False  # the baseline is a base rate, so a claim needs rank skill too
+    adjusted_p: float | None = None  # of a slice: one-sided p value, adjusted for the number of slices (Holm)
 
     @property
     def verdict(self) -> str:
         """Return the claim that the scores of these rows support."""
         if self.log_loss_skill.events < MIN_EVENTS:
             return "no skill shown: too few events"
-        if self.log_loss_skill.shown and not self.brier_skill.harm:
+        if self.log_loss_skill.same:
+            return "no skill shown: equal to the baseline"
+        if self.log_loss_skill.harm:
+            return "no skill shown: worse than the baseline"
+        if not self.log_loss_skill.shown:
+            return "no skill shown"
+        if self.brier_skill.harm:
+            return "no skill shown: the Brier score is worse"
+        if self.needs_rank and not self.rank_skill.shown:
+            return "no skill shown: the order of the forecasts shows none"
+        if self.adjusted_p is None:
             return "skill shown"
-        return "no skill shown: worse than the baseline" if self.log_loss_skill.harm else "no skill shown"
+        many = self.adjusted_p > (1 - COVERAGE) / 2
+        return "no skill shown: one of many slices" if many else "skill shown (exploratory)"
+
+    @property
+    def claimed(self) -> bool:
+        """Return whether the verdict claims skill."""
+        return self.verdict.startswith("skill shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +115,21 @@ class Evaluation:
     importance: Sequence[Importance]  # most important first
     betting: BettingResult
     spread: Floats  # (n,) forecast minus baseline
+    alarms: Sequence[str] = ()  # signs of a leak
+    looks: int = 0  # other versions of models that were evaluated on some of these events before
 
     @property
     def verdict(self) -> str:
         """Return one sentence; skill is claimed only when the interval of the log loss saved lies above zero."""
         s, name = self.all_rows.log_loss_skill, self.metadata.baseline
+        if self.metadata.is_baseline:
+            return f"no skill shown against the {name}: the model equals it; {self.metadata.decision}"
         if s.events < MIN_EVENTS:
             return f"no skill shown against the {name}: {s.events} events are too few for an interval"
         interval = f"{COVERAGE:.0%} interval {s.low:+.4f} to {s.high:+.4f} over {s.events} events"
-        return f"{self.all_rows.verdict} against the {name}: {s.value:+.4f} nats of log loss saved, {interval}"
+        claim, _, reason = self.all_rows.verdict.partition(": ")
+        saved = f"{claim} against the {name}: {s.value:+.4f} nats of log loss saved, {interval}"
+        return f"{saved}; {reason}" if reason else saved
 
     def json(self) -> dict[str, Any]:
         """Return the evaluation for `json.dumps`; missing numbers are null."""
@@ -111,7 +139,7 @@ class Evaluation:
         for part in ("by_horizon", "by_tier", "by_category"):
             for written, found in zip(values[part], getattr(self, part), strict=True):
                 written["verdict"] = found.verdict
-        values |= {"verdict": self.verdict, "resamples": RESAMPLES, "coverage": COVERAGE}
+        values |= {"verdict": self.verdict, "resamples": RESAMPLES, "coverage": COVERAGE, "intervals": METHOD}
         values["all_rows"]["verdict"] = self.all_rows.verdict
         return _plain(values)  # type: ignore[no-any-return]
 
@@ -151,7 +179,12 @@ def evaluate(
     known = int(np.isin(rows.event, np.array(model.metadata.events, dtype=np.str_)).sum())
     if known:
         raise ConfigError(f"{known} of {len(rows)} rows belong to events the model was trained on; see unknown_to")
+    rows = model.with_baseline(rows)
     p = model.predict(rows)
+    whole = evaluate_slice("all rows", rows, p, seed)
+    by_horizon, by_tier, by_category = adjusted(
+        [_slices(rows, p, key, seed) for key in (rows.horizon, rows.tier, rows.category)]
+    )
     return Evaluation(
         metadata=model.metadata,
         seed=seed,
@@ -159,15 +192,16 @@ def evaluate(
         overlapping=int((rows.start <= model.metadata.last_label_ns).sum()),
         first_decision_ns=int(rows.start.min()),
         last_label_ns=int(rows.end.max()),
-        all_rows=evaluate_slice("all rows", rows, p, seed),
-        by_horizon=_slices(rows, p, rows.horizon, seed),
-        by_tier=_slices(rows, p, rows.tier, seed),
-        by_category=_slices(rows, p, rows.category, seed),
-        reliability=reliability(rows.label, p, rows.weight),
-        baseline_reliability=reliability(rows.label, rows.market, rows.weight),
+        all_rows=whole,
+        by_horizon=by_horizon,
+        by_tier=by_tier,
+        by_category=by_category,
+        reliability=reliability(rows.label, p, rows.weight, rows.event),
+        baseline_reliability=reliability(rows.label, rows.market, rows.weight, rows.event),
         importance=_importance(model, rows, p, seed),
         betting=simulate_bets(rows.label, p, rows.market, rows.weight, rows.event, costs or Costs(), seed),
         spread=p - rows.market,
+        alarms=too_good(rows, whole),
     )
 
 
@@ -181,10 +215,10 @@ def evaluate_slice(name: str, rows: Dataset, p: Floats, seed: int) -> Slice:
         seed: Seed of the bootstrap.
     """
     y, w = rows.label, rows.weight
-    losses = {
-        what: skill(score(y, rows.market), score(y, p), w, rows.event, seed)
-        for what, score in (("log_loss_skill", log_loss), ("brier_skill", brier))
-    }
+
+    def saved(score: Callable[[Floats, Floats], Floats]) -> Skill:
+        return skill(score(y, rows.market), score(y, p), w, rows.event, seed, _error_if_right(score, rows, p))
+
     return Slice(
         name=name,
         rows=len(rows),
@@ -193,8 +227,35 @@ def evaluate_slice(name: str, rows: Dataset, p: Floats, seed: int) -> Slice:
         base_rate=float(np.average(y, weights=w)),
         model=_scores(y, p, w),
         baseline=_scores(y, rows.market, w),
-        **losses,
+        log_loss_skill=saved(log_loss),
+        brier_skill=saved(brier),
+        rank_skill=_rank_skill(rows, p),
+        needs_rank=rows.baseline == BASE_RATE,
     )
+
+
+def adjusted(groups: Sequence[Sequence[Slice]]) -> list[list[Slice]]:
+    """Return the slices of a report with p values adjusted for their number; a group of one is the whole again."""
+    tested = [one.log_loss_skill.p for group in groups if len(group) > 1 for one in group]
+    left = iter(holm(tested))
+    return [[replace(one, adjusted_p=next(left)) if len(group) > 1 else one for one in group] for group in groups]
+
+
+def _error_if_right(score: Callable[[Floats, Floats], Floats], rows: Dataset, p: Floats) -> float:
+    """Return the standard error of the mean gain if the baseline is right."""
+    ones, zeros, q = np.ones(len(p)), np.zeros(len(p)), rows.market
+    step = (score(ones, q) - score(ones, p)) - (score(zeros, q) - score(zeros, p))
+    total = null_variance((rows.weight * step)[:, None], q * (1 - q), rows.outcome)
+    return float(np.sqrt(total[0, 0]) / rows.weight.sum())
+
+
+def _rank_skill(rows: Dataset, p: Floats) -> Skill:
+    value, error = auc_gain(rows.label, p, rows.market, rows.weight, rows.event)
+    events = len(np.unique(rows.event))
+    if events < MIN_EVENTS or not error > 0:
+        return Skill(value, float("nan"), float("nan"), events)
+    reach = student_t(deviate((1 - COVERAGE) / 2), events - 1) * error
+    return Skill(value, value - reach, value + reach, events, upper_tail(student_z(value / error, events - 1)))
 
 
 def _scores(label: Floats, p: Floats, weight: Floats) -> Scores:

@@ -55,16 +55,16 @@ def _svg(draw: Callable[[Axes], None], salt: str) -> str:
 
 
 def draw_reliability(axes: Axes, found: Evaluation) -> None:
-    """Draw the outcome frequency of forecasts by probability, for model and baseline, with 95 % intervals."""
+    """Draw the outcome frequency of forecasts by probability, for model and baseline, with 95 % intervals by event."""
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, alpha=0.5)
 
     def draw(table: Reliability, colour: str, name: str) -> None:
         full = table.count > 0
-        error = 1.96 * np.sqrt(table.observed * (1 - table.observed) / np.maximum(table.count, 1))
+        below, above = table.observed - table.low, table.high - table.observed
         axes.errorbar(
             table.forecast[full],
             table.observed[full],
-            yerr=error[full],
+            yerr=np.maximum([below[full], above[full]], 0.0),
             color=colour,
             marker="o",
             markersize=4,

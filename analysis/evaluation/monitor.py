@@ -11,7 +11,7 @@ from analysis.datasets.frame import Dataset, Texts
 from analysis.evaluation.scores import brier, log_loss
 from analysis.evaluation.skill import Skill, skill
 from analysis.models.acceptance import Calibration
-from analysis.models.boost import LocalEngine
+from analysis.models.boost import LocalEngine, logit
 from analysis.models.model import Model
 
 WEEK = 7 * DAY
@@ -36,8 +36,9 @@ def shadow(model: Model, rows: Dataset, train: Ints, rounds: int = 60) -> Model:
         train: Positions of the rows to train on.
         rounds: Number of trees.
     """
+    rows = model.with_baseline(rows)
     booster, grown = LocalEngine.of(rows).boost(
-        train, None, model.metadata.params, rounds, model.metadata.seed, (1.0, 1.0)
+        train, None, model.metadata.params, rounds, model.metadata.seed, (1.0, 1.0), logit(rows.market)
     )
     metadata = replace(
         model.metadata, name=f"{model.metadata.name}-shadow", rounds=grown, shrinkage=1.0, calibration=Calibration()

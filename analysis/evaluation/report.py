@@ -8,11 +8,11 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from analysis.datasets.frame import UNUSABLE, Dataset
+from analysis.datasets.frame import NOTES, UNUSABLE, Dataset
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.figures import figures
 from analysis.evaluation.scores import brier, log_loss
-from analysis.evaluation.skill import COVERAGE, RESAMPLES, Skill
+from analysis.evaluation.skill import COVERAGE, METHOD, RESAMPLES, Skill
 from analysis.models.acceptance import Calibration
 from analysis.models.model import ModelMetadata
 
@@ -36,6 +36,10 @@ def report_page(found: Evaluation) -> str:
     return _template("report.html.j2").render(
         metadata=found.metadata,
         calibrated=found.metadata.calibration != Calibration(),
+        note=NOTES.get(found.metadata.dataset),
+        alarms=found.alarms,
+        looks=found.looks,
+        method=METHOD,
         verdict=found.verdict,
         all_rows=found.all_rows,
         by_horizon=found.by_horizon,
@@ -58,7 +62,11 @@ def model_card(metadata: ModelMetadata, found: Evaluation | None = None) -> str:
     """Return a description of a model in Markdown, with scores when an evaluation is given."""
     calibrated = metadata.calibration != Calibration()
     return _template("card.md.j2").render(
-        metadata=metadata, found=found, calibrated=calibrated, params=asdict(metadata.params)
+        metadata=metadata,
+        found=found,
+        calibrated=calibrated,
+        params=asdict(metadata.params),
+        note=NOTES.get(metadata.dataset),
     )
 
 
@@ -98,6 +106,8 @@ def data_sheet(rows: Dataset) -> str:
         masked=rows.masked,
         horizons=horizons,
         features=columns,
+        scheme=rows.scheme,
+        note=NOTES.get(rows.name),
         refused=UNUSABLE.get(rows.name, {}),
     )
 
@@ -122,6 +132,8 @@ def _signed(found: Skill) -> str:
 
 
 def _bounds(found: Skill) -> str:
+    if found.same:
+        return "no difference"
     return f"{found.low:+.4f} to {found.high:+.4f}" if np.isfinite(found.low) else "too few events"
 
 

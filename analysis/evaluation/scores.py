@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.arrays import Floats
+from analysis.clustered import by_event
 
 CLIP = 0.005
 """Log loss clips probabilities to [CLIP, 1 - CLIP]."""
@@ -54,6 +56,40 @@ def auc_error(label: Floats, area: float) -> float:
     return float(np.sqrt(max(variance, 0.0) / (ones * zeros)))
 
 
+def auc_gain(
+    label: Floats, p: Floats, baseline: Floats, weight: Floats, event: npt.NDArray[np.generic]
+) -> tuple[float, float]:
+    """Return (difference of two AUCs, its standard error by event); NaN when a class is missing.
+
+    Args:
+        label: (n,) 1 or 0.
+        p: (n,) forecasts.
+        baseline: (n,) other forecasts of the same rows.
+        weight: (n,) row weights.
+        event: (n,) event of each row.
+
+    Source: DeLong, DeLong and Clarke-Pearson (1988), summed by event after Obuchowski (1997).
+    """
+    difference = auc(label, p, weight) - auc(label, baseline, weight)
+    if np.isnan(difference):
+        return float("nan"), float("nan")
+    influence = _auc_influence(label, p, weight) - _auc_influence(label, baseline, weight)
+    sums = by_event(influence, event)
+    count = len(sums)
+    return difference, float(np.sqrt(count / max(count - 1, 1) * (sums**2).sum()))
+
+
+def _auc_influence(label: Floats, p: Floats, weight: Floats) -> Floats:
+    """Return (n,) how much each row moves the AUC; the sum is 0."""
+    _, index = np.unique(p, return_inverse=True)
+    ones, zeros = weight * label, weight * (1 - label)
+    one, zero = np.bincount(index, ones), np.bincount(index, zeros)
+    below = ((np.cumsum(zero) - 0.5 * zero) / zeros.sum())[index]  # weight of zeros that a one beats
+    above = ((one.sum() - np.cumsum(one) + 0.5 * one) / ones.sum())[index]  # weight of ones that beat a zero
+    area = float((ones * below).sum() / ones.sum())
+    return np.asarray(ones * (below - area) / ones.sum() + zeros * (above - area) / zeros.sum(), np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """Forecasts in bins of equal width."""
@@ -61,20 +97,47 @@ class Reliability:
     edges: Floats  # (k + 1,)
     forecast: Floats  # (k,) mean of the forecasts; NaN in an empty bin
     observed: Floats  # (k,) fraction of ones
+    low: Floats  # (k,) 95 % interval of that fraction, by event
+    high: Floats  # (k,)
     weight: Floats  # (k,) fraction of the total weight, sum 1
     count: Floats  # (k,) number of rows
 
 
-def reliability(label: Floats, p: Floats, weight: Floats, bins: int = BINS) -> Reliability:
-    """Return forecasts and outcomes in bins of the forecast."""
+def reliability(
+    label: Floats, p: Floats, weight: Floats, event: npt.NDArray[np.generic] | None = None, bins: int = BINS
+) -> Reliability:
+    """Return forecasts and outcomes in bins of the forecast, with intervals by event; without events, by row.
+
+    The interval is Wilson's for as many independent rows as give the standard error by event, but never for more than
+    the bin has events.
+
+    Source: Wilson (1927); Kish (1965) on the effective number of rows.
+    """
     edges = np.linspace(0.0, 1.0, bins + 1)
     index = np.clip((p * bins).astype(np.int64), 0, bins - 1)
     total = np.bincount(index, weight, bins)
     with np.errstate(invalid="ignore"):
         forecast = np.bincount(index, weight * p, bins) / total
         observed = np.bincount(index, weight * label, bins) / total
+    low, high = np.full(bins, np.nan), np.full(bins, np.nan)
+    groups = np.arange(len(label)) if event is None else event
+    for number in np.unique(index).tolist():
+        mine = index == number
+        low[number], high[number] = _wilson(label[mine], weight[mine], groups[mine])
     count = np.bincount(index, minlength=bins).astype(np.float64)
-    return Reliability(edges, forecast, observed, total / total.sum(), count)
+    return Reliability(edges, forecast, observed, low, high, total / total.sum(), count)
+
+
+def _wilson(label: Floats, weight: Floats, event: npt.NDArray[np.generic]) -> tuple[float, float]:
+    share = float(np.average(label, weights=weight))
+    heavy = by_event(weight, event)
+    variance = float((by_event(weight * (label - share), event) ** 2).sum() / weight.sum() ** 2)
+    most = float(heavy.sum() ** 2 / (heavy**2).sum())
+    n = min(share * (1 - share) / variance, most) if variance > 0 else most
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return float(max(middle - reach, 0.0)), float(min(middle + reach, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +155,7 @@ def murphy(label: Floats, p: Floats, weight: Floats, bins: int = BINS) -> BrierP
 
     Source: Murphy (1973); the last term after Stephenson, Coelho and Jolliffe (2008).
     """
-    table = reliability(label, p, weight, bins)
+    table = reliability(label, p, weight, bins=bins)
     base = float(np.average(label, weights=weight))
     full = table.weight > 0
     fraction, forecast, observed = table.weight[full], table.forecast[full], table.observed[full]

@@ -64,11 +64,12 @@ class Keys:
     label: Floats  # (n,) 1 or 0
     margin: Floats  # (n,) log odds of the forecast to correct
     weight: Floats  # (n,) mean 1
+    outcome: Ints  # (n,) rows with the same number have the same label: one subject at several decision times
 
     @classmethod
     def of(cls, rows: Dataset) -> "Keys":
         """Return the keys of a training frame."""
-        return cls(rows.label, logit(rows.market), rows.weight)
+        return cls(rows.label, logit(rows.market), rows.weight, rows.outcome)
 
     def class_weights(self, rows: Ints, balanced: bool) -> tuple[float, float]:
         """Return weights of the classes 0 and 1 that give both the same sum among some rows."""
@@ -92,9 +93,19 @@ class Engine(Protocol):
     """A place that holds the rows and grows trees on them."""
 
     def boost(
-        self, train: Ints, stop: Ints | None, params: Params, rounds: int, seed: int, classes: tuple[float, float]
+        self,
+        train: Ints,
+        stop: Ints | None,
+        params: Params,
+        rounds: int,
+        seed: int,
+        classes: tuple[float, float],
+        margin: Floats,
     ) -> tuple[xgb.Booster, int]:
-        """Grow trees on some rows and return them with their number; early stopping reads only the rows of `stop`."""
+        """Grow trees on some rows and return them with their number; early stopping reads only the rows of `stop`.
+
+        The trees correct `margin`, (n,) log odds of all rows.
+        """
         ...
 
     def corrections(self, booster: xgb.Booster, rows: Ints) -> Floats:
@@ -114,17 +125,24 @@ class LocalEngine:
         return cls(rows.matrix(), list(rows.features), Keys.of(rows))
 
     def boost(
-        self, train: Ints, stop: Ints | None, params: Params, rounds: int, seed: int, classes: tuple[float, float]
+        self,
+        train: Ints,
+        stop: Ints | None,
+        params: Params,
+        rounds: int,
+        seed: int,
+        classes: tuple[float, float],
+        margin: Floats,
     ) -> tuple[xgb.Booster, int]:
         """Implement `Engine`."""
-        matrix = self._matrix(train, classes)
+        matrix = self._matrix(train, classes, margin)
         if stop is None:
             return xgb.train(params.xgboost(seed), matrix, rounds), rounds
         booster = xgb.train(
             params.xgboost(seed),
             matrix,
             rounds,
-            evals=[(self._matrix(stop, classes), "stop")],
+            evals=[(self._matrix(stop, classes, margin), "stop")],
             early_stopping_rounds=params.patience,
             verbose_eval=False,
         )
@@ -134,9 +152,9 @@ class LocalEngine:
         """Implement `Engine`."""
         return corrections(booster, self._features[rows], self._names)
 
-    def _matrix(self, rows: Ints, classes: tuple[float, float]) -> xgb.DMatrix:
+    def _matrix(self, rows: Ints, classes: tuple[float, float], margins: Floats) -> xgb.DMatrix:
         keys = self._keys
-        margin, weight = weighted(keys.label[rows], keys.margin[rows], keys.weight[rows], classes)
+        margin, weight = weighted(keys.label[rows], margins[rows], keys.weight[rows], classes)
         return xgb.DMatrix(
             self._features[rows],
             label=keys.label[rows],

@@ -20,7 +20,7 @@ from xgboost import dask as dxgb
 from analysis.arrays import Bools, Floats, Ints
 from analysis.datasets.frame import Dataset
 from analysis.datasets.parts import Parts, write
-from analysis.models.boost import Params, corrections, logit, upto_best, weighted
+from analysis.models.boost import Params, corrections, upto_best, weighted
 from recorder.errors import ConfigError
 
 MEMORY = "2GiB"
@@ -38,11 +38,18 @@ class DaskEngine:
         self._loopback = scheduler.startswith(("inproc://", "tcp://127.0.0.1:"))
 
     def boost(
-        self, train: Ints, stop: Ints | None, params: Params, rounds: int, seed: int, classes: tuple[float, float]
+        self,
+        train: Ints,
+        stop: Ints | None,
+        params: Params,
+        rounds: int,
+        seed: int,
+        classes: tuple[float, float],
+        margin: Floats,
     ) -> tuple[xgb.Booster, int]:
         """Implement `analysis.models.boost.Engine`."""
-        matrix = self._matrix(train, classes)
-        evals = [] if stop is None else [(self._matrix(stop, classes), "stop")]
+        matrix = self._matrix(train, classes, margin)
+        evals = [] if stop is None else [(self._matrix(stop, classes, margin), "stop")]
         answer = dxgb.train(
             self._client,
             params.xgboost(seed),
@@ -69,13 +76,16 @@ class DaskEngine:
         order[np.argsort(rows, kind="stable")] = np.arange(len(rows))
         return np.asarray(out[order], np.float64)
 
-    def _matrix(self, rows: Ints, classes: tuple[float, float]) -> dxgb.DaskDMatrix:
+    def _matrix(self, rows: Ints, classes: tuple[float, float], margin: Floats) -> dxgb.DaskDMatrix:
         chosen = self._chosen(rows)
+        ordered = np.sort(rows)  # the order of the rows in their parts
+        margins = np.split(margin[ordered], np.cumsum([int(mask.sum()) for _, mask in chosen])[:-1])
         columns = [*self._names, _LABEL, _WEIGHT, _MARGIN]
         frame = dd.from_map(
             partial(load_part, names=self._names, classes=classes),
             [str(file) for file, _ in chosen],
             [mask for _, mask in chosen],
+            margins,
             meta=pd.DataFrame({name: np.zeros(0) for name in columns}),
         ).persist()  # read once, though four columns are taken from it
         return dxgb.DaskDMatrix(
@@ -95,11 +105,13 @@ class DaskEngine:
         return [(file, part) for file, part in pairs if part.any()]
 
 
-def load_part(file: str, mask: Bools, *, names: list[str], classes: tuple[float, float]) -> pd.DataFrame:
+def load_part(
+    file: str, mask: Bools, margins: Floats, *, names: list[str], classes: tuple[float, float]
+) -> pd.DataFrame:
     """Return some rows of a part: features, label, and the margin and weight to train on."""
-    table = _rows(file, mask, [*names, "row.label", "row.market", "row.weight"])
-    label, market, weight = (table.column(name).to_numpy() for name in ("row.label", "row.market", "row.weight"))
-    margin, heavy = weighted(label, logit(market), weight, classes)
+    table = _rows(file, mask, [*names, "row.label", "row.weight"])
+    label, weight = (table.column(name).to_numpy() for name in ("row.label", "row.weight"))
+    margin, heavy = weighted(label, margins, weight, classes)
     columns = {name: table.column(name).to_numpy() for name in names}
     return pd.DataFrame({**columns, _LABEL: label, _WEIGHT: heavy, _MARGIN: margin})
 

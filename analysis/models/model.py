@@ -18,6 +18,7 @@ from analysis.arrays import Floats
 from analysis.datasets.frame import Dataset
 from analysis.errors import ModelError
 from analysis.models.acceptance import AcceptanceResult, Calibration
+from analysis.models.base_rate import with_base_rates
 from analysis.models.boost import Params, contributions, corrections, expit, logit
 
 
@@ -37,9 +38,11 @@ class ModelMetadata:
     calibration: Calibration
     trees_test: AcceptanceResult
     calibration_test: AcceptanceResult
-    n_trials: int  # parameter sets that were tried
+    n_trials: int  # parameter sets of the trees that were tried
     seed: int
     embargo_ns: int
+    scheme: str  # cross-validation of the training rows
+    base_rates: Mapping[str, float]  # subject -> base rate of its training rows; empty with a public forecast
     rows: int
     markets: int
     base_rate: float | None  # None without rows
@@ -51,6 +54,16 @@ class ModelMetadata:
     code: str  # version of the package and hash of the sources of analysis
     packages: Mapping[str, str] = field(default_factory=dict)
     masked: tuple[str, ...] = ()  # ranges of the recording that were left out because of their grade
+
+    @property
+    def is_baseline(self) -> bool:
+        """Return whether the model corrects nothing."""
+        return not self.rounds and self.calibration == Calibration()
+
+    @property
+    def decision(self) -> str:
+        """Return in words what was tested on the training rows, and the outcome."""
+        return f"recalibration {self.calibration_test.outcome}; trees {self.trees_test.outcome}"
 
     def json(self) -> dict[str, Any]:
         """Return the metadata for `json.dumps`."""
@@ -95,7 +108,11 @@ class Model:
     @property
     def is_baseline(self) -> bool:
         """Return whether the model corrects nothing."""
-        return not self.metadata.rounds and self.metadata.calibration == Calibration()
+        return self.metadata.is_baseline
+
+    def with_baseline(self, rows: Dataset) -> Dataset:
+        """Return the rows with the baseline of this model: the base rate of its training rows, or the rows' own."""
+        return with_base_rates(rows, self.metadata.base_rates)
 
     def predict(self, rows: Dataset) -> Floats:
         """Return (n,) the probability of 1.
@@ -104,9 +121,8 @@ class Model:
             ModelError: The features of the rows differ from those of the training.
         """
         matrix = self.matrix(rows)
-        if self.is_baseline:
-            return rows.market.copy()
-        return self.probability(logit(rows.market), matrix)
+        market = self.with_baseline(rows).market
+        return market.copy() if self.is_baseline else self.probability(logit(market), matrix)
 
     def probability(self, margin: Floats, features: Floats) -> Floats:
         """Return (n,) the probability of 1.
@@ -116,10 +132,10 @@ class Model:
             features: (n, k) in the order of `names`.
         """
         correction = self.metadata.shrinkage * corrections(self.booster, features, self.names)
-        return expit(self.metadata.calibration(margin + correction))
+        return expit(self.metadata.calibration(margin) + correction)
 
     def contributions(self, rows: Dataset) -> Floats:
-        """Return (n, k) the log odds that each feature adds to the baseline before calibration, as SHAP values."""
+        """Return (n, k) the log odds that each feature adds to the recalibrated baseline, as SHAP values."""
         return self.metadata.shrinkage * contributions(self.booster, self.matrix(rows), self.names)
 
     def matrix(self, rows: Dataset) -> Floats:

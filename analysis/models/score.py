@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -42,7 +41,7 @@ def score(model: Model, rows: Dataset) -> Predictions:
     Raises:
         ModelError: The features of the rows differ from those of the model.
     """
-    return Predictions(rows.subject, rows.start, np.clip(model.predict(rows), 0.0, 1.0), rows.market)
+    return Predictions(rows.subject, rows.start, model.predict(rows), model.with_baseline(rows).market)
 
 
 def write_parquet(path: Path, metadata: ModelMetadata, rows: Predictions) -> None:

@@ -6,7 +6,7 @@ import optuna
 
 from analysis.arrays import Ints
 from analysis.models.boost import Engine, Keys, Params
-from analysis.models.fit import Step, cross_validate, out_of_fold_loss
+from analysis.models.fit import Step, Validation, cross_validate, out_of_fold_loss
 from analysis.splits import Spans
 
 
@@ -33,10 +33,9 @@ def search(
     spans: Spans,
     train: Ints,
     budget: Budget,
+    how: Validation,
     *,
     start: Params,
-    seed: int,
-    embargo_ns: int,
     step: Step,
 ) -> Found:
     """Return the parameters with the lowest out-of-fold loss; `start` is tried first.
@@ -47,9 +46,8 @@ def search(
         spans: Spans of all rows.
         train: Positions of the rows to use; no other row is read.
         budget: When to stop.
+        how: Scheme and embargo of the folds, and the seed of the sampler and the trees.
         start: First parameters; their rounds, patience and class weights are kept.
-        seed: Seed of the sampler and the trees.
-        embargo_ns: Embargo around each test fold.
         step: Called after each trial.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -64,11 +62,11 @@ def search(
             subsample=trial.suggest_float("subsample", 0.5, 1.0),
             columns=trial.suggest_float("columns", 0.3, 1.0),
         )
-        fold = cross_validate(engine, keys, spans, train, params, seed=seed, embargo_ns=embargo_ns, step=lambda _: None)
+        fold = cross_validate(engine, keys, spans, train, params, how, step=lambda _: None)
         step(f"trial {trial.number + 1}")
         return out_of_fold_loss(keys, fold)
 
-    study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=seed))
+    study = optuna.create_study(direction="minimize", sampler=optuna.samplers.TPESampler(seed=how.seed))
     searched = ("depth", "eta", "leaf", "l2", "subsample", "columns")
     study.enqueue_trial({name: value for name, value in asdict(start).items() if name in searched})
     study.optimize(loss, n_trials=budget.trials, timeout=budget.seconds)

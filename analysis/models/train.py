@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from analysis.arrays import Floats
-from analysis.datasets.frame import Dataset
+from analysis.datasets.frame import BASE_RATE, Dataset
+from analysis.models.base_rate import base_rates, with_base_rates
 from analysis.models.boost import Engine, Keys, LocalEngine, Params, expit
-from analysis.models.fit import FOLDS, Fit, fit
+from analysis.models.fit import FOLDS, Fit, Validation, fit, fit_line
 from analysis.models.model import Model, ModelMetadata, dataset_metadata, name_version
 from analysis.models.search import Budget, search
-from analysis.splits import Split, require_purged
+from analysis.splits import Scheme, Split, require_purged
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,8 @@ class Trained:
         These forecasts are neither accepted nor calibrated; they show what the trees learned.
         """
         fold = self.fit.out_of_fold
-        part = rows.take(fold.rows)
-        return part, expit(Keys.of(part).margin + fold.correction)
+        part = self.model.with_baseline(rows.take(fold.rows))
+        return part, expit(fold.margin + fold.correction)
 
 
 def train(
@@ -42,13 +43,15 @@ def train(
     budget: Budget | None = None,
     seed: int = 1,
     embargo_ns: int = 0,
+    scheme: Scheme | None = None,
     engine: Engine | None = None,
     console: Console | None = None,
 ) -> Trained:
     """Train a model on the training rows of a split.
 
-    The model starts from the baseline of the rows and corrects it only as far as purged out-of-fold forecasts support,
-    so that without a signal it equals the baseline.
+    The model starts from the baseline of the rows. A first stage recalibrates it by two parameters where a score test
+    on all training rows refuses the baseline as it stands. A second stage adds the correction of trees where its
+    out-of-fold values pass an encompassing test. Without a signal the model equals the baseline.
 
     Args:
         rows: A training frame; with an `engine` its features may be stored elsewhere.
@@ -58,6 +61,7 @@ def train(
         budget: Limits of a parameter search; None searches nothing.
         seed: Seed of every random choice; printed.
         embargo_ns: Embargo around every test part.
+        scheme: Cross-validation of the training rows; without it, that of the set.
         engine: Holder of the features; without it, this process.
         console: Prints the seed and a progress bar; None is silent.
 
@@ -65,7 +69,11 @@ def train(
         LeakError: Training rows overlap test rows in time or belong to the same events.
     """
     require_purged(rows.spans, split, embargo_ns)
+    rates = base_rates(rows, split.train) if rows.baseline == BASE_RATE else {}
+    rows = with_base_rates(rows, rates)
     keys, where = Keys.of(rows), engine or LocalEngine.of(rows)
+    line = fit_line(keys, rows.spans, split.train, constant=bool(rates))
+    how = Validation(scheme or rows.scheme, seed, embargo_ns, line[1].accepted)
     if console is not None:
         console.print(
             f"training {name or rows.name}: {len(split.train)} rows, {len(split.test)} held out, seed {seed}",
@@ -85,9 +93,8 @@ def train(
                 rows.spans,
                 split.train,
                 budget,
+                how,
                 start=chosen,
-                seed=seed,
-                embargo_ns=embargo_ns,
                 step=step,
             )
             chosen, n_trials = found.params, found.n_trials
@@ -98,8 +105,8 @@ def train(
             split,
             chosen,
             list(rows.definitions),
-            seed=seed,
-            embargo_ns=embargo_ns,
+            how,
+            line,
             n_trials=n_trials,
             step=step,
         )
@@ -117,6 +124,8 @@ def train(
         n_trials=n_trials,
         seed=seed,
         embargo_ns=embargo_ns,
+        scheme=how.scheme,
+        base_rates=rates,
         **dataset_metadata(rows.take(split.train)),
     )
     return Trained(Model(metadata, fitted.booster), split, fitted)

@@ -1,6 +1,7 @@
 """Tick, volume and dollar bars."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from support.analysis.bars import few, same
 from support.analysis.market_data import random_trades
 
-from analysis.arrays import HOUR
+from analysis.arrays import HOUR, Trades
 from analysis.bars import Bars
 from analysis.event_bars import EventBarStream, Kind, event_bars
 
@@ -54,3 +55,9 @@ def test_a_trade_before_the_end_of_a_finished_bar_is_refused() -> None:
 def test_a_threshold_that_is_not_positive_is_refused() -> None:
     with pytest.raises(ValueError, match="positive"):
         event_bars(random_trades(10, HOUR), "volume", 0.0)
+
+
+@pytest.mark.parametrize(("kind", "threshold"), [("Dollars", 1.0), ("tick", 0.5), ("tick", 2.7), ("volume", 0.0)])
+def test_bars_of_no_kind_or_size_are_refused(kind: Any, threshold: float) -> None:
+    with pytest.raises(ValueError, match="bars"):
+        event_bars(Trades.empty(), kind, threshold)

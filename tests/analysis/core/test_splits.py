@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skfolio.model_selection import CombinatorialPurgedCV, WalkForward
 
-from analysis.splits import LeakError, Spans, Split, combinatorial, require_purged, walk_forward
+from analysis.splits import LeakError, Spans, Split, combinatorial, require_purged, time_ordered, walk_forward
 
 
 def steps(n: int, label: int) -> Spans:
@@ -126,3 +126,12 @@ def test_too_few_rows_or_folds_are_refused() -> None:
         list(walk_forward(steps(3, 0), 5))
     with pytest.raises(ValueError, match="leaves at least one"):
         list(combinatorial(steps(30, 0), 5, 5))
+
+
+def test_a_negative_embargo_is_refused() -> None:
+    start = np.arange(100, dtype=np.int64)
+    spans = Spans(start, start + 10)
+    with pytest.raises(ValueError, match="the embargo is -50 ns"):
+        time_ordered(spans, 0.3, -50)
+    with pytest.raises(ValueError, match="the embargo is -1 ns"):
+        list(walk_forward(spans, 3, -1))

@@ -9,13 +9,17 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from support.analysis.planted import planted, resolved
 
+from analysis.clustered import holm
 from analysis.datasets import Dataset
-from analysis.datasets.frame import texts
+from analysis.datasets.frame import BASE_RATE, texts
 from analysis.evaluation import Costs, data_sheet, evaluate, model_card, report_page, unknown_to, write_report
 from analysis.evaluation.betting import simulate_bets
-from analysis.evaluation.scores import auc, auc_error, brier, log_loss, murphy, reliability
-from analysis.evaluation.skill import paired, skill
+from analysis.evaluation.evaluate import adjusted, evaluate_slice
+from analysis.evaluation.scores import auc, auc_error, auc_gain, brier, log_loss, murphy, reliability
+from analysis.evaluation.skill import Skill, paired, skill
 from analysis.models import Model, train
+from analysis.models.boost import expit, logit
+from analysis.models.looks import record_look
 from analysis.splits import time_ordered
 from recorder.errors import ConfigError
 
@@ -93,6 +97,144 @@ def test_few_events_give_no_interval_and_no_claim() -> None:
     assert not found.shown
 
 
+def right_prices(rng: np.random.Generator, events: int) -> Dataset:
+    """Return rows of a set drawn by event, with labels drawn with their prices: there is nothing to know."""
+    rows = resolved("mixed24h")
+    names = np.unique(rows.event)
+    part = rows.take(np.isin(rows.event, rng.choice(names, events, replace=False)))
+    label = (rng.random(len(part)) < part.market).astype(np.float64)
+    return dataclasses.replace(part, label=label, weight=np.ones(len(part)))
+
+
+def false_claims(events: int, draws: int, seed: int) -> int:
+    """Return how often a forecast that only sharpens right prices is credited with skill."""
+    rng = np.random.default_rng(seed)
+    claims = 0
+    for _ in range(draws):
+        part = right_prices(rng, events)
+        claims += evaluate_slice("all", part, expit(1.3 * logit(part.market)), 1).claimed
+    return claims
+
+
+def test_sharpened_right_prices_are_hardly_ever_credited_with_skill() -> None:
+    assert false_claims(19, 40, 3) <= 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("events", [12, 19, 60])
+def test_false_claims_stay_below_their_level_with_few_events(events: int, capsys: pytest.CaptureFixture[str]) -> None:
+    claims = false_claims(events, 500, 0)
+    with capsys.disabled():
+        print(f"\n{events} events: skill claimed in {claims} of 500 draws, seed 0", end="")
+    assert claims <= 12
+
+
+@pytest.mark.long
+def test_a_report_seldom_claims_skill_in_some_slice_by_chance(capsys: pytest.CaptureFixture[str]) -> None:
+    rng, reports = np.random.default_rng(0), 0
+    whole = resolved("mixed24h")
+    for _ in range(200):
+        rows = dataclasses.replace(whole, label=(rng.random(len(whole)) < whole.market).astype(np.float64))
+        p = expit(1.3 * logit(rows.market))
+        slices = [
+            evaluate_slice(name, rows.take(rows.category == name), p[rows.category == name], 1)
+            for name in np.unique(rows.category).tolist()
+        ]
+        reports += any(one.claimed for one in adjusted([slices])[0])
+    with capsys.disabled():
+        print(f"\nskill claimed in a category by {reports} of 200 reports, seed 0", end="")
+    assert reports <= 10
+
+
+def test_a_slice_claims_less_the_more_slices_there_are() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    model, test = strong()
+    found = evaluate(model, test)
+    assert [one.verdict for one in found.by_horizon] == ["skill shown (exploratory)"] * 2
+    shaky = dataclasses.replace(found.by_horizon[0], log_loss_skill=Skill(0.01, 0.001, 0.02, 60, 0.02))
+    assert adjusted([[shaky] * 5])[0][0].verdict == "no skill shown: one of many slices"
+
+
+def test_a_learned_base_rate_is_no_skill() -> None:
+    rows, _ = planted(0.0, n=3000)
+    label = (np.random.default_rng(1).random(3000) < 0.56).astype(np.float64)
+    rows = dataclasses.replace(rows, label=label, market=np.full(3000, 0.5), baseline=BASE_RATE)
+    split = time_ordered(rows.spans, 0.3)
+    model = train(rows, split).model
+    test = rows.take(split.test)
+    assert model.predict(test) == pytest.approx(np.full(len(test), 0.56), abs=0.03)
+    found = evaluate(model, test)
+    assert found.all_rows.baseline.log_loss < np.log(2)
+    assert not found.all_rows.claimed
+    assert "the baseline is the base rate of the training rows" in found.verdict
+    shifted = evaluate_slice(
+        "all", dataclasses.replace(test, market=np.full(len(test), 0.3)), np.full(len(test), 0.56), 1
+    )
+    assert shifted.verdict == "no skill shown: the order of the forecasts shows none"
+
+
+def test_the_error_of_a_difference_of_aucs_is_that_of_repeated_draws() -> None:
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(200):
+        label = (np.arange(300) < 120).astype(np.float64)
+        good, poor = label + rng.normal(size=300), 0.5 * label + rng.normal(size=300)
+        found.append(auc_gain(label, good, poor, np.ones(300), np.arange(300)))
+    gains, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(gains.std(), rel=0.12)
+
+
+def test_reliability_intervals_count_a_market_once_however_many_rows_it_has() -> None:
+    label = (np.arange(40) % 4 == 0).astype(np.float64)
+    p, ones = np.full(40, 0.25), np.ones(40)
+    once = reliability(label, p, ones, np.arange(40))
+    six = np.repeat(np.arange(40), 6)
+    often = reliability(label[six], p[six], ones[six], six)
+    assert often.low[2] == pytest.approx(once.low[2], abs=1e-9)
+    never = reliability(np.zeros(40), p, ones, np.arange(40))
+    assert never.low[2] == pytest.approx(0.0, abs=1e-9)
+    assert never.high[2] == pytest.approx(0.088, abs=0.005)
+
+
+def test_a_page_without_a_claim_has_no_green_box_and_gives_the_reason() -> None:
+    model, test = strong(1500)
+    found = evaluate(model, test)
+    one = dataclasses.replace(found.all_rows, brier_skill=Skill(-0.01, -0.02, -0.005, 60))
+    page = report_page(dataclasses.replace(found, all_rows=one))
+    assert '<p class="verdict shown">' in report_page(found)
+    assert '<p class="verdict ">' in page
+    assert "the Brier score is worse" in page
+
+
+def test_the_answer_under_another_name_raises_an_alarm() -> None:
+    rows, _ = planted(0.5, n=1500)
+    assert not evaluate(*trained_on(rows)).alarms
+    leaked = dataclasses.replace(
+        rows,
+        features={**rows.features, "luck": rows.label + np.random.default_rng(1).normal(0, 0.2, 1500)},
+        definitions={**rows.definitions, "luck": "f" * 64},
+    )
+    found = evaluate(*trained_on(leaked))
+    assert any(alarm.startswith("luck alone orders the outcomes") for alarm in found.alarms)
+    assert "Too good to be true:" in report_page(found)
+
+
+def trained_on(rows: Dataset) -> tuple[Model, Dataset]:
+    """Return a model, and its test rows."""
+    split = time_ordered(rows.spans, 0.3)
+    return train(rows, split).model, rows.take(split.test)
+
+
+def test_earlier_looks_at_the_same_events_are_counted(tmp_path: Path) -> None:
+    model, test = strong(900)
+    other = dataclasses.replace(model.metadata, version="another")
+    assert record_look(tmp_path, model.metadata, test) == 0
+    assert record_look(tmp_path, model.metadata, test) == 0, "the same version again is no other look"
+    assert record_look(tmp_path, other, test.take(slice(0, 5))) == 1
+    elsewhere = dataclasses.replace(test, event=np.char.add(test.event, "x"))
+    assert record_look(tmp_path, other, elsewhere) == 0
+
+
 def judged_on_market(rows: Dataset) -> tuple[Model, Dataset]:
     """Return a model without a correction, and its test rows."""
     split = time_ordered(rows.spans, 0.3)
@@ -102,7 +244,10 @@ def judged_on_market(rows: Dataset) -> tuple[Model, Dataset]:
 def test_the_report_states_no_skill_shown_when_the_interval_includes_zero(tmp_path: Path) -> None:
     model, test = judged_on_market(resolved("mixed24h"))
     found = evaluate(model, test)
-    assert found.all_rows.log_loss_skill.low <= 0 <= found.all_rows.log_loss_skill.high
+    assert np.isnan(found.all_rows.log_loss_skill.low), "a model that is the baseline has no interval"
+    assert found.verdict.startswith(
+        "no skill shown against the market price: the model equals it; recalibration rejected"
+    )
     page = write_report(found, tmp_path).read_text()
     assert "no skill shown against the market price" in page
     assert "no skill shown" in (tmp_path / "card.md").read_text()

@@ -8,6 +8,7 @@ from distributed import Client
 from support.analysis.planted import planted
 
 from analysis.datasets import parts
+from analysis.datasets.frame import KEYS
 from analysis.models import Trained, train
 from analysis.models.cluster import DaskEngine, workers
 from analysis.splits import time_ordered
@@ -27,7 +28,7 @@ def test_a_frame_in_parts_is_the_frame(tmp_path: Path) -> None:
     assert files.lengths == (300, 300, 300, 100)
     back = parts.read(files)
     assert np.array_equal(back.matrix(), rows.matrix())
-    for key in parts.KEYS:
+    for key in KEYS:
         assert np.array_equal(getattr(back, key), getattr(rows, key)), key
     assert (back.name, back.baseline, back.definitions) == (rows.name, rows.baseline, rows.definitions)
     some = rows.label == 1.0

@@ -10,8 +10,17 @@ from analysis.datasets import Dataset
 from analysis.evaluation import evaluate
 from analysis.evaluation.scores import auc, auc_error, brier, log_loss
 from analysis.models import Budget, Model, Params, no_holdout, train
-from analysis.models.acceptance import LEVEL, Calibration, acceptance_test, fit_calibration
+from analysis.models.acceptance import (
+    LINE_LEVEL,
+    TREES_LEVEL,
+    Calibration,
+    Grouping,
+    encompassing_test,
+    fit_calibration,
+    recalibrate,
+)
 from analysis.models.boost import Keys, LocalEngine, expit, logit
+from analysis.models.fit import fit_line
 from analysis.splits import LeakError, Spans, Split, require_purged, time_ordered
 
 ALLOWED = 0.002
@@ -67,7 +76,7 @@ def test_with_shuffled_labels_the_trees_predict_nothing(name: str, capsys: pytes
         )
         split = time_ordered(shuffled.spans, 0.3)
         engine = LocalEngine.of(shuffled)
-        booster, _ = engine.boost(split.train, None, Params(rounds=60), 60, seed, (1.0, 1.0))
+        booster, _ = engine.boost(split.train, None, Params(rounds=60), 60, seed, (1.0, 1.0), logit(shuffled.market))
         correction, label = engine.corrections(booster, split.test), shuffled.label[split.test]
         assert len(np.unique(correction)) > 20, "the trees must have tried"
         distances.append((auc(label, correction, np.ones(len(correction))) - 0.5) / auc_error(label, 0.5))
@@ -136,21 +145,131 @@ def test_a_line_through_log_odds_is_recovered() -> None:
     assert line.slope == pytest.approx(0.7, abs=0.03)
 
 
+def apart(n: int) -> Grouping:
+    """Return n rows of which each is its own event."""
+    return Grouping(np.arange(n), np.arange(n), np.arange(n))
+
+
 def test_sharpening_that_paid_in_a_quiet_time_is_rejected() -> None:
     """Two hundred markets at 2 % all resolved to no, so a forecast of 0.5 % would have gained on every one."""
-    margin = np.full(200, logit(np.array([0.02]))[0])
-    label, ones, event = np.zeros(200), np.ones(200), np.arange(200)
-    verdict = acceptance_test(label, margin, margin - 1.5, ones, event)
-    assert verdict.gain > 0
-    assert not verdict.accepted
+    margin = logit(np.array([0.02, 0.021]))[np.arange(200) % 2]
+    label, ones = np.zeros(200), np.ones(200)
+    line, test = recalibrate(label, margin, ones, apart(200))
+    assert line == Calibration()
+    assert not test.accepted
+    assert not encompassing_test(label, margin, -1.5 - 0.1 * np.sin(np.arange(200)), ones, apart(200)).accepted
 
 
-def test_the_burden_of_proof_grows_with_the_number_of_tries() -> None:
-    label, ones, event = np.zeros(100), np.ones(100), np.arange(100)
-    once, often = (acceptance_test(label, ones, ones, ones, event, n_trials).required_z for n_trials in (1, 50))
+def test_the_burden_of_proof_of_the_trees_grows_with_the_number_of_tries() -> None:
+    label, ones = np.zeros(100), np.ones(100)
+    once, often = (encompassing_test(label, ones, ones, ones, apart(100), tries).required_z for tries in (1, 50))
     assert once == pytest.approx(1.96, abs=0.001)
     assert often > 3.2
-    assert pytest.approx(0.025) == LEVEL
+    assert pytest.approx(0.025) == TREES_LEVEL
+
+
+def test_markets_at_several_horizons_prove_no_more_than_once() -> None:
+    """Six rows of a market with one price share one error, so the score test must not count them six times."""
+    rng = np.random.default_rng(3)
+    margin = rng.normal(0.0, 1.5, 300)
+    label = (rng.random(300) < expit(1.4 * margin)).astype(np.float64)
+    _, once = recalibrate(label, margin, np.ones(300), apart(300))
+    six = np.repeat(np.arange(300), 6)
+    _, often = recalibrate(label[six], margin[six], np.ones(1800), Grouping(six, six, six))
+    assert often.z == pytest.approx(once.z, abs=0.01)
+
+
+def test_a_seasons_miscalibration_that_turned_is_not_carried_on() -> None:
+    rng = np.random.default_rng(1)
+    margin = rng.normal(0.0, 2.0, 2000)
+    slope = np.where(np.arange(2000) < 1780, 1.6, 0.25)
+    label = (rng.random(2000) < expit(slope * margin)).astype(np.float64)
+    early, _ = recalibrate(label[:1500], margin[:1500], np.ones(1500), apart(1500))
+    assert early.slope == pytest.approx(1.6, abs=0.2)
+    _, test = recalibrate(label, margin, np.ones(2000), apart(2000))
+    assert test.z > test.required_z
+    assert test.gain < 0
+    assert not test.accepted
+
+
+def favourite(name: str, slope: float, seed: int) -> Dataset:
+    """Return a set whose labels are drawn with the log odds of its prices times a slope."""
+    rows = resolved(name)
+    label = np.random.default_rng(seed).random(len(rows)) < expit(slope * logit(rows.market))
+    return dataclasses.replace(rows, label=label.astype(np.float64))
+
+
+def lines_found(name: str, slope: float, seeds: range) -> int:
+    """Return in how many draws the recalibration is accepted."""
+    found = 0
+    for seed in seeds:
+        rows = favourite(name, slope, seed)
+        _, test = fit_line(Keys.of(rows), rows.spans, np.arange(len(rows)), constant=False)
+        found += test.accepted
+    return found
+
+
+@pytest.mark.parametrize(("name", "slope", "least", "most"), [("mixed24h", 1.0, 0, 3), ("mixed24h", 1.5, 18, 20)])
+def test_a_planted_slope_of_the_prices_is_found_and_an_absent_one_is_not(
+    name: str, slope: float, least: int, most: int
+) -> None:
+    assert least <= lines_found(name, slope, range(20)) <= most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "slope", "least", "most"),
+    [
+        ("mixed24h", 1.0, 0.0, 0.05),
+        ("long_horizon", 1.0, 0.0, 0.05),
+        ("mixed24h", 1.3, 0.8, 1.0),
+        ("long_horizon", 1.5, 0.9, 1.0),
+    ],
+)
+def test_the_recalibration_keeps_its_size_and_its_power(
+    name: str, slope: float, least: float, most: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = range(2000, 2400)
+    found = lines_found(name, slope, seeds)
+    with capsys.disabled():
+        print(
+            f"\n{name}, slope {slope}: {found} of {len(seeds)} found, seeds {seeds.start} to {seeds.stop - 1}", end=""
+        )
+    assert least <= found / len(seeds) <= most
+
+
+def test_a_search_does_not_change_the_recalibration() -> None:
+    rows = favourite("mixed24h", 1.5, 3)
+    plain, searched = (train(rows, no_holdout(rows), budget=budget).model.metadata for budget in (None, Budget(2)))
+    assert plain.calibration_test == searched.calibration_test
+    assert plain.calibration == searched.calibration != Calibration()
+    assert plain.calibration_test.required_z == pytest.approx(1.96, abs=0.001)
+    assert pytest.approx(0.05) == LINE_LEVEL
+
+
+def test_trees_that_never_saw_rows_out_of_fold_are_not_tested_rather_than_rejected() -> None:
+    rows, _ = planted(1.0, n=45)
+    metadata = train(rows, no_holdout(rows)).model.metadata
+    assert metadata.trees_test.outcome.startswith("not tested: ")
+    assert "rows of" in metadata.trees_test.outcome
+    large, _ = planted(0.0, n=1500)
+    assert train(large, no_holdout(large)).model.metadata.trees_test.outcome.startswith("rejected (z ")
+
+
+def test_every_row_of_unrelated_questions_is_tested_out_of_fold() -> None:
+    for name in ("mixed10m", "mixed24h", "long_horizon"):
+        rows = resolved(name)
+        trained = train(rows, no_holdout(rows), params=Params(rounds=5))
+        assert trained.model.metadata.scheme == "grouped by event"
+        assert len(trained.fit.out_of_fold.rows) == len(rows)
+
+
+def test_prices_that_contradict_the_outcomes_are_noticed() -> None:
+    rows = resolved("mixed10m")
+    subjects, index = np.unique(rows.subject, return_inverse=True)
+    label = (np.random.default_rng(1).random(len(subjects))[index] < 1 - rows.market).astype(np.float64)
+    wrong = dataclasses.replace(rows, label=label)
+    assert not train(wrong, no_holdout(wrong), params=Params(rounds=5)).model.is_baseline
 
 
 def shifted(rows: Dataset) -> Split:
