@@ -100,7 +100,6 @@ class Dataset:
         answers = columns.answers(labels)
         count = len(answers.value)
         subjects = columns.words("subject", subject, count)
-        given = {key: columns.words(key, value, count) for key, value in (("horizon", horizon), ("tier", tier))}
         return cls(
             name=name,
             baseline=BASE_RATE if market is None else baseline,
@@ -113,10 +112,11 @@ class Dataset:
             end=answers.end,
             event=columns.words("event", event, count),
             subject=subjects,
+            horizon=columns.words("horizon", horizon, count),
+            tier=columns.words("tier", tier, count),
             category=columns.words("category", category, count),
             weight=once_each(subjects) if weight is None else columns.floats("weight", weight),
             scheme=scheme,
-            **given,
         )
 
     def __len__(self) -> int:

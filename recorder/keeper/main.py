@@ -44,7 +44,7 @@ def health_of(runner: Runner) -> Callable[[], Health]:
             return Health("degraded", "; ".join(problems[:3]), KeeperFigures(jobs))
         waits = next((one.last_detail for one in jobs.values() if one.last_state == "waits"), None)
         if waits is not None:
-            return Health("waiting", f"Postgres: {waits}", KeeperFigures(jobs))
+            return Health("waiting", waits, KeeperFigures(jobs))
         return Health("live", "", KeeperFigures(jobs))
 
     return check

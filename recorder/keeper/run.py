@@ -19,6 +19,7 @@ from recorder.process.log import get_logger
 from recorder.process.threads import Part
 
 _LOOK_S = 1.0
+_PREPARED_S = 60.0  # so long after the start the writer may still make the database, its tables and logins
 _REASON_CHARS = 500
 
 _log = get_logger(__name__)
@@ -53,8 +54,14 @@ def exclusive(home: Path, job: str) -> Iterator[bool]:
         os.close(lock)
 
 
-def run_once(job: Job, work: Work) -> Ran | None:
-    """Run a job now and keep its outcome; None where another process runs it."""
+def run_once(job: Job, work: Work, *, preparing: bool = False) -> Ran | None:
+    """Run a job now and keep its outcome; None where another process runs it.
+
+    Args:
+        job: The job.
+        work: What its handler gets.
+        preparing: The appliance starts, so that a missing database, table or login is no fault yet.
+    """
     home = work.settings.home
     with exclusive(home, job.name) as free:
         if not free:
@@ -66,6 +73,8 @@ def run_once(job: Job, work: Work) -> Ran | None:
         except (StoreError, ConfigError, JournalError, OSError) as error:
             reason = str(error)[:_REASON_CHARS]
             waits = isinstance(error, StoreUnavailable)
+            if preparing and isinstance(error, StoreError | ConfigError):
+                waits, reason = True, "the writer prepares the database"
             ran = Ran(began, work.now(), "waits" if waits else "failed", reason, "" if waits else reason)
             _log.warning("job.failed", job=job.name, reason=reason)
         with contextlib.suppress(OSError):  # on a full disk the run counts for this process
@@ -94,13 +103,15 @@ class Runner:
         def body(stop: threading.Event) -> None:
             backoff = Backoff(1.0, job.retry_s, random.Random())
             again_s = float("-inf")  # monotonic: when a run that failed is repeated
+            began_s = time.monotonic()
             while not stop.wait(_LOOK_S):
                 failed = self.last[job.name].state in ("failed", "waits")
                 if not (failed and time.monotonic() >= again_s) and self.next_at(job) > self._work.now():
                     continue
                 self.running[job.name] = self._work.now()
                 try:
-                    ran = run_once(job, self._work._replace(stop=stop))
+                    preparing = time.monotonic() - began_s < _PREPARED_S
+                    ran = run_once(job, self._work._replace(stop=stop), preparing=preparing)
                 finally:
                     del self.running[job.name]
                 self.last[job.name] = ran or last_run(self._work.settings.home, job.name)
