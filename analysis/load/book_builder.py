@@ -12,7 +12,7 @@ from analysis.arrays import Depths, Floats, Gaps, Ints
 from analysis.gap_policy import complete
 from analysis.load.frames import nanoseconds
 from analysis.prediction_markets.view import MarketBook
-from recorder.venues.orderbook import Side
+from recorder.venues.orderbook import CutDepth, Sides, uncut
 
 Levels = list[tuple[float, float]]
 
@@ -32,8 +32,7 @@ class Book(NamedTuple):
     """Both sides of a book; the next message changes them in place."""
 
     ts_recv: int
-    bids: Side[float]
-    asks: Side[float]
+    sides: Sides
 
 
 class BookBuilder:
@@ -43,10 +42,16 @@ class BookBuilder:
     existed.
     """
 
-    def __init__(self, gaps: Gaps) -> None:
+    def __init__(self, gaps: Gaps, cut_depth: CutDepth = uncut) -> None:
+        """
+        Args:
+            gaps: Spans of receipt in which the stream was not recorded.
+            cut_depth: See `Venue.cut_depth`: without the cut, levels that left the book would come back.
+        """
         self._gaps = gaps.merged()
+        self._cut_depth = cut_depth
         self._next = 0
-        self._books: dict[int, tuple[Side[float], Side[float]]] = {}
+        self._books: dict[int, Sides] = {}
 
     def apply(self, message: Message) -> Book | None:
         """Return the book after a message; None while no snapshot precedes it."""
@@ -54,25 +59,24 @@ class BookBuilder:
             self._books.clear()
             self._next += 1
         if message.snapshot:
-            self._books[message.session_id] = Side(message.bids), Side(message.asks)
+            self._books[message.session_id] = Sides(message.bids, message.asks, self._cut_depth)
         elif message.session_id not in self._books:
             return None
         else:
-            bids, asks = self._books[message.session_id]
-            bids.apply(message.bids)
-            asks.apply(message.asks)
-        return Book(message.ts_recv, *self._books[message.session_id])
+            self._books[message.session_id].apply(message.bids, message.asks)
+        return Book(message.ts_recv, self._books[message.session_id])
 
 
-def depths(tables: Iterable[pa.Table], levels: int, gaps: Gaps) -> Depths:
+def depths(tables: Iterable[pa.Table], levels: int, gaps: Gaps, cut_depth: CutDepth = uncut) -> Depths:
     """Return the top levels after each message.
 
     Args:
         tables: Book rows of one instrument, in order.
         levels: Levels of each side.
         gaps: Spans of receipt in which the stream was not recorded.
+        cut_depth: See `Venue.cut_depth`.
     """
-    builder = BookBuilder(gaps)
+    builder = BookBuilder(gaps, cut_depth)
     return Depths.empty(levels).then(*(_depths(builder, table, levels) for table in tables))
 
 
@@ -84,10 +88,11 @@ def _depths(builder: BookBuilder, table: pa.Table, levels: int) -> Depths:
         book = builder.apply(message)
         if book is None:
             continue
-        bids, asks = book.bids.prices[: -levels - 1 : -1], book.asks.prices[:levels]
+        sides = book.sides
+        bids, asks = sides.bids.prices[: -levels - 1 : -1], sides.asks.prices[:levels]
         out[0, row, : len(bids)], out[2, row, : len(asks)] = bids, asks
-        out[1, row, : len(bids)] = [book.bids.values[price] for price in bids]
-        out[3, row, : len(asks)] = [book.asks.values[price] for price in asks]
+        out[1, row, : len(bids)] = [sides.bids.values[price] for price in bids]
+        out[3, row, : len(asks)] = [sides.asks.values[price] for price in asks]
         times[:, row] = message.ts_event, message.ts_recv
         row += 1
     return Depths(times[0, :row], times[1, :row], *(side[:row] for side in out))
@@ -122,8 +127,9 @@ def books_at(tables: Iterable[pa.Table], at: Ints, gaps: Gaps) -> list[MarketBoo
 
 
 def _market_book(book: Book, at: int) -> MarketBook:
-    bids, asks = book.bids.prices[::-1], book.asks.prices
-    sizes = [book.bids.values[price] for price in bids], [book.asks.values[price] for price in asks]
+    buying, selling = book.sides.bids, book.sides.asks
+    bids, asks = buying.prices[::-1], selling.prices
+    sizes = [buying.values[price] for price in bids], [selling.values[price] for price in asks]
     return MarketBook(at, *(np.array(side, np.float64) for side in (bids, sizes[0], asks, sizes[1])))
 
 

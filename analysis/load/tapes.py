@@ -25,6 +25,8 @@ from analysis.load.source import US, Instrument, Range, Reader, to_ns
 from analysis.load.tables import BOOK, GAP, QUOTE, TRADE, Channel
 from analysis.prediction_markets.view import Fills, MarketBook, MarketTape, Mids, converted_to_yes
 from recorder.identity import stable_hash64
+from recorder.venues import VENUES
+from recorder.venues.orderbook import uncut
 
 _LAYOUTS = {layout.name: layout for layout in (TRADE, QUOTE, BOOK)}
 _TRADE_COLUMNS = ("ts_event", "ts_recv", "trade_id", "price", "size", "aggressor")
@@ -84,7 +86,9 @@ def quotes(reader: Reader, one: Instrument, span: Range) -> Quotes:
 def book_levels(reader: Reader, one: Instrument, span: Range, levels: int, min_grade: Grade | None = None) -> Depths:
     """Return the top levels of an instrument's book, from the first snapshot in the range on."""
     tables = ordered_rows(reader, BOOK, [one], span, _BOOK_COLUMNS)
-    return depths(tables, levels, outages(reader, one, ["book"], span, min_grade))
+    venue = VENUES.get(one.venue)
+    cut_depth = venue.cut_depth if venue is not None else uncut
+    return depths(tables, levels, outages(reader, one, ["book"], span, min_grade), cut_depth)
 
 
 def tape(

@@ -216,6 +216,20 @@ class Venue(ABC):
         self.endpoint = url or self.url
         self.book_depth = book_depth or self.default_book_depth
 
+    @classmethod
+    def cut_depth(cls, levels: int) -> int:
+        """Return the depth to which a book is cut after each message; 0 where the venue deletes every level itself.
+
+        A full snapshot shows the depth that was requested. A thinner one was requested with more levels than it has:
+        with the usual depth, or with the next one.
+
+        Args:
+            levels: Of the longer side of the snapshot that the book began with.
+        """
+        if not cls.book_is_cut or levels in cls.book_depths:
+            return levels if cls.book_is_cut else 0
+        return next((depth for depth in cls.book_depths if depth >= max(levels, cls.default_book_depth)), 0)
+
     def subscribe(self, streams: Iterable[Stream]) -> list[str]:
         """Return text frames that subscribe these streams on a new connection."""
         return self._conversation().subscribe(streams)

@@ -7,7 +7,7 @@ text is a slice and a join.
 
 import sys
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from recorder.venues.witness import LEVELS_COMPARED, SeenBook, levels_at
@@ -40,6 +40,48 @@ class Side(Generic[Value]):
             elif price in values:
                 del values[price]
                 del prices[bisect_left(prices, price)]
+
+
+CutDepth = Callable[[int], int]
+"""The depth to which a book is cut, by the number of levels of its snapshot; 0: it is not cut."""
+
+
+def uncut(_levels: int) -> int:
+    """Return 0: the venue deletes every level itself."""
+    return 0
+
+
+class Sides:
+    """Both sides of a book, rebuilt from its messages.
+
+    Attributes:
+        bids: Levels of the bids.
+        asks: Levels of the asks.
+    """
+
+    __slots__ = ("_depth", "asks", "bids")
+
+    def __init__(
+        self, bids: Iterable[tuple[float, float]], asks: Iterable[tuple[float, float]], cut_depth: CutDepth
+    ) -> None:
+        """
+        Args:
+            bids: (price, size) of a snapshot.
+            asks: The same of the other side.
+            cut_depth: See `Venue.cut_depth`: without the cut, levels that left the book would come back.
+        """
+        self.bids, self.asks = Side(bids), Side(asks)
+        self._depth = cut_depth(max(len(self.bids.prices), len(self.asks.prices)))
+
+    def apply(self, bids: Iterable[tuple[float, float]], asks: Iterable[tuple[float, float]]) -> None:
+        """Apply the levels of a message, and drop those that left the depth."""
+        self.bids.apply(bids)
+        self.asks.apply(asks)
+        if self._depth:
+            for side, gone in (self.bids, slice(None, -self._depth)), (self.asks, slice(self._depth, None)):
+                for price in side.prices[gone]:
+                    del side.values[price]
+                del side.prices[gone]
 
 
 def side_tops(bids: Side[float], asks: Side[float], sequence: int | None) -> SeenBook:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
+from recorder.venues.orderbook import CutDepth, uncut
 from recorder.web.market_data.rebuild import Level, Levels, Message, Rebuilt, grouped
 
 KEPT = 64
@@ -64,9 +65,9 @@ class BookAt(NamedTuple):
 
 
 class _Kept:
-    def __init__(self, depths: tuple[int, ...]) -> None:
+    def __init__(self, cut_depth: CutDepth) -> None:
         self.lock = threading.Lock()
-        self.rebuilt = Rebuilt(depths)
+        self.rebuilt = Rebuilt(cut_depth)
         self.reached: float | None = None
         self.session = 0
 
@@ -79,21 +80,21 @@ class Books:
         self._most = kept
         self._lock = threading.Lock()
 
-    def now(self, cursor: Cursor, instrument_id: int, depths: tuple[int, ...] = (), levels: int = DEPTH) -> BookAt:
+    def now(self, cursor: Cursor, instrument_id: int, cut_depth: CutDepth = uncut, levels: int = DEPTH) -> BookAt:
         """Return the book now; the first question reads from the last snapshot on, a later one only what came since.
 
         Args:
             cursor: In a transaction.
             instrument_id: Whose book.
-            depths: As for `Rebuilt`.
+            cut_depth: As for `Rebuilt`.
             levels: Best levels of each side to give.
         """
-        kept = self._of(instrument_id, depths)
+        kept = self._of(instrument_id, cut_depth)
         with kept.lock:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
             [(now,)] = cursor.fetchall()
             if kept.reached is None or now - kept.reached > LOOK_BACK_S[1]:
-                kept.rebuilt = Rebuilt(depths)
+                kept.rebuilt = Rebuilt(cut_depth)
                 low = _snapshot_before(cursor, instrument_id, now)
             else:
                 low = kept.reached - OVERLAP_S
@@ -102,18 +103,18 @@ class Books:
             return self._judged(cursor, instrument_id, kept, now, levels)
 
     def at(
-        self, cursor: Cursor, instrument_id: int, at: float, depths: tuple[int, ...] = (), levels: int = DEPTH
+        self, cursor: Cursor, instrument_id: int, at: float, cut_depth: CutDepth = uncut, levels: int = DEPTH
     ) -> BookAt:
         """Return the book at a past time, rebuilt from the last snapshot before it."""
         low = _snapshot_before(cursor, instrument_id, at)
-        kept = _Kept(depths)
+        kept = _Kept(cut_depth)
         if low is None or not _read(cursor, instrument_id, kept, low, at):
             return BookAt(at, None, None, None, _no_snapshot(low))
         return _answer(cursor, instrument_id, kept, at, levels)
 
-    def _of(self, instrument_id: int, depths: tuple[int, ...]) -> _Kept:
+    def _of(self, instrument_id: int, cut_depth: CutDepth) -> _Kept:
         with self._lock:
-            kept = self._kept.pop(instrument_id, None) or _Kept(depths)
+            kept = self._kept.pop(instrument_id, None) or _Kept(cut_depth)
             self._kept[instrument_id] = kept
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)

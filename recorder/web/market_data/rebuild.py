@@ -7,7 +7,7 @@ After a gap the book is unknown until the next snapshot: a delta applied to an o
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from recorder.venues.orderbook import Side
+from recorder.venues.orderbook import CutDepth, Sides, uncut
 
 Level = tuple[float, float]
 
@@ -38,14 +38,13 @@ class Rebuilt:
         unknown_since: When the book became unknown; None while it is known.
     """
 
-    def __init__(self, depths: Sequence[int] = ()) -> None:
+    def __init__(self, cut_depth: CutDepth = uncut) -> None:
         """
         Args:
-            depths: Levels a side that the venue offers, ascending, where it sends no deletion for a level that leaves
-                the requested depth; empty where it deletes every level.
+            cut_depth: See `Venue.cut_depth`.
         """
-        self._depths = depths
-        self._books: dict[int, tuple[Side[float], Side[float], int]] = {}
+        self._cut_depth = cut_depth
+        self._books: dict[int, Sides] = {}
         self._seen: dict[int, int] = {}
         self._newest: int | None = None
         self._gaps: list[float] = []
@@ -65,19 +64,11 @@ class Rebuilt:
         self._forget(message.ts_recv)
         self._seen[message.session_id] = message.frame_seq
         if message.snapshot:
-            bids, asks = Side(message.bids), Side(message.asks)
-            most = max(len(bids.prices), len(asks.prices))
-            depth = next((depth for depth in self._depths if depth >= most), 0)
-            self._books[message.session_id] = bids, asks, depth
+            self._books[message.session_id] = Sides(message.bids, message.asks, self._cut_depth)
         elif message.session_id in self._books:
-            bids, asks, depth = self._books[message.session_id]
-            bids.apply(message.bids)
-            asks.apply(message.asks)
+            self._books[message.session_id].apply(message.bids, message.asks)
         else:
             return
-        if depth:
-            _cut(bids, bids.prices[:-depth] if len(bids.prices) > depth else [])
-            _cut(asks, asks.prices[depth:])
         self._newest = message.session_id
         self.last = message.ts_recv
         self.unknown_since = None
@@ -87,7 +78,7 @@ class Rebuilt:
         self._forget(now, including=True)
         if self._newest is None or self._newest not in self._books:
             return None
-        bids, asks, _ = self._books[self._newest]
+        bids, asks = self._books[self._newest].bids, self._books[self._newest].asks
         return Levels(
             [(price, bids.values[price]) for price in bids.prices[: -levels - 1 : -1]],
             [(price, asks.values[price]) for price in asks.prices[:levels]],
@@ -102,11 +93,6 @@ class Rebuilt:
                 self.unknown_since = self._gaps[self._cleared]
             self._books.clear()
             self._cleared += 1
-
-
-def _cut(side: Side[float], prices: Sequence[float]) -> None:
-    if prices:
-        side.apply([(price, 0.0) for price in list(prices)])
 
 
 def grouped(levels: Sequence[Level], step: float, *, down: bool) -> list[Level]:

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.venues.orderbook import RankedSide, Side
+from recorder.venues import VENUES
+from recorder.venues.orderbook import RankedSide, Side, Sides
 
 levels = st.lists(st.tuples(st.integers(1, 30).map(lambda tick: tick / 10), st.sampled_from([0.0, 1.0, 2.5])))
 
@@ -59,3 +60,18 @@ def test_removing_what_is_not_there_changes_nothing() -> None:
     side = Side([(1.0, 5.0)])
     side.apply([(2.0, 0.0)])
     assert (side.prices, side.values) == ([1.0], {1.0: 5.0})
+
+
+def test_a_level_that_left_the_depth_of_kraken_does_not_come_back() -> None:
+    """Kraken sends no deletion for it, so a book that kept it would show it again, at a time when it is long gone."""
+    bids = [(100.0 - level, 1.0) for level in range(10)]
+    book = Sides(bids, [], VENUES["kraken"].cut_depth)
+    book.apply([(101.0, 1.0)], [])  # 91 leaves
+    book.apply([(101.0, 0.0)], [])
+    assert (min(book.bids.prices), len(book.bids.values)) == (92.0, 9)
+    thin = Sides(bids[:8], [], VENUES["kraken"].cut_depth)  # requested with more levels than it has
+    thin.apply([(50.0 + level, 1.0) for level in range(20)], [])
+    assert len(thin.bids.prices) == 28
+    kept = Sides(bids, [], VENUES["okx"].cut_depth)
+    kept.apply([(101.0, 1.0)], [])
+    assert len(kept.bids.prices) == 11

@@ -81,7 +81,7 @@ def test_a_message_that_is_read_twice_counts_once() -> None:
 
 def test_a_level_that_left_the_requested_depth_does_not_come_back() -> None:
     """The venue sends no deletion for it, and may have removed it long ago."""
-    book = Rebuilt(depths=(2, 10))
+    book = Rebuilt(lambda levels: 2 if levels <= 2 else 10)
     feed = Feed(book)
     feed.snapshot(10)
     feed.delta(11, (99.5, 1.0))  # 98 leaves a book of two levels

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from recorder.venues import VENUES
+from recorder.venues.orderbook import uncut
 from recorder.web.access import Role, guarded
 from recorder.web.market_data import books
 from recorder.web.routes.market_pages.charts import Seconds, digits_of, encoded, instrument_of
@@ -51,11 +52,11 @@ def book_data(
     with web_of(request).pool.transaction() as cursor:
         found = instrument_of(cursor, name)
         venue = VENUES.get(found.venue)
-        depths = venue.book_depths if venue is not None and venue.book_is_cut else ()
+        cut_depth = venue.cut_depth if venue is not None else uncut
         if at is None:
-            there = _books(request).now(cursor, found.instrument_id, depths)
+            there = _books(request).now(cursor, found.instrument_id, cut_depth)
         else:
-            there = _books(request).at(cursor, found.instrument_id, at, depths)
+            there = _books(request).at(cursor, found.instrument_id, at, cut_depth)
         answer = {
             "instrument": found.name,
             "book": books.shown(there, levels, step),
