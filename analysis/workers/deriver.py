@@ -4,6 +4,7 @@ It follows the marks that triggers write in the transactions of the writer, so i
 not derived yet is marked, and a kill at any place leaves the marks. NOTIFY only wakes it.
 """
 
+import importlib.util
 import random
 import select
 import sys
@@ -11,14 +12,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import psycopg2
 import psycopg2.errors
 
 from analysis.workers import bar_sql
-from analysis.workers.bar_values import BarValues
 from analysis.workers.derivation import Derivation
-from analysis.workers.snapshot_values import SnapshotValues
 from recorder.appliance import embedded_postgres
 from recorder.backoff import Backoff
 from recorder.errors import ConfigError, StoreError, StoreUnavailable
@@ -29,6 +29,13 @@ from recorder.process.reporting import Health, Rate, reporting
 from recorder.process.threads import Part, run
 from recorder.settings import DeriverSettings, Settings
 from recorder.store.database import DERIVER, Connection, classify, connect
+
+if TYPE_CHECKING:
+    from analysis.workers.bar_values import BarValues
+    from analysis.workers.snapshot_values import SnapshotValues
+
+NEEDED = ("numpy", "talib", "polars", "pyarrow", "adbc_driver_postgresql")
+"""Packages that indicators and features need; bars need none of them."""
 
 _STATEMENT_S = 300.0  # a day of the busiest instruments
 _WAKE_S = 0.25  # longest wait for a notification, so that a stop is noticed
@@ -50,8 +57,10 @@ class Deriver:
         self.database = "Postgres has not answered yet"
         self._url = url
         self._settings = settings
+        self.lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         self.values = 0  # bars whose indicators and features were computed
         self.snapshots = 0  # whose features were computed
+        self.failed = 0  # snapshots of which none could be computed
         self.ranges = 0  # that are marked to be derived again
         self._mark_s = 0.0  # age of the oldest other mark when it was looked at last
         self._looked_s = time.monotonic()
@@ -93,7 +102,7 @@ class Deriver:
         """
         forming_s = float("-inf")  # when bars that form were derived last
         self.derivation.prepare(connection)
-        values, snapshots = BarValues(), SnapshotValues(self._url(), self._settings.lateness_s)
+        values, snapshots = self._followers()
         while not stop.is_set():
             began_s = time.monotonic()
             forming = began_s - forming_s >= self._settings.forming_s
@@ -118,8 +127,19 @@ class Deriver:
                 due_s = forming_s + self._settings.forming_s - time.monotonic()
                 _wait(connection, min(_WAKE_S, max(0.0, due_s)))
 
-    def _derive_values(self, connection: Connection, values: BarValues, *, live: bool) -> bool:
+    def _followers(self) -> "tuple[BarValues, SnapshotValues] | tuple[None, None]":
+        """Return what derives from bars and snapshots; nothing where packages of the extra `derive` are missing."""
+        if self.lacking:
+            return None, None
+        from analysis.workers.bar_values import BarValues
+        from analysis.workers.snapshot_values import SnapshotValues
+
+        return BarValues(), SnapshotValues(self._url(), self._settings.lateness_s)
+
+    def _derive_values(self, connection: Connection, values: "BarValues | None", *, live: bool) -> bool:
         """Derive what follows from bars, and return whether there may be more."""
+        if values is None:
+            return False
         before = values.rows
         try:
             return values.derive(connection, live=live)
@@ -128,7 +148,9 @@ class Deriver:
         finally:
             self.values += values.rows - before
 
-    def _derive_snapshots(self, connection: Connection, snapshots: SnapshotValues) -> None:
+    def _derive_snapshots(self, connection: Connection, snapshots: "SnapshotValues | None") -> None:
+        if snapshots is None:
+            return
         before = snapshots.rows
         try:
             snapshots.derive(connection)
@@ -136,6 +158,7 @@ class Deriver:
             raise classify(error) from error
         finally:
             self.snapshots += snapshots.rows - before
+            self.failed = snapshots.failed
 
 
 def _wait(connection: Connection, longest_s: float) -> None:
@@ -174,8 +197,12 @@ def health_of(deriver: Deriver, max_lag_s: float) -> Callable[[], Health]:
             return Health("waiting", deriver.database, figures)
         if lag_s > max_lag_s:
             return Health("degraded", f"the bars are {lag_s:.0f} s behind the trades in Postgres", figures)
-        left = "" if not deriver.ranges else f"{deriver.ranges} ranges of days are still to be derived"
-        return Health("live", left, figures)
+        notes = [f"{deriver.ranges} ranges of days are still to be derived"] if deriver.ranges else []
+        if deriver.failed:
+            notes.append(f"features of {deriver.failed} snapshots could not be computed; the log says why")
+        if deriver.lacking:
+            notes.append(f"bars only: indicators and features need {', '.join(deriver.lacking)} (extra `derive`)")
+        return Health("live", "; ".join(notes), figures)
 
     return check
 

@@ -20,6 +20,8 @@ from analysis.load.source import to_ns
 from analysis.prediction_markets import MARKET_FEATURES
 from analysis.workers import bar_sql, derived_sql, quality_sql
 from analysis.workers.bar_values import digits
+from recorder.errors import StoreError
+from recorder.process.log import get_logger
 from recorder.store.database import Connection, Cursor
 
 NAMES = tuple(prediction_markets.names())
@@ -58,10 +60,15 @@ SELECT ts_recv FROM market_snapshot
 
 _MARK = "INSERT INTO snapshot_dirty (market_id, low, high) VALUES (%(market_id)s, %(low)s, %(high)s)"
 
+_log = get_logger(__name__)
+
 _REMOVE = """
 DELETE FROM snapshot_feature f
  WHERE f.market_id = %(market_id)s AND f.ts_recv >= %(low)s AND f.ts_recv <= %(high)s
    AND NOT EXISTS (SELECT FROM market_snapshot s WHERE s.market_id = f.market_id AND s.ts_recv = f.ts_recv)"""
+
+_REMOVE_ALL = """
+DELETE FROM snapshot_feature WHERE market_id = %(market_id)s AND ts_recv >= %(low)s AND ts_recv <= %(high)s"""
 
 _STORE = f"""
 INSERT INTO snapshot_feature AS f (market_id, ts_recv, version, updated_at, {", ".join(NAMES)}) VALUES %s
@@ -90,6 +97,7 @@ class SnapshotValues:
         self._registered = False
         self._next_s = 0.0
         self.rows = 0  # snapshots whose features were computed
+        self.failed = 0  # snapshots whose features could not be computed; they have none
 
     def derive(self, connection: Connection) -> bool:
         """Derive the snapshots of one market, where a part of the time is left for it.
@@ -102,7 +110,7 @@ class SnapshotValues:
 
         Raises:
             psycopg2.Error: The transaction does not count.
-            StoreUnavailable, ConfigError: The rows of the market cannot be read.
+            StoreError: The rows of the market cannot be read now.
         """
         began_s = time.monotonic()
         if began_s < self._next_s:
@@ -152,8 +160,16 @@ class SnapshotValues:
             for (later,) in cursor.fetchall():
                 cursor.execute(_MARK, {"market_id": market_id, "low": later, "high": high})
         if times:
-            rows = self._computed(market_id, times)
-            execute_values(cursor, _STORE, rows, page_size=_SNAPSHOTS)
+            try:
+                rows = self._computed(market_id, times)
+            except StoreError:
+                raise
+            except Exception:  # one odd market must not keep the others from being derived
+                _log.exception("snapshot.failed", market_id=market_id, first=str(times[0]), last=str(times[-1]))
+                self.failed += len(times)
+                cursor.execute(_REMOVE_ALL, key)
+            else:
+                execute_values(cursor, _STORE, rows, page_size=_SNAPSHOTS)
         cursor.execute(_REMOVE, key)
         cursor.execute(quality_sql.CHECK_SNAPSHOTS, key)
         self.rows += len(times)

@@ -1,6 +1,6 @@
 """The job `archive`: moves ended days from their tables into the archive, by the limits of the settings.
 
-Each day is the work of a process of its own (`analysis.workers.archive`), which needs the extra `analysis`. Without it
+Each day is the work of a process of its own (`analysis.workers.archive`), which needs the extra `derive`. Without it
 nothing is dropped, and the keeper says so.
 """
 
@@ -56,7 +56,7 @@ def archive_days(work: Work) -> Outcome:
     if not due:
         return Outcome("skipped", "no day is beyond the limits")
     if missing():
-        text = f"{len(due)} days are to be archived, which needs {', '.join(missing())}: install the extra `analysis`"
+        text = f"{len(due)} days are to be archived, which needs {', '.join(missing())}: install the extra `derive`"
         return Outcome("done", "nothing was dropped", f"{text}; nothing is dropped")
     rows = files = 0
     refused: list[str] = []

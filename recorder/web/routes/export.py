@@ -46,7 +46,7 @@ def export(
     instrument: Instr,
     start: Annotated[str, Query(description="Begin, included.", max_length=40)],
     end: Annotated[str, Query(description="End, excluded.", max_length=40)],
-    format: Annotated[Format, Query(description="Parquet needs the extra `analysis`.")] = "csv",
+    format: Annotated[Format, Query(description="Parquet needs the extra `derive`.")] = "csv",
     width: Width = "1m",
     on_gap: OnGap = "refuse",
 ) -> Response:
@@ -133,7 +133,7 @@ def _require_pyarrow() -> Any:
     try:
         return importlib.import_module("pyarrow.parquet")
     except ImportError:
-        raise Problem(501, "Parquet needs pyarrow, which make test-analysis installs; csv and ndjson do not") from None
+        raise Problem(501, "Parquet needs pyarrow, which make setup installs; csv and ndjson do not") from None
 
 
 def _parquet(batches: Iterator[list[tuple[Any, ...]]], columns: tuple[Column, ...]) -> Iterator[bytes]:

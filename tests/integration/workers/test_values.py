@@ -254,3 +254,24 @@ def test_a_gap_that_is_declared_later_derives_the_snapshots_after_it_again(datab
     assert again.derive(connection)
     connection.close()
     assert again.rows == 30
+
+
+def test_a_market_that_cannot_be_computed_keeps_no_other_waiting(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_market(database)
+    connection = connect(database, application_name="deriver", role=DERIVER)
+    assert SnapshotValues(database, 2.0, wait_s=0.0).derive(connection)
+    rows(database, "UPDATE market_snapshot SET bid_size = 11 WHERE ts_recv < '2026-03-05 00:10Z'")
+
+    def odd(*_: object) -> None:
+        raise ZeroDivisionError("an odd market")
+
+    monkeypatch.setattr("analysis.workers.snapshot_values.prediction_markets.compute", odd)
+    snapshots = SnapshotValues(database, 2.0, wait_s=0.0)
+    assert snapshots.derive(connection)
+    connection.close()
+    assert snapshots.failed == snapshots.rows > 0
+    assert rows(database, "SELECT count(*) FROM snapshot_dirty") == [(0,)]
+    left = rows(database, "SELECT count(*) FROM snapshot_feature")
+    assert left == [(90 - snapshots.failed,)], "values of before would look like those of now"
