@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 JSON = "application/json"
+_EXACT = 2**53 - 1  # JavaScript rounds what is larger
 _TEXT_SUFFIXES = ("_id", "_ids")
 _TEXT_NAMES = frozenset(
     {"id", "tokens", "transaction_hash", "last_id", "first_id", "sequence", "dirty_id", "incarnation", "block_seq"}
@@ -28,14 +29,18 @@ def plain(value: Any) -> Any:
             return instant(value)
         case Mapping():
             return {key: plain(as_text(key, one)) for key, one in value.items()}
-        case str() | bool() | int() | None:
+        case bool():
+            return value
+        case int():
+            return value if abs(value) <= _EXACT else str(value)
+        case str() | None:
             return value
         case bytes() | memoryview():
             return bytes(value).hex()
         case Sequence() | set() | frozenset():
             return [plain(one) for one in value]
         case _:
-            return msgspec.to_builtins(value, enc_hook=str)
+            return plain(msgspec.to_builtins(value, enc_hook=str))
 
 
 def as_text(name: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from recorder.venues.orderbook import Side
+from recorder.venues.orderbook import CutDepth, Sides, uncut
 
 MOST_LEVELS = 20
 _MOST_SESSIONS = 4
@@ -34,12 +34,18 @@ class LiveBook:
         unknown_since: When the book became unknown; None while it is known.
     """
 
-    def __init__(self, since: datetime) -> None:
+    def __init__(self, since: datetime, cut_depth: CutDepth = uncut) -> None:
+        """
+        Args:
+            since: When it began to be unknown.
+            cut_depth: See `Venue.cut_depth`.
+        """
+        self._cut_depth = cut_depth
         self.ts_recv: datetime | None = None
         self.ts_event: datetime | None = None
         self.unknown_since: datetime | None = since
         self._latest = 0  # session of the row that was applied last
-        self._sides: dict[int, tuple[Side[float], Side[float]]] = {}
+        self._sides: dict[int, Sides] = {}
         self._seen: dict[int, int] = {}  # number of the last frame, by session
         self._gap_at: datetime | None = None
 
@@ -49,12 +55,10 @@ class LiveBook:
             return
         self._seen[row.session_id] = row.frame_seq
         if row.kind == "s":
-            self._sides[row.session_id] = Side(_levels(row.bids)), Side(_levels(row.asks))
+            self._sides[row.session_id] = Sides(_levels(row.bids), _levels(row.asks), self._cut_depth)
             self.unknown_since = None
         elif row.session_id in self._sides:
-            bids, asks = self._sides[row.session_id]
-            bids.apply(_levels(row.bids))
-            asks.apply(_levels(row.asks))
+            self._sides[row.session_id].apply(_levels(row.bids), _levels(row.asks))
         else:
             return
         self._latest, self.ts_recv, self.ts_event = row.session_id, row.ts_recv, row.ts_event
@@ -75,7 +79,7 @@ class LiveBook:
         """Return the best bids and asks as [price, size], best first; both empty while the book is unknown."""
         if self._latest not in self._sides:
             return [], []
-        bids, asks = self._sides[self._latest]
+        bids, asks = self._sides[self._latest].bids, self._sides[self._latest].asks
         return (
             [[price, bids.values[price]] for price in bids.prices[: -MOST_LEVELS - 1 : -1]],
             [[price, asks.values[price]] for price in asks.prices[:MOST_LEVELS]],

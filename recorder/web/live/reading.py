@@ -15,6 +15,8 @@ from recorder.errors import ConfigError, StoreError, StoreUnavailable
 from recorder.identity import instrument_id
 from recorder.printable import one_line
 from recorder.store.database import READER, Connection, classify, connect
+from recorder.venues import VENUES
+from recorder.venues.orderbook import CutDepth, uncut
 from recorder.web.live import items, queries
 from recorder.web.live.books import BookRow, LiveBook
 from recorder.web.live.outbox import ItemKey
@@ -187,7 +189,7 @@ class Reader:
             book = self._books.get(one)
             since = None if book is None else book.ts_recv
             if book is None:
-                book = self._books[one] = LiveBook(now)
+                book = self._books[one] = LiveBook(now, _cut_depth(self._names.get(one, "")))
             if since is None:
                 since = self._last_snapshot(one)
             rows: Rows = []
@@ -292,3 +294,9 @@ class Reader:
         self._books = {one: book for one, book in self._books.items() if Topic("book", one) in topics}
         if len(self._names) > 10_000:
             self._names.clear()
+
+
+def _cut_depth(name: str) -> CutDepth:
+    """Return how the venue of an instrument such as kraken:BTC/USD cuts its books."""
+    venue = VENUES.get(name.partition(":")[0])
+    return uncut if venue is None else venue.cut_depth

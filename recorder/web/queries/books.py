@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
-from recorder.venues.orderbook import Side
+from recorder.venues import VENUES
+from recorder.venues.orderbook import Sides, uncut
 from recorder.web.answers.ranges import Span
 from recorder.web.queries.instruments import Instrument
 
@@ -74,18 +75,18 @@ def book_at(cursor: Cursor, one: Instrument, at: datetime) -> BookAt:
     gap = cursor.fetchone()
     if gap is not None and gap[0] > since:
         return BookAt(at, None, [], [], gap[0], f"a gap began then ({gap[1]}), and no snapshot followed")
-    book = Side(_levels(bids)), Side(_levels(asks))
+    venue = VENUES.get(one.venue)
+    book = Sides(_levels(bids), _levels(asks), uncut if venue is None else venue.cut_depth)
     as_of = since
     cursor.execute(_DELTAS, (one.instrument_id, session, since, at, since, frame, MOST_DELTAS + 1))
     deltas = cursor.fetchall()
     if len(deltas) > MOST_DELTAS:
         return BookAt(at, None, [], [], None, f"more than {MOST_DELTAS:,} messages since the last snapshot")
     for recv, bid_levels, ask_levels in deltas:
-        book[0].apply(_levels(bid_levels))
-        book[1].apply(_levels(ask_levels))
+        book.apply(_levels(bid_levels), _levels(ask_levels))
         as_of = recv
-    best = [(price, book[0].values[price]) for price in reversed(book[0].prices)]
-    return BookAt(at, as_of, best, [(price, book[1].values[price]) for price in book[1].prices], None, "")
+    best = [(price, book.bids.values[price]) for price in reversed(book.bids.prices)]
+    return BookAt(at, as_of, best, [(price, book.asks.values[price]) for price in book.asks.prices], None, "")
 
 
 def around(at: datetime) -> Span:

@@ -91,7 +91,8 @@ class Listing(NamedTuple):
         chosen = ", ".join(f"{column.sql} AS {column.name}" if column.sql else column.name for column in self.columns)
         keys = ", ".join(column.sql or column.name for column in self.key)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        by = ", ".join(f"{column.sql or column.name} {order}" for column in self.key)
+        # By place: a column and the key may have one name, which would be ambiguous.
+        by = ", ".join(f"{place} {order}" for place, _ in enumerate(self.key, len(self.columns) + 1))
         text = f"SELECT {chosen}, {keys} FROM {self.source}{where} ORDER BY {by}"
         if limit is not None:
             text += " LIMIT %s"

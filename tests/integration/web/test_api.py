@@ -1,13 +1,20 @@
 """The API on a real Postgres: the rows of SQL, page by page, with how complete they are."""
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+import psycopg2
 import pytest
 from support.web.rows import BTC, HOSTILE, SESSION, TRADES, Market
 from support.web.server import RunningWeb
 from support.workers.bars import rows
+
+from recorder.web.answers.ranges import Span
+from recorder.web.queries import prediction_markets, resources
+from recorder.web.queries.listing import Listing
 
 KRAKEN = "kraken:BTC/USD"
 
@@ -46,6 +53,28 @@ def test_trades_are_those_of_sql_in_order_and_none_is_twice_over_pages(public_we
     assert ids[0] == "9007199254740993"  # a number would be rounded to ...992 in a browser
     assert found[0]["side"] == "sell"
     assert found[0]["ts_event"].endswith(":00.000000Z")
+
+
+def test_quotes_are_those_of_sql_over_pages(public_web: RunningWeb, market: Market, web_database: str) -> None:
+    found = [item for page in pages(public_web, f"/api/v1/quotes?{span(market, limit=7)}") for item in page["items"]]
+    within = "instrument_id = %s AND ts_recv >= %s AND ts_recv < %s"
+    ordered = f"SELECT bid, ask FROM quote WHERE {within} ORDER BY ts_recv, frame_seq, session_id"
+    stored = rows(web_database, ordered, (BTC, market.start, market.end))
+    assert [(item["bid"], item["ask"]) for item in found] == stored != []
+    assert {item["session_id"] for item in found} == {str(SESSION)}
+
+
+@pytest.mark.parametrize("listing", [*resources.LISTINGS, *prediction_markets.LISTINGS], ids=lambda one: one.name)
+def test_every_list_is_one_statement_that_postgres_takes_from_any_place(listing: Listing, web_database: str) -> None:
+    span = Span(datetime(2026, 3, 5, tzinfo=UTC), datetime(2026, 3, 6, tzinfo=UTC))
+    examples = {"text": "a", "timestamptz": span.start, "boolean": True}
+    after = [examples.get(column.kind, 1) for column in listing.key]
+    with closing(psycopg2.connect(web_database)) as connection, connection.cursor() as cursor:
+        orders: tuple[Literal["asc", "desc"], ...] = ("asc", "desc")
+        for order in orders:
+            bounded = span if listing.time or listing.overlap else None
+            cursor.execute(*listing.statement(bounded, 1 if listing.instrument else None, {}, after, order, 2))
+            assert len(cursor.fetchall()) <= 2
 
 
 def test_an_answer_says_how_complete_its_range_is(public_web: RunningWeb, market: Market) -> None:
