@@ -257,6 +257,9 @@ BEGIN
         RAISE foreign_key_violation USING MESSAGE = format(
             'exchange %s is not known yet: set venues.%s.enabled and start it once', NEW.exchange, NEW.exchange);
     END IF;
+    IF NEW.symbol <> btrim(NEW.symbol) OR NEW.symbol = '' THEN
+        RAISE check_violation USING MESSAGE = format('%L is no symbol: it is empty, or begins or ends with a space', NEW.symbol);
+    END IF;
     INSERT INTO public.subscription (venue, symbol, channel, active)
     SELECT NEW.exchange, NEW.symbol, c, coalesce(NEW.is_active, true) FROM unnest('{trade,quote,book}'::text[]) AS c
         ON CONFLICT (venue, symbol, channel) DO UPDATE SET active = excluded.active, origin = 'hand';
@@ -355,6 +358,19 @@ GRANT EXECUTE ON FUNCTION fold_bar_marks(interval) TO tapedeck_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON snapshot_dirty TO tapedeck_deriver;
 
 -- ---- data quality --------------------------------------------------------------------------------------------------
+
+-- An overflow would stop the deriver for every instrument, because it is the same for all rows of a statement.
+CREATE FUNCTION bounded_ratio(dividend double precision, divisor double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE WHEN divisor = 0 THEN NULL
+                WHEN dividend = 0 THEN 0
+                WHEN ln(abs(dividend)) - ln(abs(divisor)) > 690 THEN sign(dividend) * sign(divisor) * 1e300
+                WHEN ln(abs(dividend)) - ln(abs(divisor)) < -690 THEN 0
+                ELSE dividend / divisor END
+$$;
+COMMENT ON FUNCTION bounded_ratio(double precision, double precision) IS
+    'The ratio of two numbers, from -1e300 to 1e300; NULL where the divisor is 0. It never overflows.';
 
 CREATE TABLE quality_rule (
     subject   text             NOT NULL CHECK (subject IN ('bar', 'snapshot')),
@@ -479,4 +495,5 @@ COMMENT ON FUNCTION recheck_quality(timestamptz, timestamptz) IS
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON bar_finding, snapshot_finding TO tapedeck_deriver;
 GRANT SELECT ON quality_rule TO tapedeck_deriver;
+GRANT EXECUTE ON FUNCTION bounded_ratio(double precision, double precision) TO tapedeck_deriver;
 GRANT EXECUTE ON FUNCTION recheck_quality(timestamptz, timestamptz) TO tapedeck_replay;

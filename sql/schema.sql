@@ -2417,6 +2417,21 @@ REVOKE EXECUTE ON FUNCTION advance_journal(text,text,integer,bigint,integer,bigi
 COMMENT ON FUNCTION advance_journal(text,text,integer,bigint,integer,bigint,bigint,bigint,timestamp with time zone,bytea,integer[],text[],bigint[],bigint[],bigint[],bigint[],bigint[]) IS 'Moves a journal from an expected position (NULL before its first batch) to the end of a batch of one incarnation, and counts the batch; raises SQLSTATE TD001 when the journal is not at that position.';
 GRANT EXECUTE ON FUNCTION advance_journal(text,text,integer,bigint,integer,bigint,bigint,bigint,timestamp with time zone,bytea,integer[],text[],bigint[],bigint[],bigint[],bigint[],bigint[]) TO tapedeck_writer;
 
+CREATE OR REPLACE FUNCTION public.bounded_ratio(dividend double precision, divisor double precision)
+ RETURNS double precision
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    SELECT CASE WHEN divisor = 0 THEN NULL
+                WHEN dividend = 0 THEN 0
+                WHEN ln(abs(dividend)) - ln(abs(divisor)) > 690 THEN sign(dividend) * sign(divisor) * 1e300
+                WHEN ln(abs(dividend)) - ln(abs(divisor)) < -690 THEN 0
+                ELSE dividend / divisor END
+$function$;
+REVOKE EXECUTE ON FUNCTION bounded_ratio(double precision,double precision) FROM PUBLIC;
+COMMENT ON FUNCTION bounded_ratio(double precision,double precision) IS 'The ratio of two numbers, from -1e300 to 1e300; NULL where the divisor is 0. It never overflows.';
+GRANT EXECUTE ON FUNCTION bounded_ratio(double precision,double precision) TO tapedeck_deriver;
+
 CREATE OR REPLACE FUNCTION public.change_symbol()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2443,6 +2458,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM public.venue WHERE name = NEW.exchange) THEN
         RAISE foreign_key_violation USING MESSAGE = format(
             'exchange %s is not known yet: set venues.%s.enabled and start it once', NEW.exchange, NEW.exchange);
+    END IF;
+    IF NEW.symbol <> btrim(NEW.symbol) OR NEW.symbol = '' THEN
+        RAISE check_violation USING MESSAGE = format('%L is no symbol: it is empty, or begins or ends with a space', NEW.symbol);
     END IF;
     INSERT INTO public.subscription (venue, symbol, channel, active)
     SELECT NEW.exchange, NEW.symbol, c, coalesce(NEW.is_active, true) FROM unnest('{trade,quote,book}'::text[]) AS c

@@ -183,11 +183,13 @@ class BarValues:
             "lows": [task.since_s for task in tasks],
             "highs": [task.block_s + BLOCK * width_s for task in tasks],
         }
-        each = [_indicators_of(block) for block in blocks]
+        with np.errstate(all="ignore"):  # absurd prices overflow, and what is not finite is stored as null
+            each = [_indicators_of(block) for block in blocks]
+            features = features_of(blocks, _past(cursor, tasks, blocks)) if width_s == MINUTE_S else None
         self._put(cursor, "indicator", {name: np.concatenate([one[name] for one in each]) for name in COLUMNS}, keys)
         tables = ["indicator"]
-        if width_s == MINUTE_S:
-            self._put(cursor, "bar_feature", features_of(blocks, _past(cursor, tasks, blocks)), keys)
+        if features is not None:
+            self._put(cursor, "bar_feature", features, keys)
             tables.append("bar_feature")
         for table in tables:
             cursor.execute(derived_sql.REMOVE.format(table=table), ranges)

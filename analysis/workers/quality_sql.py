@@ -20,7 +20,7 @@ WITH {_RULES.format(subject="bar")}, checked AS (
                   (array_agg(x.close ORDER BY x.start DESC))[1] AS close,
                   count(*) FILTER (WHERE x.start > x.other) AS same
              FROM (SELECT p.start, p.close, p.volume,
-                          ln(p.close / lag(p.close) OVER w) AS move,
+                          ln(p.close) - ln(lag(p.close) OVER w) AS move,
                           coalesce(max(p.start) FILTER (WHERE p.low <> b.close OR p.high <> b.close) OVER (),
                                    '-infinity') AS other
                      FROM (SELECT start, high, low, close, volume FROM bar q
@@ -34,16 +34,17 @@ WITH {_RULES.format(subject="bar")}, checked AS (
               AND quote.ts_recv < b.start + interval '1 minute' AND bid > 0 AND ask > 0
             ORDER BY ts_recv DESC, frame_seq DESC LIMIT 1) AS q ON true
      CROSS JOIN LATERAL (VALUES
-           ('range', b.high / nullif(b.low, 0) - 1),
+           ('range', bounded_ratio(b.high, b.low) - 1),
            ('jump', CASE WHEN past.moves >= 20 AND b.close > 0 AND NOT b.in_gap
-                         THEN abs(ln(b.close / past.close)) / greatest(past.deviation, 0.0005) END),
-           ('volume_spike', CASE WHEN past.bars >= 20 THEN b.volume / nullif(past.volume, 0) END),
+                         THEN abs(ln(b.close) - ln(past.close)) / greatest(past.deviation, 0.0005) END),
+           ('volume_spike', CASE WHEN past.bars >= 20 THEN bounded_ratio(b.volume, past.volume) END),
            ('stale', CASE WHEN b.high = b.low THEN past.same + 1 END::double precision),
-           ('split_like', (SELECT min(abs(greatest(b.open / past.close, past.close / b.open) / f - 1))
+           ('split_like', (SELECT min(abs(greatest(bounded_ratio(b.open, past.close),
+                                                   bounded_ratio(past.close, b.open)) / f - 1))
                              FROM unnest('{{2,3,4,5,10,20,50}}'::double precision[]) AS f
                             WHERE past.close > 0 AND b.open > 0)),
-           ('spread', (q.ask - q.bid) / ((q.ask + q.bid) / 2)),
-           ('crossed', (q.bid - q.ask) / ((q.ask + q.bid) / 2))) AS v (rule, value)
+           ('spread', bounded_ratio(2 * (q.ask - q.bid), q.ask + q.bid)),
+           ('crossed', bounded_ratio(2 * (q.bid - q.ask), q.ask + q.bid))) AS v (rule, value)
       JOIN rule r ON r.rule = v.rule
      WHERE CASE WHEN v.rule = 'split_like' THEN v.value <= r.threshold ELSE v.value >= r.threshold END
 ), removed AS (
@@ -74,14 +75,15 @@ WITH {_RULES.format(subject="snapshot")}, checked AS (
                   (array_agg(x.mid ORDER BY x.ts_recv DESC) FILTER (WHERE x.mid IS NOT NULL))[1] AS mid,
                   (array_agg(x.volume_24h ORDER BY x.ts_recv DESC))[1] AS volume_24h
              FROM (SELECT p.ts_recv, p.mid, p.volume_24h, p.mid - lag(p.mid) OVER (ORDER BY p.ts_recv) AS move
-                     FROM (SELECT ts_recv, mid, volume_24h FROM market_snapshot q
+                     FROM (SELECT ts_recv, CASE WHEN abs(mid) < 1e100 THEN mid END AS mid, volume_24h
+                             FROM market_snapshot q
                             WHERE q.market_id = s.market_id AND q.ts_recv < s.ts_recv
                               AND q.ts_recv > s.ts_recv - interval '3 days'
                             ORDER BY q.ts_recv DESC LIMIT 61) AS p) AS x) AS past
      CROSS JOIN LATERAL (VALUES
            ('range', abs(s.mid - s.gamma_price)),
            ('jump', CASE WHEN past.moves >= 20 THEN abs(s.mid - past.mid) / greatest(past.deviation, 0.005) END),
-           ('volume_spike', CASE WHEN past.volume_24h >= 100 THEN s.volume_24h / past.volume_24h END),
+           ('volume_spike', CASE WHEN past.volume_24h >= 100 THEN bounded_ratio(s.volume_24h, past.volume_24h) END),
            ('stale', extract(epoch FROM s.ts_recv - s.gamma_recv)::double precision),
            ('spread', s.ask - s.bid),
            ('crossed', s.bid - s.ask)) AS v (rule, value)

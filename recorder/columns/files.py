@@ -69,7 +69,7 @@ class ColumnFiles:
         """Open the folder, and take back what a killed process has appended without counting it.
 
         Raises:
-            ConfigError: Another process writes here, or the files have other columns.
+            ConfigError: Another process writes here, the files have other columns, or a file has lost rows.
             OSError: The folder cannot be written.
         """
         self.folder = folder
@@ -89,6 +89,7 @@ class ColumnFiles:
         boot = position.boot_id()
         base = Mark() if found is None else found.now if boot and found.boot == boot else found.synced
         self.cut = self._take_back(base)
+        self._require_one_length()
         self.journals: dict[str, Place] = dict(base.journals)
         self._lengths: dict[str, int] = {}
         self._buffers: dict[Day, _Buffer] = {}
@@ -233,8 +234,24 @@ class ColumnFiles:
     def _length(self, folder: Path, day: int) -> int:
         """Return the rows that all columns of a day have."""
         types = layout.columns_of(_kind_of(folder), self.floats)
-        paths = self._paths(folder, day)
-        return min(path.stat().st_size // WIDTHS[types[name]] if path.exists() else 0 for name, path in paths.items())
+        rows = {
+            path: path.stat().st_size / WIDTHS[types[name]] if path.exists() else 0.0
+            for name, path in self._paths(folder, day).items()
+        }
+        most = max(rows.values())
+        for path, number in rows.items():
+            if number != most or not number.is_integer():
+                raise self._lost(path)
+        return int(most)
+
+    def _require_one_length(self) -> None:
+        """Require that all columns of every day have the same number of rows: a shorter one has lost some."""
+        days = {(path.parent, _day_of(path)) for path in self.folder.glob("*/*/*/*.bin")}
+        for folder, day in sorted(days):
+            self._length(folder, day)
+
+    def _lost(self, path: Path) -> ConfigError:
+        return ConfigError(f"{path} has lost rows that it had: move {self.folder} away, and it is written again")
 
     def _append(self, day: Day, buffer: _Buffer, at: int) -> None:
         folder = self._folder(day)
@@ -271,9 +288,7 @@ class ColumnFiles:
                 have = path.stat().st_size
                 longest = max(longest, have // width)
                 if have < rows * width:
-                    raise ConfigError(
-                        f"{path} has lost rows that it had: move {self.folder} away, and it is written again"
-                    )
+                    raise self._lost(path)
                 os.truncate(path, rows * width)
             removed += max(0, longest - rows)
         if removed:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -249,6 +250,21 @@ def test_after_a_power_cut_the_files_go_on_from_what_was_synced(
     load(database, tmp_path)
     equal(stored(tmp_path / "columns", "TRADES"), trades_in(database))
     equal(stored(tmp_path / "columns", "MD"), market_in(database))
+
+
+@pytest.mark.parametrize("lost", [3, 8, None], ids=["some bytes", "a row", "a file"])
+def test_a_file_that_lost_rows_is_named_and_nothing_is_appended(
+    lost: int | None, feed: MidnightFeed, tmp_path: Path
+) -> None:
+    feed.record(5)
+    follow(tmp_path)
+    path = next((tmp_path / "columns").glob("*/*/TRADES/id.*.bin"))
+    if lost is None:
+        path.unlink()
+    else:
+        os.truncate(path, path.stat().st_size - lost)
+    with pytest.raises(ConfigError, match=f"{re.escape(path.name)} has lost rows that it had: move"):
+        follow(tmp_path)
 
 
 def test_a_journal_is_not_trimmed_before_the_files_have_it(feed: MidnightFeed, tmp_path: Path) -> None:

@@ -194,6 +194,16 @@ def test_every_rule_of_bars_finds_what_it_is_for(bars: Stored) -> None:
     assert bars.findings(wide).keys() == {"range", "crossed"}
 
 
+def test_absurd_prices_are_a_finding_and_stop_no_derivation(bars: Stored) -> None:
+    """A statement that always fails would hold up the values of every instrument."""
+    at = DAY + 1_500 * MINUTE
+    bars.put(at, [1e300, 5e-324, 1e300], [1.0, 1.0, 1.0])
+    bars.sql("UPDATE bar SET high = 1e300, low = 5e-324 WHERE start >= %s AND interval_s = 60", at)
+    bars.derive()
+    assert bars.findings(at)["range"] == 1e300
+    assert bars.sql("SELECT count(*) FROM derived_dirty") == [(0,)]
+
+
 def test_a_changed_threshold_is_used_when_a_range_is_checked_again(bars: Stored) -> None:
     at = DAY + 1_500 * MINUTE
     bars.put(at, [50.0], [2.0])
