@@ -7,7 +7,8 @@ from recorder.web.answers.problems import Problem
 
 _ORDERED = frozenset({
     "text", "name", '"char"', "character", "character varying", "boolean", "smallint", "integer", "bigint", "real",
-    "double precision", "numeric", "date", "timestamp with time zone", "timestamp without time zone", "uuid", "interval",
+    "double precision", "numeric", "date", "timestamp with time zone", "timestamp without time zone", "uuid",
+    "interval",
 })  # fmt: skip
 BIG = 100_000  # rows; above it only what an index serves is sorted, and the last hour is shown first
 

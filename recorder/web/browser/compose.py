@@ -146,7 +146,7 @@ def facets(table: Table, question: Question, column: str) -> tuple[sql.Composed,
 def _behind(
     table: Table, order: Sequence[str], after: Sequence[Any], *, descending: bool
 ) -> tuple[sql.Composable, list[Any]]:
-    """Return the condition that a row comes after a place, and its values. Nulls are last, or first where it descends."""
+    """Return the condition that a row comes after a place, and its values. Nulls are last; first where it descends."""
     sign = sql.SQL("<" if descending else ">")
     places = [sql.SQL("%s::" + _type(table, name)) for name in order]
     if all(table.column(name).required for name in order):
