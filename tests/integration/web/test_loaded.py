@@ -15,7 +15,7 @@ from recorder.web.answers.encode import instant
 from recorder.web.queries.loaded import loaded_until
 
 KRAKEN = "kraken:BTC/USD"
-Load = Callable[[datetime], None]
+Load = Callable[[datetime], object]
 
 _JOURNAL = """
 INSERT INTO journal (journal_id, recorder, segment, position, block_seq, written_at) VALUES (%s, %s, 1, 0, 1, %s)
@@ -33,9 +33,14 @@ def load(web_database: str, market: Market) -> Iterator[Load]:
     rows(web_database, "DELETE FROM journal WHERE recorder = 'recorder-kraken'")
 
 
+def end_of(market: Market) -> datetime:
+    """Return an end that was at least a minute ago."""
+    return market.end - timedelta(minutes=1)
+
+
 def asked(market: Market, **more: Any) -> str:
-    """Return the query of the last 50 minutes, which no gap touches."""
-    start, end = instant(market.end - timedelta(minutes=50)), instant(market.end)
+    """Return the query of 50 minutes, which no gap touches."""
+    start, end = instant(end_of(market) - timedelta(minutes=50)), instant(end_of(market))
     return urlencode({"instrument": KRAKEN, "start": start, "end": end, **more})
 
 
@@ -43,29 +48,29 @@ def test_what_is_behind_the_loaded_time_is_not_covered_nor_kept(
     public_web: RunningWeb, market: Market, load: Load
 ) -> None:
     path = f"/api/v1/trades?{asked(market)}"
-    load(market.end + timedelta(seconds=10))
+    load(end_of(market) + timedelta(seconds=10))
     whole = public_web.get(path)
     assert whole.json["quality"]["not_loaded"] is None
     assert (whole.json["quality"]["coverage"], "etag" in whole.headers) == (1, True)
-    load(market.end - timedelta(minutes=5))
+    load(end_of(market) - timedelta(minutes=5))
     behind = public_web.get(path, If_None_Match=whole.headers["etag"])
-    since = market.end - timedelta(minutes=5, seconds=5)  # a trade may come some seconds after the time it bears
+    since = end_of(market) - timedelta(minutes=5, seconds=5)  # a trade may come some seconds after the time it bears
     assert behind.status == 200
     assert "etag" not in behind.headers
     quality = behind.json["quality"]
     assert quality["coverage"] == pytest.approx(1 - 305 / 3000, abs=1e-6)
-    assert quality["not_loaded"] == {"start": instant(since), "end": instant(market.end)}
+    assert quality["not_loaded"] == {"start": instant(since), "end": instant(end_of(market))}
     assert f"not-loaded-since={instant(since)}" in behind.headers["tapedeck-quality"]
-    load(market.end - timedelta(minutes=4))
+    load(end_of(market) - timedelta(minutes=4))
     assert public_web.get(path).json["quality"]["revision"] != quality["revision"]
-    load(market.end + timedelta(seconds=4))  # a row may still be on its way
+    load(end_of(market) + timedelta(seconds=4))  # a row may still be on its way
     assert "etag" not in public_web.get(path).headers
 
 
 def test_an_export_and_a_list_that_refuse_gaps_refuse_what_is_not_loaded(
     web: RunningWeb, tokens: dict[str, str], market: Market, load: Load
 ) -> None:
-    load(market.end - timedelta(minutes=5))
+    load(end_of(market) - timedelta(minutes=5))
     for path in ("export/trades", "export/bars", "export/quotes", "trades", "bars", "features"):
         answer = web.get(f"/api/v1/{path}?{asked(market, on_gap='refuse')}", tokens["analyst"])
         assert answer.status == 409, path
