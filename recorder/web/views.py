@@ -25,6 +25,7 @@ class QualityView(BaseModel):
     healed: int
     certified: bool
     revision: str
+    not_loaded: "RangeView | None"
 
 
 class RangeView(BaseModel):

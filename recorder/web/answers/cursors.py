@@ -13,7 +13,7 @@ from recorder.web.answers.encode import instant
 from recorder.web.answers.problems import Problem
 
 _MAC_BYTES = 16
-_LONGEST = 2000
+LONGEST = 2000
 
 
 def make(key: bytes, question: str, values: Sequence[Any]) -> str:
@@ -35,7 +35,7 @@ def read(key: bytes, question: str, place: str, length: int) -> list[Any]:
         Problem: it was changed, or belongs to another question.
     """
     try:
-        raw = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)) if len(place) <= _LONGEST else b""
+        raw = base64.urlsafe_b64decode(place + "=" * (-len(place) % 4)) if len(place) <= LONGEST else b""
     except (binascii.Error, ValueError):
         raw = b""
     mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]

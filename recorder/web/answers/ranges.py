@@ -8,7 +8,6 @@ from recorder.web.answers.encode import instant
 from recorder.web.answers.problems import Problem
 
 _LEAST, _MOST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_CLOSED_S = 5
 _BACK = re.compile(r"-(\d{1,5})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -18,11 +17,6 @@ class Span(NamedTuple):
 
     start: datetime
     end: datetime
-
-    @property
-    def closed(self) -> bool:
-        """Whether it ended long enough ago that only late or healed rows can still be added."""
-        return self.end <= datetime.now(UTC) - timedelta(seconds=_CLOSED_S)
 
     @property
     def seconds(self) -> float:

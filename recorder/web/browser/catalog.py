@@ -5,6 +5,11 @@ from typing import NamedTuple
 from recorder.store.database import Cursor
 from recorder.web.answers.problems import Problem
 
+_ORDERED = frozenset({
+    "text", "name", '"char"', "character", "character varying", "boolean", "smallint", "integer", "bigint", "real",
+    "double precision", "numeric", "date", "timestamp with time zone", "timestamp without time zone", "uuid",
+    "interval",
+})  # fmt: skip
 BIG = 100_000  # rows; above it only what an index serves is sorted, and the last hour is shown first
 
 _TABLES = """
@@ -37,6 +42,11 @@ class TableColumn(NamedTuple):
     type: str
     comment: str
     required: bool
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its values can be sorted by, and be the place of a page."""
+        return self.type.partition("(")[0] in _ORDERED and not self.type.endswith("[]")
 
 
 class Table(NamedTuple):
@@ -78,7 +88,7 @@ class Table(NamedTuple):
 
     def sortable(self, name: str) -> bool:
         """Return whether a column can be sorted by without reading all rows."""
-        return self.kind in ("r", "p", "m") and (not self.big or name in self.leading)
+        return self.kind in ("r", "p", "m") and self.column(name).ordered and (not self.big or name in self.leading)
 
 
 def tables(cursor: Cursor) -> list[Table]:
@@ -112,6 +122,8 @@ def _with_columns(cursor: Cursor, found: Table, oid: int) -> Table:
     columns = tuple(TableColumn(*row) for row in cursor.fetchall())
     cursor.execute(_INDEXES, (oid,))
     indexes = [(row[0], row[1], row[2], row[3] or []) for row in cursor.fetchall()]
-    keys = sorted((not primary, tuple(names)) for primary, unique, _kind, names in indexes if unique and names)
+    required = {one.name for one in columns if one.required and one.ordered}
+    keys = sorted((not primary, tuple(names)) for primary, unique, _kind, names in indexes
+                  if unique and names and required.issuperset(names))  # fmt: skip
     leading = frozenset(names[0] for _primary, _unique, kind, names in indexes if names and kind == "btree")
     return found._replace(columns=columns, key=keys[0][1] if keys else (), leading=leading)

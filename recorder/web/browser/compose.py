@@ -55,7 +55,7 @@ class Question(NamedTuple):
             return ()
         table.column(sort)
         if self.sort and not table.sortable(sort):
-            raise Problem(422, f"{table.name} is too big to sort by {sort}: no index begins with it", kind="invalid")
+            raise Problem(422, f"{table.name} cannot be sorted by {sort}: {_why(table, sort)}", kind="invalid")
         return (sort, *(name for name in table.key if name != sort))
 
 
@@ -74,11 +74,9 @@ def select(table: Table, question: Question, after: Sequence[Any] | None, limit:
     order = question.order(table)
     where, values = conditions(table, question)
     if after is not None and order:
-        # A null sorts apart; rows behind it are reached by the next page of their own.
-        places = sql.SQL(", ").join(sql.SQL("%s::" + _type(table, name)) for name in order)
-        sign = sql.SQL("<" if question.descending else ">")
-        where.append(sql.SQL("({}) {} ({})").format(_names(order), sign, places))
-        values += after
+        behind, places = _behind(table, order, after, descending=question.descending)
+        where.append(behind)
+        values += places
     statement = sql.SQL("SELECT {} FROM {}").format(
         _names([one.name for one in table.columns]), sql.Identifier(table.schema, table.name)
     )
@@ -143,6 +141,41 @@ def facets(table: Table, question: Question, column: str) -> tuple[sql.Composed,
     statement = sql.SQL("SELECT {0}::text, count(*) FROM ({1} LIMIT 10000) AS shown GROUP BY 1 "
                         "ORDER BY 2 DESC, 1 LIMIT 30").format(name, source)  # fmt: skip
     return statement, values
+
+
+def _behind(
+    table: Table, order: Sequence[str], after: Sequence[Any], *, descending: bool
+) -> tuple[sql.Composable, list[Any]]:
+    """Return the condition that a row comes after a place, and its values. Nulls are last; first where it descends."""
+    sign = sql.SQL("<" if descending else ">")
+    places = [sql.SQL("%s::" + _type(table, name)) for name in order]
+    if all(table.column(name).required for name in order):
+        return sql.SQL("({}) {} ({})").format(_names(order), sign, sql.SQL(", ").join(places)), list(after)
+    ways: list[sql.Composable] = []
+    values: list[Any] = []
+    equal: list[sql.Composable] = []
+    passed: list[Any] = []
+    for name, place, value in zip(order, places, after, strict=True):
+        column = sql.Identifier(name)
+        if value is not None:
+            beyond = sql.SQL("{} {} {}" if descending else "({0} {1} {2} OR {0} IS NULL)").format(column, sign, place)
+            ways.append(sql.SQL(" AND ").join([*equal, beyond]))
+            values += [*passed, value]
+            equal.append(sql.SQL("{} = {}").format(column, place))
+            passed.append(value)
+        else:
+            if descending:
+                ways.append(sql.SQL(" AND ").join([*equal, sql.SQL("{} IS NOT NULL").format(column)]))
+                values += passed
+            equal.append(sql.SQL("{} IS NULL").format(column))
+    return sql.SQL("(({}))").format(sql.SQL(") OR (").join(ways)), values
+
+
+def _why(table: Table, sort: str) -> str:
+    if table.kind == "v":
+        return "it is a view, in the order of its own; filter it instead"
+    kind = table.column(sort)
+    return "it is big and no index begins with it" if kind.ordered else f"values of {kind.type} have no order here"
 
 
 def _names(names: Sequence[str]) -> sql.Composed:

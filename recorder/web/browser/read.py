@@ -63,8 +63,13 @@ def page(
     if len(found) > limit and order:
         names = [one.name for one in table.columns]
         last = [found[limit - 1][names.index(one)] for one in order]
-        if all(value is not None for value in last):
-            following = cursors.make(key, about, [key_value(value) for value in last])
+        following = cursors.make(key, about, [key_value(value) for value in last])
+        if len(following) > cursors.LONGEST:
+            following = None
+    if len(found) > limit and following is None:
+        why = "values of this column are too long to page by" if order else "it has no key to page by"
+        more = f"more rows than these {limit:,} exist: {why}; filter, or set limit up to 1,000"
+        reason = f"{reason}; {more}" if reason else more
     return Shown(table, question, found[:limit], following, reason)
 
 

@@ -57,13 +57,17 @@ SELECT g.gap_id, g.instrument_id, g.channel, g.cause, g.state, g.reason, g.start
        g.last_id, g.first_id, g.revision, i.venue, i.symbol
   FROM gap g LEFT JOIN instrument i USING (instrument_id) WHERE g.gap_id = ANY (%(ids)s::bigint[])"""
 
-# A gap may begin and end between two looks, as unhealable; the index has the instrument before the time.
+# A gap may begin and end between two looks, as unhealable, and be declared when it has ended. The index has the
+# instrument before the time.
 RECENT_GAPS = """
 SELECT g.gap_id, g.instrument_id, g.channel, g.cause, g.state, g.reason, g.started_at, g.ended_at,
        g.last_id, g.first_id, g.revision, i.venue, i.symbol
   FROM gap g LEFT JOIN instrument i USING (instrument_id)
- WHERE g.instrument_id = ANY (%(ids)s::bigint[]) AND g.channel = ANY ('{trade,quote,book}')
-   AND g.cause <> 'unsubscribed' AND g.started_at > now() - interval '10 minutes'
+ WHERE g.instrument_id = ANY (%(ids)s::bigint[] || ARRAY(SELECT instrument_id FROM instrument
+                                                          WHERE recorded AND %(all)s))
+   AND g.channel = ANY ('{trade,quote,book}') AND g.cause <> 'unsubscribed'
+   AND g.started_at > now() - interval '1 day'
+   AND coalesce(g.ended_at, g.started_at) > now() - interval '10 minutes'
  ORDER BY g.started_at DESC LIMIT %(most)s"""
 
 # The share of the last hour outside of gaps that are not healed; overlapping gaps count once.

@@ -251,15 +251,17 @@ class Reader:
         return events
 
     def _recent_gaps(self, topics: frozenset[Topic]) -> Rows:
-        ids = [one.instrument_id for one in topics if one.kind == "gap" and one.instrument_id]
-        return self._rows(queries.RECENT_GAPS, {"ids": ids, "most": _MOST_GAPS}) if ids else []
+        return self._gap_rows(queries.RECENT_GAPS, topics)
 
     def _open_gaps(self, topics: frozenset[Topic]) -> Rows:
+        return self._gap_rows(queries.OPEN_GAPS, topics)
+
+    def _gap_rows(self, query: str, topics: frozenset[Topic]) -> Rows:
         wanted = [one for one in topics if one.kind == "gap"]
         if not wanted:
             return []
         ids = [one.instrument_id for one in wanted if one.instrument_id]
-        return self._rows(queries.OPEN_GAPS, {"all": Topic("gap") in topics, "ids": ids, "most": _MOST_GAPS})
+        return self._rows(query, {"all": Topic("gap") in topics, "ids": ids, "most": _MOST_GAPS})
 
     # ---- the connection
 

@@ -1,6 +1,7 @@
 """The stream of the web: one look a second for all clients, and one task for each that sends it what waits.
 
-The look is made in a thread of its own. When it takes longer than a second, ticks go on without values and say so.
+The look is made in a thread of its own. When it takes longer than a second, ticks go on without values;
+after three they say that Postgres does not answer.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ CHECK_S = 5.0
 """How often it is checked that clients are still allowed to listen."""
 SNAPSHOT_S = 2.0
 """A snapshot this young also serves the next client; what was published since replaces its values."""
+AWAY_S = 3.0
+"""A look that has not ended for so long is a problem; a shorter one is only slow."""
 MESSAGES_A_MINUTE = 60
 """Of one client."""
 _MOST_KEPT = 10_000
@@ -207,7 +210,9 @@ class Live:
                 for event in events:
                     self.hub.event(event.topics, event.key, event.frame)
             else:
-                self._problem = f"Postgres has not answered for {loop.time() - began_s:.0f} s"
+                away_s = loop.time() - began_s
+                if away_s >= AWAY_S:
+                    self._problem = f"Postgres has not answered for {away_s:.0f} s"
                 self.hub.publish({}, 0, datetime.now(UTC), self._problem)
             if loop.time() - checked_s >= CHECK_S:
                 checked_s = loop.time()

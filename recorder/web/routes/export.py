@@ -65,7 +65,7 @@ def export(
     try:
         cursor = stack.enter_context(web.export_pool.transaction(statement_s=_STATEMENT_S, wait_s=1.0))
         one = instruments.find(cursor, instrument)
-        quality = measure(cursor, one, listing.channel, asked)
+        quality = measure(cursor, one, listing.channel, asked, WIDTHS_S[width] if what == "bars" else 60)
         refuse_gaps(quality, on_gap)
         text, values = listing.statement(asked, one.instrument_id, given, None, "asc", None)
         cursor.execute(f"DECLARE export NO SCROLL CURSOR FOR {text}", values)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded
 from recorder.web.answers import cursors
-from recorder.web.answers.encode import JSON, encoded, rows
+from recorder.web.answers.encode import JSON, encoded, instant, rows
 from recorder.web.answers.problems import Problem
 from recorder.web.answers.ranges import span
 from recorder.web.answers.replies import reply
@@ -23,6 +24,7 @@ from recorder.web.state import web_of
 from recorder.web.views import page_view
 
 LIMIT, MOST = 500, 10_000
+_USUALLY_BEHIND = timedelta(seconds=15)
 OnGap = Literal["refuse", "mask", "ignore"]
 
 router = guarded(Role.viewer, prefix="/api/v1", tags=["data"])
@@ -68,8 +70,8 @@ def answer_list(
         one = None if find is None else find(cursor)
         quality = None
         if listing.channel and one is not None and asked is not None:
-            quality = measure(cursor, one, listing.channel, asked)
-            refuse_gaps(quality, on_gap)
+            quality = measure(cursor, one, listing.channel, asked, int(given.get("width_s") or 60))
+            refuse_gaps(quality, on_gap, to_now=not end)
         fixed = is_fixed(start) and is_fixed(end)  # else it is another range at each request
         key = (request.url.path, question, after, limit, "" if quality is None else quality.revision)
         if fixed and quality is not None and quality.settled:
@@ -102,17 +104,26 @@ def is_fixed(text: str | None) -> bool:
     return text is not None and text != "" and not text.startswith("-")
 
 
-def refuse_gaps(quality: Quality, on_gap: OnGap) -> None:
+def refuse_gaps(quality: Quality, on_gap: OnGap, *, to_now: bool = False) -> None:
     """Refuse a range in which rows may be missing, where that is asked for.
+
+    Args:
+        quality: Of the range.
+        on_gap: What is asked for.
+        to_now: Whether no end was given: then the last seconds, which are never loaded, are no reason.
 
     Raises:
         Problem: 409 with the ranges.
     """
-    if on_gap == "refuse" and quality.missing:
-        raise Problem(
-            409, "rows may be missing in this range; choose another one, or set on_gap to mask or ignore",
-            kind="gaps", gaps=quality.listed(), quality=quality.document(),
-        )  # fmt: skip
+    since, until = quality.not_loaded or (datetime.max.replace(tzinfo=UTC),) * 2
+    declared = any(low < since for low, _high in quality.missing)
+    behind = quality.not_loaded is not None and not (to_now and until - since <= _USUALLY_BEHIND)
+    if on_gap == "refuse" and (declared or behind):
+        detail = "rows may be missing in this range; choose another one, or set on_gap to mask or ignore"
+        if not declared:
+            detail = (f"rows from {instant(since)} on are not loaded yet; ask again later, end the range there, or set "
+                      "on_gap to mask or ignore")  # fmt: skip
+        raise Problem(409, detail, kind="gaps", gaps=quality.listed(), quality=quality.document())
 
 
 def mask(listing: Listing, items: list[dict[str, Any]], found: list[tuple[Any, ...]], quality: Quality) -> None:

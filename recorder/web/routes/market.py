@@ -178,8 +178,8 @@ def _derived(
     place = None if after is None else cursors.read(web.keys.of("cursors"), question, after, 1)[0]
     with web.pool.transaction() as cursor:
         one = find(cursor)
-        quality = measure(cursor, one, "trade", asked)
-        refuse_gaps(quality, on_gap)
+        quality = measure(cursor, one, "trade", asked, width_s)
+        refuse_gaps(quality, on_gap, to_now=not end)
         names = derived.columns(cursor, table)
         found = derived.read(cursor, table, one, width_s, asked, names, place, limit + 1)
     more = len(found) > limit

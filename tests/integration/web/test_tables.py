@@ -1,12 +1,18 @@
 """The table browser: what the reader may read, in order, linked, and never by a name that is not in the catalog."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+import psycopg2
 import pytest
 from support.web.browser import NARROW, WatchedPage
 from support.web.rows import BTC, HOSTILE, TRADES, Market
 from support.web.server import RunningWeb
+from support.workers.bars import rows
+
+from recorder.web.browser import catalog
+from recorder.web.browser.compose import Question
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -126,3 +132,68 @@ def test_an_export_holds_all_rows_and_needs_an_analyst(
     assert web.get(f"{path}&on_gap=ignore&format=parquet", tokens["analyst"]).status in (200, 501)
     audit = web.get("/api/v1/audit?name=analyst", tokens["admin"]).json["items"]
     assert any(item["action"] == "export" and "kraken:BTC/USD" in item["object"] for item in audit)
+
+
+@pytest.fixture
+def gaps_with_nulls(web_database: str, market: Market) -> Iterator[set[str]]:
+    """Gaps of which every third has not ended; the ids of all gaps."""
+    rows(
+        web_database,
+        "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, ended_at, revision)"
+        " SELECT n, %s, 'quote', 'disconnect', 'unhealable', %s,"
+        " CASE WHEN n %% 3 > 0 THEN %s + n / 4 * interval '1 second' END, 1 FROM generate_series(1, 60) AS n",
+        (BTC, market.start, market.start),
+    )
+    yield {str(gap_id) for (gap_id,) in rows(web_database, "SELECT gap_id FROM gap")}
+    rows(web_database, "DELETE FROM gap WHERE gap_id <= 60")
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("sort", ["ended_at", "first_id", "reason", "state"])
+def test_pages_hold_each_row_once_where_the_sort_has_nulls(
+    sort: str, order: str, public_web: RunningWeb, gaps_with_nulls: set[str]
+) -> None:
+    found: list[dict[str, object]] = []
+    after: dict[str, str] = {}
+    while True:
+        query = urlencode({"sort": sort, "order": order, "limit": 7, **after})
+        page = public_web.get(f"/api/v1/tables/gap?{query}").json
+        found += page["items"]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert len(found) == len(gaps_with_nulls)
+    assert {item["gap_id"] for item in found} == gaps_with_nulls
+    nulls = [item[sort] is None for item in found]
+    assert nulls == sorted(nulls, reverse=order == "desc")
+    assert page["note"] == ""
+
+
+def test_a_view_that_has_more_rows_says_so(public_web: RunningWeb) -> None:
+    page = public_web.get("/api/v1/tables/trade_named?limit=50").json
+    assert (len(page["items"]), page["next"]) == (50, None)
+    assert "more rows than these 50 exist: it has no key to page by; filter, or set limit" in page["note"]
+    assert "more rows than these 50 exist" in public_web.get("/tables/trade_named?limit=50").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("table", "sort", "why"),
+    [
+        ("book", "bids", "values of double precision[] have no order here"),
+        ("quarantine", "sample", "values of bytea have no order here"),
+        ("trade_named", "price", "it is a view, in the order of its own; filter it instead"),
+    ],
+)
+def test_a_sort_that_cannot_be_paged_is_refused_with_a_sentence(
+    table: str, sort: str, why: str, public_web: RunningWeb
+) -> None:
+    answer = public_web.get(f"/api/v1/tables/{table}?sort={sort}&limit=1")
+    assert (answer.status, answer.json["detail"]) == (422, f"{table} cannot be sorted by {sort}: {why}")
+
+
+def test_every_table_with_pages_has_an_order_that_is_total(web_database: str) -> None:
+    connection = psycopg2.connect(web_database)
+    with connection.cursor() as cursor:
+        found = [catalog.table(cursor, one.name) for one in catalog.tables(cursor) if one.schema == "public"]
+    connection.close()
+    assert [one.name for one in found if Question().order(one) and not one.key] == []

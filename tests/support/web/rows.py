@@ -116,6 +116,7 @@ def fill(url: str) -> Market:
             "FROM generate_series(0, 119) AS n",
             (BTC, start),
         )
+        cursor.execute("DELETE FROM bar_dirty")  # as the deriver does with the bars
         cursor.execute(
             "INSERT INTO quarantine (journal_id, segment, position, item, scope, ts_recv, reason, sample) "
             "VALUES ('journal', 1, 0, 0, 'frame', %s, %s, %s)",

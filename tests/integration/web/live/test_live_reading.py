@@ -132,6 +132,20 @@ def test_a_gap_is_reported_when_it_opens_and_when_it_is_healed(rows: StoredRows,
     assert [event.key for event in reader.look(one).events] == [("gap", short)]
 
 
+def test_a_client_of_all_gaps_hears_of_those_that_open_and_close_between_two_looks(
+    rows: StoredRows, reader: Reader
+) -> None:
+    every = frozenset({Topic("gap")})
+    btc, now = rows.instrument("kraken", "BTC/USD"), datetime.now(UTC)
+    rows.gap(btc, "trade", now - timedelta(minutes=3), now - timedelta(minutes=2), "unhealable")  # known already
+    reader.snapshot(every)
+    assert reader.look(every).events == []
+    short = rows.gap(btc, "book", now - timedelta(seconds=1), now, "unhealable")
+    declared_late = rows.gap(btc, "quote", now - timedelta(hours=2), now, "unhealable")
+    assert {event.key for event in reader.look(every).events} == {("gap", short), ("gap", declared_late)}
+    assert reader.look(every).events == []
+
+
 def test_coverage_of_a_snapshot_counts_overlapping_gaps_once(rows: StoredRows, reader: Reader) -> None:
     btc = rows.instrument("kraken", "BTC/USD")
     now = datetime.now(UTC)
