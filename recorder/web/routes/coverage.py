@@ -171,7 +171,7 @@ def _hour(at: datetime) -> datetime:
     """
     if at.tzinfo is None:
         raise Problem(422, "write times with their zone, such as 2026-12-01T09:00:00Z", kind="invalid")
-    if not _FIRST <= at.astimezone(UTC) <= datetime.now(UTC) + 24 * HOUR:
+    if not _FIRST <= at <= datetime.now(UTC) + 24 * HOUR:  # first of all: not every instant can be moved to UTC
         raise Problem(422, "the time is before 2009 or in the future", kind="invalid")
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
