@@ -79,7 +79,9 @@ def grid(
     request: Request, channel: Channel = "trade", hours: Hours = 48, end: End = None, venue: Text = "", text: Text = "",
     trouble: str = "", limit: Rows = MOST_ROWS, after: Text = "",
 ) -> Response:  # fmt: skip
-    """Return a letter for each hour, oldest first: o open, g gap, n not subscribed, h healed, c complete, u unknown.
+    """Return a letter for each hour, oldest first.
+
+    o open, g gap, n not subscribed, p subscribed in part, h healed, c complete, u unknown.
 
     States come from certificates and gaps, never from the number of rows. `missing` has the share of an hour that is
     missing, by the number of the hour from 0.
