@@ -26,7 +26,8 @@ export function drawLines(canvas, times, stepS, lines, { format, floor = null, c
   const first = times[0];
   const span = times[times.length - 1] - first || 1;
   const grid = [0, 1, 2, 3, 4].map((at) => low + ((high - low) * at) / 4);
-  const right = 12 + Math.max(...grid.map((value) => pen.measureText(format(value)).width));
+  const widest = Math.max(...grid.map((value) => pen.measureText(format(value)).width));
+  const right = widest + 12;
   const x = (time) => LEFT + ((time - first) / span) * (width - LEFT - right);
   const y = (value) => TOP + ((high - value) / (high - low)) * (height - TOP - FOOT);
   pen.textBaseline = "middle";
@@ -87,7 +88,7 @@ export function drawLines(canvas, times, stepS, lines, { format, floor = null, c
     pen.lineTo(x(times[under]), height - FOOT);
     pen.stroke();
   }
-  return { low, high, points: all.length, under, labels };
+  return { low, high, points: all.length, under, labels, right };
 }
 
 // Draws again whenever the size, the colours or the zone change, or the pointer moves; draw(pointer) does it.
