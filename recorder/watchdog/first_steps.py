@@ -28,7 +28,7 @@ FIRST_STEPS: Mapping[str, str] = {
     "venue_no_data": "tapedeck test VENUE: if data comes there, tapedeck restart recorder-VENUE",
     "streams_silent": "look at these markets on the venue's web site: halted, or delisted?",
     "streams_refused": "tapedeck status: the reasons; correct the symbols, or raise max_links",
-    "book_resync_loop": "tapedeck logs recorder-VENUE for book.resync; all frames are kept in the journal",
+    "book_resync_loop": "tapedeck logs recorder-VENUE: look for book.resync; all frames are kept in the journal",
     "gap_long": "SELECT * FROM gap_open ORDER BY started_at LIMIT 20; a market that seldom trades is no fault",
     "lineage": "SELECT * FROM journal_break ORDER BY found_at DESC LIMIT 5; the loss is declared as gaps",
     "frames_dropped": "df: make room on the disk of the journals now; data is being lost, and declared as gaps",
@@ -45,6 +45,19 @@ FIRST_STEPS: Mapping[str, str] = {
     "poll_success": "tapedeck poll: which jobs fail, and why",
     "program_unwell": f"tapedeck status, and {_LOGS}",
 }
+
+
+_COMMAND = re.compile(r"(?:tapedeck|df|chronyc)\b[^:;,]*|SELECT [^:;]*")
+
+
+def parted(step: str) -> tuple[str, str]:
+    """Return the command at the begin of a first step, and the words after it; the command is empty where it has none.
+
+    Args:
+        step: What `first_step` returned.
+    """
+    found = _COMMAND.match(step)
+    return ("", step) if found is None else (found.group(), step[found.end() :])
 
 
 def first_step(rule: str, subject: str) -> str:

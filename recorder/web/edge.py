@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recorder.process.log import get_logger
 from recorder.web.access import ANYBODY, Principal
-from recorder.web.answers.problems import CONTENT_TYPE, Problem
+from recorder.web.answers.problems import CONTENT_TYPE, NO_NUL, Problem
 from recorder.web.rates import RateLimit
 from recorder.web.state import Web
 
@@ -30,7 +30,7 @@ SLOW_S = 1.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_FREE = ("/static/", "/health")  # of the rate limit
+_FREE = ("/static/", "/health", "/api/v1/pulse")  # of the rate limit
 _COSTS = (("/api/v1/export", 100.0), ("/api/database/", 5.0), ("/api/v1/tables", 5.0), ("/tables", 5.0))
 
 _log = get_logger(__name__)
@@ -60,6 +60,7 @@ class Edge:
         exchange = _Exchange(self._web, scope, headers, send, request_id)
         try:
             self._check_host(headers)
+            _check_text(scope)
             state["principal"] = principal = self._who(headers)
             self._check_origin(scope, headers, principal)
             exchange.origin = self._allowed_origin(headers)
@@ -244,6 +245,17 @@ def client_of(scope: Scope, headers: Headers, trusted_proxy: str | None) -> str:
         forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         return forwarded[:64] or address
     return address
+
+
+def _check_text(scope: Scope) -> None:
+    """Refuse a path or query with the character NUL: Postgres has no text with it.
+
+    Raises:
+        Problem: it has one. Bodies are checked where they are read, in `forms`.
+    """
+    query = scope["query_string"]
+    if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
+        raise Problem(422, NO_NUL, kind="invalid")
 
 
 def _limited(scope: Scope, headers: Headers, receive: Receive) -> Receive:

@@ -1,6 +1,7 @@
 """What the program `web` consists of; every route reaches it as `web_of(request)`."""
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,12 +20,12 @@ from recorder.web.live.service import Live
 from recorder.web.live.watching import Watching
 from recorder.web.monitor.gather import Monitor
 from recorder.web.monitor.observed import Observed
-from recorder.web.queries.pool import Pool
+from recorder.web.queries.pool import Attempts, Pool
 from recorder.web.security import keys
 from recorder.web.security.accounts import Accounts
 from recorder.web.security.tokens import Tokens
 
-PULSE_S = 1.0
+PULSE_S = 0.25
 LOOK_S = 5.0  # so soon a login that another program ended is refused
 BROWSER_SIZE = 4
 EXPORT_SIZE = 1
@@ -43,17 +44,18 @@ class Web:
         self.settings = settings
         self.keys = keys.load(settings)
         self.tokens = Tokens(self.keys.tokens)
-        self.pool = Pool(lambda: database_url(settings, READER), READER)
-        self.browser_pool = Pool(lambda: database_url(settings, READER), READER, size=BROWSER_SIZE)
-        self.export_pool = Pool(lambda: database_url(settings, READER), READER, size=EXPORT_SIZE)
-        self.users_pool = Pool(lambda: database_url(settings, WEB), WEB, size=USERS_SIZE, read_only=False)
+        attempts = Attempts()
+        reader, web = (functools.partial(database_url, settings, role) for role in (READER, WEB))
+        self.pool = Pool(reader, READER, attempts=attempts)
+        self.browser_pool = Pool(reader, READER, size=BROWSER_SIZE, attempts=attempts)
+        self.export_pool = Pool(reader, READER, size=EXPORT_SIZE, attempts=attempts)
+        self.users_pool = Pool(web, WEB, size=USERS_SIZE, read_only=False, attempts=attempts)
         self.accounts = Accounts(settings, self.users_pool, self.keys, self.tokens)
         self.cache: Cache[bytes] = Cache()
         self.counts = Counts()
         self.observed = Observed(settings)
         self.monitor = Monitor(settings, self.pool, self.observed)
-        reader = Reader(lambda: database_url(settings, READER), self.observed.behind_s)
-        self.live = Live(reader, Watching(self.observed.now))
+        self.live = Live(Reader(reader, self.observed.behind_s), Watching(self.observed.now))
         self.started_at = time.time()
         self.parts: list[Callable[[Web], AbstractAsyncContextManager[None]]] = []
         """What runs beside the requests from start to stop, such as the hub of the stream; `app.make_app` fills it."""
@@ -66,8 +68,12 @@ class Web:
     async def running(self) -> AsyncIterator[None]:
         """Run what runs beside the requests."""
         stop = threading.Event()
-        pulse = threading.Thread(target=self._pulse, args=(stop,), name="web.pulse")
-        pulse.start()
+        threads = [
+            threading.Thread(target=self._pulse, args=(stop,), name="web.pulse"),
+            threading.Thread(target=self._look, args=(stop,), name="web.logins"),
+        ]
+        for thread in threads:
+            thread.start()
         try:
             async with contextlib.AsyncExitStack() as stack:
                 for part in self.parts:
@@ -75,18 +81,22 @@ class Web:
                 yield
         finally:
             stop.set()
-            pulse.join(5.0)
+            for thread in threads:
+                thread.join(5.0)
             for pool in (self.pool, self.browser_pool, self.export_pool, self.users_pool):
                 pool.close()
 
     def _pulse(self, stop: threading.Event) -> None:
-        """Find out once a second whether Postgres answers, so that pages say it although nothing asks it."""
-        looked_s = -LOOK_S
+        """Find out four times a second whether Postgres answers, so that pages say it although nothing asks it."""
+        while not stop.wait(PULSE_S):
+            self.pool.ping()
+
+    def _look(self, stop: threading.Event) -> None:
+        """Learn which logins have ended; in a thread of its own, since its statements wait while Postgres hangs."""
         while True:
-            if self.pool.ping() and time.monotonic() - looked_s >= LOOK_S:
+            if self.pool.problem() is None:
                 self.accounts.look()
-                looked_s = time.monotonic()
-            if stop.wait(PULSE_S):
+            if stop.wait(LOOK_S):
                 return
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from recorder import __version__
+from recorder.watchdog.first_steps import parted
 from recorder.web.access import principal_of
 from recorder.web.assets import Assets
 from recorder.web.state import web_of
@@ -54,7 +55,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals.update(static=assets.url, version=__version__)
-        self._environment.filters.update(utc=utc)
+        self._environment.filters.update(utc=utc, parted=parted)
 
     def render(self, request: Request, template: str, status: int = 200, /, **values: Any) -> HTMLResponse:
         """Return a page.

@@ -101,6 +101,23 @@ class DatabaseServer:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)
 
+    def hang(self) -> None:
+        """Stop the server and all its backends with SIGSTOP: it accepts connections, and answers nothing."""
+        self.pause()
+        for child in self._children():
+            os.kill(child, signal.SIGSTOP)
+
+    def recover(self) -> None:
+        """Undo `hang`."""
+        for child in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+        self.resume()
+
+    def _children(self) -> list[int]:
+        found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(child) for child in found.split()]
+
     def _reap(self) -> None:
         if self._process is not None:
             self._process.wait(timeout=60)

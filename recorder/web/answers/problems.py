@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 CONTENT_TYPE = "application/problem+json"
+NO_NUL = "the request has the character NUL in a text; leave it out"
 
 
 class Problem(Exception):

@@ -13,7 +13,7 @@ from recorder.settings import Settings
 from recorder.store.database import Cursor
 from recorder.watchdog.alerts import Alert
 from recorder.watchdog.first_steps import first_step
-from recorder.watchdog.verdicts import HealthPage
+from recorder.watchdog.verdicts import HealthPage, Item
 from recorder.web.monitor import formats
 from recorder.web.monitor import rows as monitoring
 from recorder.web.monitor.observed import Observed, Seen
@@ -102,7 +102,7 @@ class Monitor:
             "troubled_polls": [row for row in polls if row.good < row.slots],
             "success": monitoring.success(polls),
             "disk": panels["disk"].value,
-            "items": [] if health is None else _items(health, unhealthy=unhealthy),
+            "items": [] if health is None else items(health, unhealthy=unhealthy),
             "fields": monitoring.fields(panels["fields"].value or []),
             "errors": panels["errors"].value or [],
             "lag": figures[0] if figures else None,
@@ -158,13 +158,20 @@ def _problems(seen: Seen, programs: list[monitoring.ProgramRow], health: HealthP
     return sorted(found, key=lambda one: _RANK[one["sign"]])
 
 
-def _items(health: HealthPage, *, unhealthy: bool) -> list[dict[str, Any]]:
+def items(health: HealthPage, *, unhealthy: bool) -> list[dict[str, Any]]:
     """Return what the watchdog says of Postgres, disks and the clock."""
     return [
-        {"sign": _ITEMS[item.verdict], "name": item.name, "text": item.text}
+        {"sign": _item_sign(item), "name": item.name, "text": item.text}
         for item in health.items
         if not item.name.startswith(("program ", "venue ")) and not (unhealthy and item.verdict == "ok")
     ]
+
+
+def _item_sign(item: Item) -> Sign:
+    """Return the verdict of the watchdog; a clock that is not known to be synchronised is not good."""
+    if item.name == "clock" and item.verdict == "ok" and not item.text.startswith("synchronised"):
+        return "warn" if item.text.startswith("not ") else "unknown"
+    return _ITEMS[item.verdict]
 
 
 def _alert(alert: Alert, seen: Seen) -> dict[str, Any]:

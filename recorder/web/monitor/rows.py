@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from recorder.appliance.status import Line
 from recorder.process.health import LinkFigures, RecorderFigures, Report
 from recorder.shards import venue_of
-from recorder.watchdog.verdicts import HealthPage
+from recorder.watchdog.verdicts import HealthPage, Item
 from recorder.web.monitor.observed import Seen
 from recorder.web.queries.monitoring import FieldRow, PollRow, StreamRow, VenueRows
 
@@ -243,7 +243,7 @@ def venues(
         found.append(
             VenueLine(
                 venue=venue,
-                sign="unknown" if item is None else _SIGNS[item.verdict],
+                sign=_sign(item, states),
                 state=_together(states),
                 text="" if item is None else item.text,
                 connections_open=sum(link.state in ("LIVE", "SUBSCRIBING") for link in links),
@@ -262,6 +262,12 @@ def venues(
             )
         )
     return sorted(found, key=lambda line: (_RANK[line.sign], -(line.disconnected or 0), -(line.stale or 0), line.venue))
+
+
+def _sign(item: Item | None, states: Sequence[State] | None) -> Sign:
+    """Return the verdict of the watchdog; a venue with a stream that is disconnected is not good."""
+    sign = "unknown" if item is None else _SIGNS[item.verdict]
+    return "warn" if sign == "good" and "DISCONNECTED" in (states or ()) else sign
 
 
 def _together(states: Sequence[State] | None) -> State | None:

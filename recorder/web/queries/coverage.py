@@ -20,6 +20,7 @@ STATES = {
     "o": ("open", "a gap goes on, or waits to be healed"),
     "g": ("gap", "something is missing and cannot be filled, or the certificate found a hole"),
     "n": ("not subscribed", "nothing was to be recorded"),
+    "p": ("subscribed in part", "its recording began within the hour, and the certificate found no other hole"),
     "h": ("healed", "a gap was filled"),
     "c": ("complete", "the certificate found nothing missing"),
     "u": ("unknown", "no certificate yet, and no gap"),
@@ -89,6 +90,10 @@ _EXTENT = """CASE WHEN g.channel = 'trade'
                  THEN gap_extent(g.last_ts_event, g.started_at, g.first_ts_event, g.ended_at)
                  ELSE tstzrange(g.started_at, g.ended_at, '[]') END"""
 
+# The one reason of a certificate of an hour in which the recording of a stream began; its text is of certify/grade.py.
+_PARTLY = """(c.grade = 'holed' AND c.open_gaps = 0
+                           AND c.document LIKE '%%"reasons":["subscribed only since __:__ of the hour"]%%')"""
+
 # An instrument is listed where something is known of it in the window; one that is only not subscribed is not.
 _GRID = f"""
 WITH listed AS (
@@ -102,7 +107,7 @@ WITH listed AS (
        AND (i.first_seen >= %(start)s
             OR EXISTS (SELECT FROM certificate c WHERE c.instrument_id = i.instrument_id AND c.channel = %(channel)s
                           AND c.hour >= %(start)s AND c.hour < %(end)s
-                          AND (NOT %(trouble)s OR c.grade = 'holed'))
+                          AND (NOT %(trouble)s OR c.grade = 'holed' AND NOT {_PARTLY}))
             OR EXISTS (SELECT FROM gap g WHERE g.instrument_id = i.instrument_id AND g.channel = %(channel)s
                           AND g.cause <> 'unsubscribed' AND g.started_at < %(end)s
                           AND (g.ended_at IS NULL OR g.ended_at >= %(start)s)
@@ -130,13 +135,13 @@ WITH listed AS (
               FROM unnest(range_agg(spans) FILTER (WHERE class <> 'h')) AS one) AS missing
       FROM piece WHERE spans <> '{{}}' GROUP BY 1, 2
 ), certified AS (
-    SELECT DISTINCT ON (c.instrument_id, c.hour) c.instrument_id, c.hour, c.grade, c.open_gaps
+    SELECT DISTINCT ON (c.instrument_id, c.hour) c.instrument_id, c.hour, c.grade, c.open_gaps, {_PARTLY} AS partly
       FROM certificate c JOIN listed USING (instrument_id)
      WHERE c.channel = %(channel)s AND c.hour >= %(start)s AND c.hour < %(end)s
      ORDER BY c.instrument_id, c.hour, c.revision DESC
 )
 SELECT l.instrument_id, l.venue, l.symbol,
-       string_agg(CASE WHEN t.o THEN 'o' WHEN t.g THEN 'g' WHEN t.n THEN 'n'
+       string_agg(CASE WHEN t.o THEN 'o' WHEN t.g THEN 'g' WHEN t.n THEN 'n' WHEN c.partly THEN 'p'
                        WHEN c.grade = 'holed' AND (c.open_gaps = 0 OR t.h IS NOT TRUE) THEN 'g'
                        WHEN t.h THEN 'h' WHEN c.grade IS NOT NULL THEN 'c'
                        WHEN h.hour + interval '1 hour' <= l.first_seen THEN 'n' ELSE 'u' END, '' ORDER BY h.n),

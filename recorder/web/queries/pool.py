@@ -1,7 +1,8 @@
 """A bounded pool of connections to Postgres that only read.
 
 A connection is tested by the statement that begins its transaction, and replaced after an hour. Who waits for one waits
-with a deadline. While Postgres is away a request fails at once, and one attempt a second finds out when it is back.
+with a deadline. While Postgres is away a request fails at once, and one attempt a second finds out when it is back. A
+server that hangs ends no attempt: one that waits for SILENT_S says that Postgres does not answer.
 """
 
 import threading
@@ -19,7 +20,33 @@ SIZE = 8
 WAIT_S = 2.0
 STATEMENT_S = 5.0
 MAX_AGE_S = 3600.0
+SILENT_S = 2.0
 _RETRY_S = 1.0
+
+
+class Attempts:
+    """What waits for a sign of life of Postgres now. The pools of a program share it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun: dict[object, float] = {}
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count an attempt, a step that takes Postgres no time, until the block ends."""
+        key = object()
+        self._begun[key] = self._clock()
+        try:
+            yield
+        finally:
+            del self._begun[key]
+
+    def problem(self) -> StoreUnavailable | None:
+        """Return that Postgres does not answer, where an attempt has waited for SILENT_S."""
+        begun = min(list(self._begun.values()), default=None)
+        if begun is None or self._clock() - begun < SILENT_S:
+            return None
+        return StoreUnavailable(f"Postgres has not answered for {self._clock() - begun:.0f} s")
 
 
 class PoolExhausted(StoreUnavailable):
@@ -37,6 +64,7 @@ class Pool:
         size: int = SIZE,
         max_age_s: float = MAX_AGE_S,
         read_only: bool = True,
+        attempts: Attempts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -46,12 +74,14 @@ class Pool:
             size: Most connections at once.
             max_age_s: A connection older than this is replaced.
             read_only: Whether transactions may only read.
+            attempts: What waits for Postgres, of all pools together; without it, of this one.
             clock: Monotonic seconds.
         """
         self._url = url
         self._role = role
         self._max_age_s = max_age_s
         self._begin = "BEGIN READ ONLY" if read_only else "BEGIN"
+        self._attempts = Attempts(clock) if attempts is None else attempts
         self._clock = clock
         self._free = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
@@ -73,20 +103,22 @@ class Pool:
             StoreUnavailable: Postgres is away or took too long, or no connection became free.
             ConfigError: A person must act first, for example migrate.
         """
+        self._require_life()
         if not self._free.acquire(timeout=wait_s):
+            self._require_life()
             self.waits += 1
             raise PoolExhausted(f"all {self.size} connections to Postgres were busy for {wait_s:.0f} s")
         self.in_use += 1
         try:
-            connection, born = self._begun(
-                f"{self._begin}; SET LOCAL statement_timeout = '{milliseconds(statement_s)}'"
-            )
+            with self._attempts.one():
+                connection, born = self._begun(
+                    f"{self._begin}; SET LOCAL statement_timeout = '{milliseconds(statement_s)}'"
+                )
             keep = False
             try:
                 with connection.cursor() as cursor:
                     yield cursor
-                with connection.cursor() as cursor:
-                    cursor.execute("COMMIT")
+                self._commit(connection)
                 keep = True
             except psycopg2.Error as error:
                 keep = _rolled_back(connection)
@@ -105,8 +137,11 @@ class Pool:
             self._free.release()
 
     def problem(self) -> str | None:
-        """Return why Postgres does not answer now; None where it did at the last attempt."""
+        """Return why Postgres does not answer now; None where it did at the last attempt, and none waits for long."""
+        silent = self._attempts.problem()
         failed = self._failed
+        if silent is not None:
+            return str(silent)
         return None if failed is None else str(failed[1])
 
     def ping(self) -> bool:
@@ -115,7 +150,7 @@ class Pool:
             with self.transaction(statement_s=2.0, wait_s=1.0):
                 pass
         except PoolExhausted:
-            return self._failed is None
+            return self.problem() is None
         except (StoreError, ConfigError):
             return False
         return True
@@ -126,6 +161,24 @@ class Pool:
             idle, self._idle = self._idle, []
         for connection, _born in idle:
             connection.close()
+
+    def _require_life(self) -> None:
+        """Fail at once while Postgres is silent; the attempt that waits finds out when it is back.
+
+        Raises:
+            StoreUnavailable: an attempt has waited for SILENT_S.
+        """
+        silent = self._attempts.problem()
+        if silent is not None:
+            raise silent
+
+    def _commit(self, connection: Connection) -> None:
+        if self._begin == "BEGIN":  # what was written may have to wait for the disk
+            with connection.cursor() as cursor:
+                cursor.execute("COMMIT")
+            return
+        with self._attempts.one(), connection.cursor() as cursor:
+            cursor.execute("COMMIT")
 
     def _begun(self, begin: str) -> tuple[Connection, float]:
         """Return a connection in a transaction: one that is idle and answers, else a new one."""
@@ -139,6 +192,7 @@ class Pool:
                 try:
                     with connection.cursor() as cursor:
                         cursor.execute(begin)
+                    self._failed = None
                     return connection, born
                 except psycopg2.Error:
                     pass  # the server ended it; the next is tried

@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from recorder.web.access import Role, guarded, principal_of
 from recorder.web.answers.encode import JSON, encoded
 from recorder.web.answers.problems import Problem
+from recorder.web.forms import Document
 from recorder.web.security import users
 from recorder.web.security.accounts import Login
 from recorder.web.security.tokens import ACCESS_S
@@ -19,18 +20,16 @@ router = guarded(None, prefix="/api/v1/auth", tags=["users"])
 own = guarded(Role.viewer, named=True, prefix="/api/v1/auth", tags=["users"])
 
 
-class Credentials(BaseModel):
+class Credentials(Document):
     """Name and password."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     name: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=256)
 
 
-class RefreshToken(BaseModel):
+class RefreshToken(Document):
     """A refresh token, which is valid once."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     refresh_token: str = Field(min_length=1, max_length=256)
 
 

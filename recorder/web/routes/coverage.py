@@ -79,7 +79,9 @@ def grid(
     request: Request, channel: Channel = "trade", hours: Hours = 48, end: End = None, venue: Text = "", text: Text = "",
     trouble: str = "", limit: Rows = MOST_ROWS, after: Text = "",
 ) -> Response:  # fmt: skip
-    """Return a letter for each hour, oldest first: o open, g gap, n not subscribed, h healed, c complete, u unknown.
+    """Return a letter for each hour, oldest first.
+
+    o open, g gap, n not subscribed, p subscribed in part, h healed, c complete, u unknown.
 
     States come from certificates and gaps, never from the number of rows. `missing` has the share of an hour that is
     missing, by the number of the hour from 0.
@@ -171,7 +173,7 @@ def _hour(at: datetime) -> datetime:
     """
     if at.tzinfo is None:
         raise Problem(422, "write times with their zone, such as 2026-12-01T09:00:00Z", kind="invalid")
-    if not _FIRST <= at.astimezone(UTC) <= datetime.now(UTC) + 24 * HOUR:
+    if not _FIRST <= at <= datetime.now(UTC) + 24 * HOUR:  # first of all: not every instant can be moved to UTC
         raise Problem(422, "the time is before 2009 or in the future", kind="invalid")
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -13,7 +13,7 @@ from recorder.web.access import Role, guarded, principal_of
 from recorder.web.answers import cursors
 from recorder.web.answers.encode import JSON, encoded
 from recorder.web.answers.problems import Problem
-from recorder.web.forms import fields
+from recorder.web.forms import Document, fields
 from recorder.web.security import users
 from recorder.web.state import web_of
 from recorder.web.templates import render
@@ -32,19 +32,17 @@ _AUDIT = (
 _AUDIT_COLUMNS = ("audit_id", "at", "name", "address", "action", "object", "outcome")
 
 
-class NewUser(BaseModel):
+class NewUser(Document):
     """A user to add."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._@-]{0,63}$")
     role: RoleName
     password: str = Field(min_length=10, max_length=256)
 
 
-class UserChange(BaseModel):
+class UserChange(Document):
     """What is changed of a user; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     role: RoleName | None = None
     password: str | None = Field(None, min_length=10, max_length=256)
     active: bool | None = None

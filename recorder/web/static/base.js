@@ -2,8 +2,8 @@
 //
 // Times are <time datetime="RFC 3339">; only their text changes with the zone. Other modules import from here.
 
-const PULSE_MS = 1000;
-const ANSWER_MS = 1500;
+const PULSE_MS = 500;
+const ANSWER_MS = 2000;
 const root = document.documentElement;
 
 export const dark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -68,14 +68,20 @@ function onKey(event) {
   }
 }
 
+let asking = false;
+
 async function pulse() {
-  if (document.hidden) return;
+  if (document.hidden || asking) return;
+  asking = true;
   try {
     const { database } = await getJson("/api/v1/pulse", { timeoutMs: ANSWER_MS });
     banner("web", false);
     banner("database", !database);
   } catch (error) {
     banner("web", !error.status);
+    if (!error.status) banner("database", false); // one banner: what Postgres does is not known
+  } finally {
+    asking = false;
   }
 }
 

@@ -5,6 +5,7 @@ import { HeatMap, paint, ROW, STATES } from "./heatmap.js";
 
 const HOUR = 3600e3;
 const REFRESH_MS = 60000;
+const AGAIN_MS = 3000;
 const HOVER_MS = 120;
 
 const byId = (id) => document.getElementById(id);
@@ -25,14 +26,23 @@ function hourOf(number) {
   return new Date(Date.parse(shown.start) + number * HOUR);
 }
 
+let timer = 0;
+
+function plan(afterMs) {
+  clearTimeout(timer);
+  timer = setTimeout(() => (document.hidden ? plan(afterMs) : load()), afterMs);
+}
+
 async function load() {
   try {
     shown = await getJson(`/api/v1/coverage/grid?${asked()}`);
   } catch (error) {
     byId("note").textContent = `${error.message}. What is shown may be old.`;
     byId("note").className = "banner bad";
+    plan(AGAIN_MS);
     return;
   }
+  plan(REFRESH_MS);
   cells.clear();
   draw();
   byId("note").className = "soft";
@@ -187,6 +197,5 @@ map.canvas.addEventListener("keydown", (event) => {
 });
 for (const name of ["themechange", "zonechange"]) document.addEventListener(name, draw);
 addEventListener("resize", draw);
-setInterval(() => document.hidden || load(), REFRESH_MS);
 byId("filters").addEventListener("change", (event) => event.target.form.requestSubmit());
 load().then(() => banner("live", false));

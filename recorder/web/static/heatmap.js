@@ -8,6 +8,7 @@ export const STATES = {
   o: { name: "open", colour: "--warn", shape: "ring" },
   g: { name: "gap", colour: "--bad", shape: "cross" },
   n: { name: "not subscribed", colour: "--line", shape: "dash" },
+  p: { name: "subscribed in part", colour: "--good", shape: "dash" },
   h: { name: "healed", colour: "--link", shape: "plus" },
   c: { name: "complete", colour: "--good", shape: "full" },
   u: { name: "unknown", colour: "--line", shape: "dot" },

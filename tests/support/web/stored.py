@@ -117,9 +117,17 @@ class StoredRows:
             )
 
     def certificate(
-        self, instrument: int, channel: str, hour: datetime, grade: str, *, open_gaps: int = 0, revision: int = 1
+        self,
+        instrument: int,
+        channel: str,
+        hour: datetime,
+        grade: str,
+        *,
+        open_gaps: int = 0,
+        revision: int = 1,
+        document: str = "",
     ) -> None:
-        """Store a certificate of an hour, with a document that names nothing but its grade."""
+        """Store a certificate of an hour; without a document with one that names nothing but its grade."""
         number = next(_numbers)
         with self.cursor() as cursor:
             cursor.execute(
@@ -136,7 +144,7 @@ class StoredRows:
                     open_gaps,
                     None if number == 1 else f"{number - 1:064x}",
                     f"{number:064x}",
-                    f'{{"reasons": ["{grade} by a test"]}}',
+                    document or f'{{"reasons": ["{grade} by a test"]}}',
                 ),
             )
 

@@ -40,11 +40,14 @@ def spreads_now(request: Request) -> Response:
         found, now = spreads.quotes(cursor)
     best = spreads.spreads(found, settings.fees_bps, now, settings.fresh_s)
     left_out = [one for one in found if not spreads.is_fresh(one, now, settings.fresh_s)]
+    digits: dict[str, int] = {}
+    for one in found:  # of all venues of a pair, so that one price reads the same in every row
+        digits[one.canonical] = max(digits.get(one.canonical, 0), _digits(one.bid), _digits(one.ask))
     return encoded(
         {
             "as_of": now,
             "fresh_s": settings.fresh_s,
-            "spreads": [_shown(one, now) for one in best],
+            "spreads": [_shown(one, now, digits[one.canonical]) for one in best],
             "left_out": [_left_out(one, now) for one in left_out],
         }
     )
@@ -66,7 +69,7 @@ def spreads_history(
     return encoded({"pair": pair, **past})
 
 
-def _shown(one: Spread, now: float) -> dict[str, Any]:
+def _shown(one: Spread, now: float, digits: int) -> dict[str, Any]:
     return {
         "pair": one.canonical,
         "buy": _side(one.buy, one.buy.ask, now),
@@ -74,7 +77,7 @@ def _shown(one: Spread, now: float) -> dict[str, Any]:
         "gross_bps": one.gross_bps,
         "net_bps": one.net_bps,
         "size": one.size,
-        "digits": max(_digits(one.buy.ask), _digits(one.sell.bid)),
+        "digits": digits,
     }
 
 

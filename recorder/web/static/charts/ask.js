@@ -1,6 +1,9 @@
 // The round that repeats a question to the server, and the state of a page in its address.
 
-// Repeats a question: never two at once, none while the page is hidden, less often while it fails.
+const SLOW_MS = 2500;
+const AGAIN_MS = 3000;
+
+// Repeats a question: never two at once, none while the page is hidden; one that failed is repeated within 3 s.
 export class Round {
   // question: an async function; onState(problem, age): problem is null when it worked, age the seconds since it last did.
   constructor(question, { everyMs = 1000, onState = () => {} } = {}) {
@@ -26,11 +29,13 @@ export class Round {
     if (this.busy) return;
     if (!document.hidden) await this.#ask();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.run(), this.everyMs * Math.min(3, 1 + this.failures));
+    const again = Math.min(AGAIN_MS, this.everyMs * (1 + this.failures));
+    this.timer = setTimeout(() => this.run(), this.failures ? again : this.everyMs);
   }
 
   async #ask() {
     this.busy = true;
+    const slow = setInterval(() => this.onState("it takes long", this.#age()), SLOW_MS);
     try {
       await this.question();
       this.failures = 0;
@@ -38,10 +43,15 @@ export class Round {
       this.onState(null, 0);
     } catch (error) {
       this.failures += 1;
-      this.onState(error.message || String(error), this.workedMs === null ? null : (performance.now() - this.workedMs) / 1000);
+      this.onState(error.message || String(error), this.#age());
     } finally {
+      clearInterval(slow);
       this.busy = false;
     }
+  }
+
+  #age() {
+    return this.workedMs === null ? null : (performance.now() - this.workedMs) / 1000;
   }
 }
 

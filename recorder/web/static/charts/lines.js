@@ -3,7 +3,6 @@
 import { color, parts } from "./format.js";
 
 const LEFT = 6;
-const RIGHT = 56;
 const FOOT = 20;
 const TOP = 10;
 
@@ -26,32 +25,38 @@ export function drawLines(canvas, times, stepS, lines, { format, floor = null, c
   high = ceiling === null ? high + room : Math.min(ceiling, high + room);
   const first = times[0];
   const span = times[times.length - 1] - first || 1;
-  const x = (time) => LEFT + ((time - first) / span) * (width - LEFT - RIGHT);
+  const grid = [0, 1, 2, 3, 4].map((at) => low + ((high - low) * at) / 4);
+  const widest = Math.max(...grid.map((value) => pen.measureText(format(value)).width));
+  const right = widest + 12;
+  const x = (time) => LEFT + ((time - first) / span) * (width - LEFT - right);
   const y = (value) => TOP + ((high - value) / (high - low)) * (height - TOP - FOOT);
   pen.textBaseline = "middle";
-  for (let at = 0; at <= 4; at++) {
-    const value = low + ((high - low) * at) / 4;
+  for (const value of grid) {
     pen.strokeStyle = color("--chart-grid");
     pen.beginPath();
     pen.moveTo(LEFT, y(value));
-    pen.lineTo(width - RIGHT, y(value));
+    pen.lineTo(width - right, y(value));
     pen.stroke();
     pen.fillStyle = color("--chart-text");
-    pen.fillText(format(value), width - RIGHT + 6, y(value));
+    pen.fillText(format(value), width - right + 6, y(value));
   }
   if (low < 0 && high > 0) {
     pen.strokeStyle = color("--chart-text");
     pen.beginPath();
     pen.moveTo(LEFT, y(0));
-    pen.lineTo(width - RIGHT, y(0));
+    pen.lineTo(width - right, y(0));
     pen.stroke();
   }
   pen.textBaseline = "bottom";
+  const labels = [];
   const marks = width > 600 ? 4 : 2;
   for (let at = 0; at <= marks; at++) {
-    const [, month, day, hour, minute] = parts(first + (span * at) / marks);
+    const time = first + (span * at) / marks;
+    const [, month, day, hour, minute] = parts(time);
+    const short = span < 60 * marks ? `:${String(Math.floor(time) % 60).padStart(2, "0")}` : "";
     pen.textAlign = at === 0 ? "left" : at === marks ? "right" : "center";
-    pen.fillText(span > 172800 ? `${month}-${day} ${hour}h` : `${hour}:${minute}`, x(first + (span * at) / marks), height - 2);
+    labels.push(span > 172800 ? `${month}-${day} ${hour}h` : `${hour}:${minute}${short}`);
+    pen.fillText(labels.at(-1), x(time), height - 2);
   }
   for (const line of lines) {
     pen.strokeStyle = color(`--chart-${line.shade}`);
@@ -75,7 +80,7 @@ export function drawLines(canvas, times, stepS, lines, { format, floor = null, c
   pen.setLineDash([]);
   let under = null;
   if (pointer !== null) {
-    const wanted = first + ((pointer - LEFT) / (width - LEFT - RIGHT)) * span;
+    const wanted = first + ((pointer - LEFT) / (width - LEFT - right)) * span;
     under = times.reduce((best, time, at) => (Math.abs(time - wanted) < Math.abs(times[best] - wanted) ? at : best), 0);
     pen.strokeStyle = color("--chart-text");
     pen.beginPath();
@@ -83,7 +88,7 @@ export function drawLines(canvas, times, stepS, lines, { format, floor = null, c
     pen.lineTo(x(times[under]), height - FOOT);
     pen.stroke();
   }
-  return { low, high, points: all.length, under };
+  return { low, high, points: all.length, under, labels, right };
 }
 
 // Draws again whenever the size, the colours or the zone change, or the pointer moves; draw(pointer) does it.

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from msgspec.json import encode
 from support.web.stored import StoredRows, hour_before
 
 from recorder.web.queries import coverage
@@ -44,7 +45,7 @@ def test_each_hour_has_the_state_that_gaps_and_certificates_give_it(rows: Stored
     assert row.missing["4"] == pytest.approx(0.5, abs=0.001)
     assert row.missing["5"] == pytest.approx(0.25, abs=0.001)
     assert row.missing["6"] == pytest.approx(1, abs=0.001)
-    assert coverage.counts([row]) == {"o": 3, "g": 1, "n": 1, "h": 1, "c": 1, "u": 1}
+    assert coverage.counts([row]) == {"o": 3, "g": 1, "n": 1, "h": 1, "c": 1, "u": 1, "p": 0}
 
 
 def test_an_hour_without_rows_is_complete_when_its_certificate_says_so(rows: StoredRows) -> None:
@@ -65,6 +66,18 @@ def test_the_newest_revision_counts_and_a_hole_without_a_gap_is_a_gap(rows: Stor
     (row,) = shown(rows)
     assert row.cells == "hguuuuuu"
     assert row.missing == {}
+
+
+def test_the_hour_in_which_recording_began_is_subscribed_in_part_and_no_gap(rows: StoredRows) -> None:
+    btc = rows.instrument("kraken", "BTC/USD")
+    began = "subscribed only since 55:09 of the hour"
+    for number, reasons in enumerate(([began], [began, "REST had another book"])):
+        rows.certificate(btc, "trade", START + number * HOUR, "holed", document=encode({"reasons": reasons}).decode())
+    (row,) = shown(rows)
+    assert row.cells == "pguuuuuu"
+    early = rows.instrument("kraken", "NEW")
+    rows.certificate(early, "trade", START, "holed", document=encode({"reasons": [began]}).decode())
+    assert [one.symbol for one in shown(rows, trouble=True)] == ["BTC/USD"]
 
 
 def test_a_stream_that_was_unsubscribed_is_not_missing_and_alone_not_listed(rows: StoredRows) -> None:
@@ -130,7 +143,7 @@ def test_a_week_of_two_hundred_instruments_is_answered_within_the_time_of_a_page
         took = time.process_time() - began[0], time.monotonic() - began[1]
     print(f"heat map of 200 x 168: {1000 * took[1]:.0f} ms, of these {1000 * took[0]:.0f} ms of our own CPU")
     assert [len(row.cells) for row in found] == [168] * 200
-    assert coverage.counts(found) == {"o": 0, "g": 5000, "n": 0, "h": 5000, "c": 167 * 200 - 10_000, "u": 200}
+    assert coverage.counts(found) == {"o": 0, "g": 5000, "n": 0, "h": 5000, "c": 167 * 200 - 10_000, "u": 200, "p": 0}
     assert took[1] < 2
 
 

@@ -73,6 +73,8 @@ def test_monitoring_shows_what_sql_says_and_every_text_as_text(
     assert cells[1:6] == ["DISCONNECTED", "2", "0", "0", "0"]  # no recorder reports: subscribed and live are 0
     assert "is not running" in page.locator("#verdict").inner_text()
     assert HOSTILE in page.locator("#errors pre").first.text_content()  # type: ignore[operator]
+    venues = page.locator("#scroll-venues")
+    assert venues.evaluate("one => one.scrollWidth <= one.clientWidth + 1"), "a column of venues is cut at 1280"
     before = page.evaluate("window.tapedeck.refresh[0].refreshes")
     page.locator("#errors summary").first.click()
     _wait(page, f"window.tapedeck.refresh[0].refreshes > {before} + 1")

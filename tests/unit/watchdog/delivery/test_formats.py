@@ -9,7 +9,7 @@ from support.machine.message_sinks import AT, alert, over
 from recorder.watchdog.delivery.channels.formats import DISCORD_MAX, SLACK_MAX, TELEGRAM_MAX, body, recognised
 from recorder.watchdog.delivery.channels.mail import written
 from recorder.watchdog.delivery.message import Message, plain
-from recorder.watchdog.first_steps import FIRST_STEPS, first_step
+from recorder.watchdog.first_steps import FIRST_STEPS, first_step, parted
 from recorder.watchdog.rules import BY_ID
 
 HOSTILE = "@everyone <!channel> <@U123> & <b>bold</b> [a](http://x) `code` \x1b[31m\u202e\nSubject: spam\r\nBcc: a@b"
@@ -124,3 +124,17 @@ def test_no_word_of_others_becomes_a_header_of_an_e_mail() -> None:
     assert "\r" not in mail["Subject"]
     assert text.isascii()
     assert all(len(line) <= 998 for line in mail.as_bytes().split(b"\r\n"))
+
+
+def test_the_command_of_a_first_step_can_be_copied_and_run() -> None:
+    assert parted(first_step("program_restarting", "deriver")) == (
+        "tapedeck logs deriver",
+        ": the traceback before each start",
+    )
+    assert parted(first_step("book_resync_loop", "recorder-okx"))[0] == "tapedeck logs recorder-okx"
+    assert parted(first_step("gap_long", ""))[0] == "SELECT * FROM gap_open ORDER BY started_at LIMIT 20"
+    assert parted(first_step("streams_silent", ""))[0] == ""
+    for step in FIRST_STEPS.values():
+        command, words = parted(step)
+        assert command + words == step
+        assert len(command.split()) <= 5 or command.startswith("SELECT "), command

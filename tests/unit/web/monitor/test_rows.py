@@ -10,6 +10,7 @@ from recorder.watchdog.delivery.marks import Marks
 from recorder.watchdog.verdicts import HealthPage, Item
 from recorder.web.monitor import formats
 from recorder.web.monitor import rows as monitoring
+from recorder.web.monitor.gather import items
 from recorder.web.monitor.observed import Seen
 from recorder.web.queries.monitoring import FieldRow, PollRow, StreamRow, VenueRows
 
@@ -84,6 +85,25 @@ def test_a_venue_has_the_verdict_of_the_watchdog_and_none_without_it() -> None:
     assert (second.venue, second.sign, second.state) == ("kraken", "unknown", None)
     assert [line.sign for line in monitoring.venues(look, None, None, None)] == ["unknown", "unknown"]
     assert [line.should_be for line in monitoring.venues(look, None, None, None)] == [None, None]
+
+
+def test_a_venue_with_a_stream_that_is_disconnected_has_no_tick() -> None:
+    look = seen(report("recorder-kraken", 0.5, recorder()))
+    page = HealthPage(True, False, 1.0, [Item("venue kraken", "ok", "", 1.0)], [])
+    streams = [StreamRow("kraken", name, "book", "hand", None, None) for name in "AB"]
+    broken = StreamRow("kraken", "C", "book", "hand", "checksum", BEGAN)
+    (whole,) = monitoring.venues(look, page, None, monitoring.streams(streams, look))
+    (part,) = monitoring.venues(look, page, None, monitoring.streams([*streams, broken], look))
+    assert [(one.sign, one.state, one.disconnected) for one in (whole, part)] == [
+        ("good", "LIVE", 0),
+        ("warn", "LIVE", 1),
+    ]
+
+
+def test_a_clock_that_is_not_synchronised_has_no_tick() -> None:
+    texts = ("synchronised", "not synchronised", "the kernel does not say")
+    page = HealthPage(True, False, 1.0, [Item("clock", "ok", text, 1.0) for text in texts], [])
+    assert [one["sign"] for one in items(page, unhealthy=False)] == ["good", "warn", "unknown"]
 
 
 def test_connections_say_their_last_error_and_are_unknown_when_the_report_is_old() -> None:
