@@ -197,7 +197,12 @@ def test_an_archived_file_is_hashed_once_for_many_reads(
 
     Archiver(stored.url, tmp_path).archive("trade", DAYS[0])
     hashed: list[Path] = []
-    monkeypatch.setattr(ledger, "digest", lambda path: [hashed.append(path), digest(path)][1])
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(ledger, "digest", counted)
     for _ in range(3):
         load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
     assert len(hashed) == 1

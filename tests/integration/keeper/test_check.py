@@ -42,7 +42,7 @@ def test_a_damaged_file_of_the_archive_makes_the_keeper_degraded(database: str, 
     run_once(CHECK, given)
     health = health_of(Runner([CHECK], given))()
     assert health.state == "degraded"
-    assert f"{path} (7 rows of trade) differs" in health.reason
+    assert f"{path} (7 rows of trade) differs" in health.detail
 
 
 def test_a_missing_file_is_named_and_one_of_the_second_place_is_not_looked_at(database: str, tmp_path: Path) -> None:
