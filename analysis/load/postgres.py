@@ -9,10 +9,11 @@ from typing import Any, Self
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.load.archive import read_files
-from analysis.load.kept.ledger import KEYS, LEDGER, Ledger, is_known
-from analysis.load.source import US, Instrument, Range, Unrecorded
+from analysis.load.kept.ledger import KEYS, LEDGER, SAME, Ledger, is_known
+from analysis.load.source import DAY, US, Instrument, Range, Unrecorded
 from analysis.load.tables import CERTIFICATE, GAP, LAYOUTS, TRADE, WORDS, Channel, Layout, coded
 from recorder.appliance.embedded_postgres import database_url
 from recorder.identity import instrument_id
@@ -159,13 +160,36 @@ class PostgresReader:
         files = self.ledger.files(layout, {one.venue for one in whose}, span)
         if not files:
             return self._stored(layout, whose, span, columns)
-        with_keys = tuple(dict.fromkeys([*columns, *KEYS])) if layout is TRADE else columns
+        if layout is TRADE:
+            return pa.concat_tables([self._trades(whose, one, columns) for one in span.pieces(DAY)])
         wanted = {one.instrument_id for one in whose}
-        archived = read_files(files, layout, with_keys, wanted=wanted, start=span.start, end=span.end)
-        late = self._stored(layout, whose, span, with_keys)
-        if layout is TRADE and late.num_rows:
+        archived = read_files(files, layout, columns, wanted=wanted, start=span.start, end=span.end)
+        return pa.concat_tables([archived, self._stored(layout, whose, span, columns)])
+
+    def _trades(self, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
+        """Return trades of a range within one day: of archived venues each once, of others what the table has."""
+        day = span.start.date()
+        kept = [one for one in whose if self.ledger.holds(TRADE, one.venue, day)]
+        stored = self._stored(TRADE, [one for one in whose if one not in kept], span, columns)
+        if not kept:
+            return stored
+        midnight = span.start.replace(hour=0, minute=0, second=0, microsecond=0)
+        near = Range(max(span.start - SAME, midnight), min(span.end + SAME, midnight + DAY))
+        with_keys = tuple(dict.fromkeys([*columns, *KEYS]))
+        files = self.ledger.files(TRADE, {one.venue for one in kept}, span)
+        wanted = {one.instrument_id for one in kept}
+        late = self._stored(TRADE, kept, near, with_keys)
+        if not late.num_rows:
+            near = span
+        archived = read_files(files, TRADE, with_keys, wanted=wanted, start=near.start, end=near.end)
+        if late.num_rows:
             late = late.filter(pa.array(~is_known(late, archived)))
-        return pa.concat_tables([archived, late]).select(list(columns))
+        found = pa.concat_tables([archived, late])
+        if near != span:
+            at, of = found["ts_event"], found.schema.field("ts_event").type
+            inside = pc.and_(pc.greater_equal(at, pa.scalar(span.start, of)), pc.less(at, pa.scalar(span.end, of)))
+            found = found.filter(inside)
+        return pa.concat_tables([found.select(list(columns)), stored])
 
     def _stored(self, layout: Layout, whose: Sequence[Instrument], span: Range, columns: Sequence[str]) -> pa.Table:
         """Return rows that are in the table."""

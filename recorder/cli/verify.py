@@ -22,7 +22,7 @@ from recorder.process.slots import SLOTS, program_of
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, connect
-from recorder.verify.check import Report
+from recorder.verify.check import ARCHIVE, Report
 from recorder.verify.check import verify as check
 from recorder.verify.lineage import compare
 from recorder.verify.polls import PollCheck
@@ -59,7 +59,8 @@ def verify(
     """Prove what is stored: offered = inserted + duplicate + quarantined, and nothing is stored twice.
 
     The journals on disk are compared with what is loaded of them, and what a restore or a removed journal has cost is
-    named with its hours. Every slot of the poller's schedules must be accounted for once. With the simulator's truth
+    named with its hours. Every file of the archive on this host is read and compared by SHA-256. Every slot of the
+    poller's schedules must be accounted for once. With the simulator's truth
     also: stored + declared gaps = sent, nothing is missing undeclared, no value is wrong; the same for the snapshots,
     large trades, labels and bars of what its REST services answered. While the appliance runs,
     everything up to the moment of the call is checked, once the writer has stored it. If something seems to be missing,
@@ -82,8 +83,9 @@ def verify(
             if not report.ok and until_ns is not None and _wait_for_writer(loaded, now_ns + _STALL_NS, wait):
                 # A message may have been in a socket. If it is not stored now either, it is missing.
                 report = check(
-                    connection, _truth_logs(truth), until_ns=until_ns, agent=agent, large=large, progress=progress
-                )
+                    connection, _truth_logs(truth), until_ns=until_ns, agent=agent, large=large, progress=progress,
+                    files=report.archive,
+                )  # fmt: skip
         compared = compare(connection, loaded.journal.dir, _recorders(loaded))
     finally:
         connection.close()
@@ -265,7 +267,7 @@ class ProgressBar:
         self._bar.update(
             self._task,
             description=printable(name),
-            rows=f"{rows:,} rows" if total else "",
+            rows=f"{rows:,} {'MiB' if what == ARCHIVE else 'rows'}" if total else "",
             completed=rows,
             total=total or None,
         )

@@ -4,6 +4,7 @@ from recorder.errors import ConfigError, nearest
 from recorder.keeper.archive import archive_days
 from recorder.keeper.backups import prove_restore, take_backup
 from recorder.keeper.budget import watch_disk
+from recorder.keeper.check import check_archive
 from recorder.keeper.copies import copy_archive
 from recorder.keeper.job import Daily, Every, Job
 from recorder.keeper.journals import trim_journals
@@ -19,6 +20,7 @@ JOBS = (
     Job("vacuum", Daily(1, 10), freeze_days, "VACUUM (FREEZE) the partitions of ended days."),
     Job("archive", Every(600), archive_days, "Archive ended days beyond the limits, compare them, and drop them."),
     Job("copies", Every(600), copy_archive, "Copy the archive to the second place, and read it back."),
+    Job("check", Daily(5, 10), check_archive, "Read the files of the archive again, and compare their SHA-256."),
     Job("budget", Every(300), watch_disk, "Measure the disk, and free space beyond its budget in a fixed order."),
     Job("backup", Daily(2, 10), take_backup, "Take a base backup of Postgres, verify it, remove old ones.",
         retry_s=900.0),

@@ -16,6 +16,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 from recorder.events import Channel
 from recorder.identity import instrument_id
 from recorder.pgcopy.polled import POLLED
+from recorder.store.archive_files import FilesCheck, check_files
 from recorder.store.database import Connection, Cursor, classify
 from recorder.venues import venue_class
 from recorder.venues.base import BooksByRest, Venue
@@ -96,7 +97,8 @@ _DOUBLED = """
 
 
 Progress = Callable[[str, int, int], None]
-"""Receives what is being read, the number of rows read so far, and the number of rows to read."""
+"""Receives what is being read, the number of rows read so far, and the number of rows to read; of ARCHIVE MiB."""
+ARCHIVE = "archive"
 
 
 class LedgerCheck(msgspec.Struct):
@@ -109,7 +111,8 @@ class LedgerCheck(msgspec.Struct):
     quarantined: int
     rows: int | None  # count(*) now; None for a table that this version does not know
     ok: bool
-    archived: int = 0  # rows that left the table for the archive
+    archived: int = 0  # rows that left the table for the archive, without those lost
+    lost: int = 0  # rows in files of the archive that are missing or differ
 
 
 class Report(msgspec.Struct):
@@ -123,6 +126,7 @@ class Report(msgspec.Struct):
     losses: list[Loss] = []  # parts of journals that were never loaded; they are declared
     polls: PollCheck | None = None  # None where the poller never ran
     served: list[ServedCheck] = []  # only with truth logs of services
+    archive: FilesCheck | None = None  # None where no day is archived
     notes: list[str] = []
 
 
@@ -134,8 +138,9 @@ def verify(
     agent: str | None = None,
     large: tuple[float, float] = (1000.0, 100.0),
     progress: Progress = lambda what, rows, total: None,
+    files: FilesCheck | None = None,
 ) -> Report:
-    """Check the ledger, and with truth logs every message and every answer.
+    """Check the ledger and the files of the archive, and with truth logs every message and every answer.
 
     The truth is read one venue at a time, so memory grows with the logs of the largest venue. Logs of services are read
     beside the tables, so memory does not grow with them.
@@ -146,7 +151,8 @@ def verify(
         until_ns: Check only messages up to this venue time; later ones may still be in flight.
         agent: Check only what was sent to clients whose User-Agent begins with this; None takes all clients.
         large: The settings of large trades: least cash of a transaction, and of a fill that is asked for, USDC.
-        progress: Called now and then while rows are read.
+        progress: Called now and then while rows, or files of the archive, are read.
+        files: What an earlier call found of the archive, so that its files are not read once more.
 
     Raises:
         ConfigError: A truth log cannot be read.
@@ -181,17 +187,24 @@ def verify(
         finally:
             connection.rollback()
             connection.set_session(isolation_level=before[0], readonly=False, autocommit=before[1])
+        if files is None and archived:  # after the snapshot, which would hold up the archiver and vacuum for so long
+            files = check_files(connection, lambda done, total: progress(ARCHIVE, done >> 20, total >> 20))
+            connection.rollback()
     except psycopg2.Error as error:
         raise classify(error) from error
+    _count_lost(ledger, files)
     problems = [*_problems(ledger, doubled, streams), *polls.problems()]
     problems += [one.problem() for one in served if not one.ok]
     notes = polls.notes()
     notes += [
-        f"{rows:,} rows of {table} of {days} days are in the archive: compared when they left the table, not again now"
+        f"{rows:,} rows of {table} of {days} days left for the archive"
         for table, (rows, days) in sorted(archived.items())
     ]
+    if files is not None:
+        problems += [f"archive: {fault}" for fault in files.faults]
+        notes += _archive_notes(files)
     return Report(
-        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, notes
+        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, files, notes
     )  # fmt: skip
 
 
@@ -225,7 +238,7 @@ class _Counter:
 def _problems(ledger: list[LedgerCheck], doubled: int, streams: list[StreamCheck]) -> list[str]:
     problems = [
         f"table {one.table}: offered {one.offered}, inserted {one.inserted}, duplicate {one.duplicate}, "
-        f"quarantined {one.quarantined}, rows {one.rows}{f', archived {one.archived}' if one.archived else ''}"
+        f"quarantined {one.quarantined}, rows {one.rows}{_beside(one)}"
         for one in ledger
         if not one.ok
     ]
@@ -239,6 +252,27 @@ def _problems(ledger: list[LedgerCheck], doubled: int, streams: list[StreamCheck
         if not one.ok
     ]
     return problems
+
+
+def _beside(one: LedgerCheck) -> str:
+    archived = f", archived {one.archived}" if one.archived or one.lost else ""
+    return f"{archived}, lost from the archive {one.lost}" if one.lost else archived
+
+
+def _count_lost(ledger: list[LedgerCheck], files: FilesCheck | None) -> None:
+    """Count the rows of archive files with a fault as lost."""
+    lost = {} if files is None else files.lost()
+    for one in ledger:
+        one.lost = lost.get(one.table, 0)
+        one.archived -= one.lost
+        one.ok = one.ok and not one.lost
+
+
+def _archive_notes(files: FilesCheck) -> Iterator[str]:
+    """Yield what was read of the archive, and each file that was not looked at."""
+    yield f"{files.files} files of the archive with {files.rows:,} rows were read: size and SHA-256 are as archived"
+    for one in files.elsewhere:
+        yield f"not looked at: {one.path} ({one.rows:,} rows of {one.table}) is in {one.copied_to} only"
 
 
 def _number(cursor: Cursor, query: str) -> int:

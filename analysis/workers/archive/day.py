@@ -278,12 +278,12 @@ class Archiver:
         )  # fmt: skip
 
     def _known(self, cursor: Cursor, layout: Layout, venue: str, day: date, earlier: _Earlier) -> tuple[int, int]:
-        """Return number and checksum of the late rows that the earlier file has already."""
+        """Return number and checksum of the late rows that are in the earlier file, or come twice."""
         if layout is not TRADE or not earlier.rows:
             return 0, 0
         span = day_range(day)
         cursor.execute(
-            f"SELECT instrument_id, trade_id, ts_event, {row_checksum.expression(layout)} FROM trade"
+            f"SELECT {', '.join(KEYS)}, {row_checksum.expression(layout)} FROM trade"
             " JOIN instrument i USING (instrument_id) WHERE i.venue = %s AND ts_event >= %s AND ts_event < %s",
             (venue, span.start, span.end),
         )
@@ -293,7 +293,7 @@ class Archiver:
         late = pa.table({name: [row[at] for row in found] for at, name in enumerate(KEYS)}, layout_schema(layout))
         archived = read_files([self._root / earlier.path], layout, KEYS, wanted=None, start=None, end=None)
         known = is_known(late, archived)
-        return int(known.sum()), sum(int(row[3]) for row, one in zip(found, known, strict=True) if one)
+        return int(known.sum()), sum(int(row[-1]) for row, one in zip(found, known, strict=True) if one)
 
     def _empty(self, layout: Layout, day: date) -> Result:
         """Drop a partition without a row; the ledger needs no file for it."""

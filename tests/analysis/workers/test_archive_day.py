@@ -3,12 +3,14 @@
 import os
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import psycopg2
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from support.analysis.stored_tape import BEGIN, BEGIN_NS, DAYS, END, KRAKEN, OKX, Stored
@@ -166,3 +168,70 @@ def test_the_archive_of_the_keeper_takes_no_export(stored: Stored, tmp_path: Pat
     Archiver(stored.url, tmp_path).archive("trade", DAYS[0])
     with pytest.raises(ConfigError, match="archive of the keeper"):
         export(load.PostgresSource(stored.url), tmp_path, "kraken", DAYS, now=LATER)
+
+
+def test_a_flipped_bit_in_an_archived_file_is_an_error_that_says_what_to_do(stored: Stored, tmp_path: Path) -> None:
+    Archiver(stored.url, tmp_path).archive("trade", DAYS[0])
+    whole = load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+    path = next((tmp_path / "trade" / "venue=kraken").rglob("*.parquet"))
+    kept, status = path.read_bytes(), path.stat()
+    for at in (len(kept) // 3, len(kept) // 2):
+        data = bytearray(kept)
+        data[at] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(ArchiveError, match=f"{path.name} is damaged.*from a backup"):
+            load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+    stored.run("UPDATE archive SET copied_to = '/second', copied_at = now()")
+    with pytest.raises(ArchiveError, match="a copy is in /second: bring it back"):
+        load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+    path.write_bytes(kept)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+    assert again.equals(whole)
+
+
+def test_an_archived_file_is_hashed_once_for_many_reads(
+    stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analysis.load.kept import ledger
+
+    Archiver(stored.url, tmp_path).archive("trade", DAYS[0])
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(ledger, "digest", counted)
+    for _ in range(3):
+        load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+    assert len(hashed) == 1
+
+
+def test_a_trade_that_comes_twice_after_its_day_was_archived_is_one_trade(stored: Stored, tmp_path: Path) -> None:
+    archiver = Archiver(stored.url, tmp_path)
+    archiver.archive("trade", DAYS[0])
+    whole = load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+    first, second, other = BEGIN_NS + HOUR + SECOND, BEGIN_NS + HOUR, BEGIN_NS + HOUR + 10 * SECOND
+    for at_ns in (first, second, other):  # received in another order than by their times
+        rows = late_trade(0, at_ns)
+        stored.trades(
+            "kraken", "BTC/USD", replace(rows, ts_recv=rows.ts_recv + (at_ns == second) * 5 * SECOND), 900_001
+        )
+
+    def times() -> list[int]:
+        found = load.trades("kraken", "BTC/USD", BEGIN, END, source=stored.url, on_gap="ignore")
+        assert found.num_rows == whole.num_rows + 2
+        mine = found.filter(pc.equal(found["trade_id"], 900_001))
+        return [int(one) * 1000 for one in mine["ts_event"].cast(pa.int64()).to_pylist()]
+
+    assert times() == [first, other]
+    between = load.trades(  # the first is outside of the range, and the second is it once more
+        "kraken", "BTC/USD", BEGIN, BEGIN + timedelta(hours=1, milliseconds=500), source=stored.url, on_gap="ignore"
+    )
+    assert 900_001 not in between["trade_id"].to_pylist()
+    assert archiver.archive("trade", DAYS[0]).rows == 3
+    assert stored.run("SELECT count(*) FROM partition.trade_default") == [(0,)]
+    assert times() == [first, other]
+    query = "SELECT revision, duplicates FROM archive WHERE venue = 'kraken'"
+    assert stored.run(query) == [(2, 1)]

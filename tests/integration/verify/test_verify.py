@@ -1,6 +1,7 @@
 """`verify` against a real Postgres: a clean database passes, and every manipulation is found."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg2
@@ -208,20 +209,67 @@ def test_a_second_client_that_comes_later_leaves_a_time_that_must_be_declared(da
     connection.close()
 
 
-def test_days_in_the_archive_are_not_called_lost(loaded: Connection, truth: Path) -> None:
-    with loaded.cursor() as cursor:
+def archived(connection: Connection, root: Path) -> tuple[int, list[Path]]:
+    """Move all trades into files of an archive; return their number and the files."""
+    content, paths = b"rows" * 300_000, []
+    with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
-            " sha256, checksum) SELECT 'trade', (ts_event AT TIME ZONE 'UTC')::date, 'coinbase', 1, 'kept', '/a', 'p',"
-            " count(*), 0, 1, repeat('0', 64), 0 FROM trade GROUP BY 2"
+            " sha256, checksum) SELECT 'trade', (ts_event AT TIME ZONE 'UTC')::date, 'coinbase', 1, 'kept', %s,"
+            " 'p' || (ts_event AT TIME ZONE 'UTC')::date, count(*), 0, %s, %s, 0 FROM trade GROUP BY 2",
+            (str(root), len(content), sha256(content).hexdigest()),
         )
+        cursor.execute("SELECT path FROM archive")
+        for (name,) in cursor.fetchall():
+            (root / name).write_bytes(content)
+            paths.append(root / name)
         cursor.execute("SELECT count(*) FROM trade")
         row = cursor.fetchone()
         assert row is not None
         cursor.execute("DELETE FROM trade")
-    report = verify(loaded, [truth])
+    return int(row[0]), paths
+
+
+def test_days_in_the_archive_are_not_called_lost(loaded: Connection, truth: Path, tmp_path: Path) -> None:
+    rows, _ = archived(loaded, tmp_path)
+    read: list[tuple[str, int, int]] = []
+    report = verify(loaded, [truth], progress=lambda *one: read.append(one))
     assert report.ok, report.problems
-    assert any(f"{row[0]:,} rows of trade of" in note for note in report.notes)
+    assert any(f"{rows:,} rows of trade of" in note for note in report.notes)
+    assert any("SHA-256 are as archived" in note for note in report.notes)
+    assert ("archive", 1, 1) in read
     with loaded.cursor() as cursor:
         cursor.execute("UPDATE archive SET row_count = row_count - 1")
     assert not verify(loaded).ok
+
+
+@pytest.mark.parametrize("fault", ["is missing", "differs", "has 3 bytes"])
+def test_rows_of_a_damaged_or_missing_archive_file_are_lost(loaded: Connection, tmp_path: Path, fault: str) -> None:
+    _, (path, *_) = archived(loaded, tmp_path)
+    if fault == "is missing":
+        path.unlink()
+    elif fault == "differs":
+        data = bytearray(path.read_bytes())
+        data[700_000] ^= 1
+        path.write_bytes(data)
+    else:
+        path.write_bytes(b"row")
+    report = verify(loaded)
+    assert not report.ok
+    assert any(str(path) in one and fault in one and "bring it back" in one for one in report.problems)
+    trade = next(one for one in report.ledger if one.table == "trade")
+    assert not trade.ok
+    assert report.archive is not None
+    assert trade.lost == sum(one.rows for one in report.archive.faults) > 0
+
+
+def test_an_archive_file_in_the_second_place_only_is_named_as_not_looked_at(loaded: Connection, tmp_path: Path) -> None:
+    _, paths = archived(loaded, tmp_path)
+    with loaded.cursor() as cursor:
+        cursor.execute("UPDATE archive SET here = false, copied_to = '/second', copied_at = now()")
+    for path in paths:
+        path.unlink()
+    report = verify(loaded)
+    assert report.ok, report.problems
+    for path in paths:
+        assert any(one.startswith(f"not looked at: {path.name} ") and "/second only" in one for one in report.notes)
