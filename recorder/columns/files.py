@@ -161,7 +161,10 @@ class ColumnFiles:
         folders = set()
         for key in self._file.synced.rows:
             folder, _, day = key.rpartition("/")
-            for path in self._paths(self.folder / folder, layout.day_of(day)).values():
+            paths = [path for path in self._paths(self.folder / folder, layout.day_of(day)).values() if path.exists()]
+            if not paths:  # a process was killed before it appended the first row
+                continue
+            for path in paths:
                 handle = os.open(path, os.O_RDONLY)
                 try:
                     os.fsync(handle)

@@ -133,7 +133,7 @@ def test_supervisord_reads_the_paths_of_a_home_with_percent_signs(tmp_path: Path
     options.configfile = str(config)
     options.process_config(do_usage=False)
     programs = [process for group in options.process_group_configs for process in group.process_configs]
-    assert len(programs) == 6 + 9  # kraken has two recorders
+    assert len(programs) == 6 + 10  # kraken has two recorders
     assert [process.stdout_logfile for process in programs] == [f"{home}/log/{one.name}.log" for one in programs]
     assert {process.directory for process in programs} == {str(home)}
     assert options.logfile == f"{home}/log/supervisord.log"
