@@ -11,7 +11,7 @@ MIN_EVENTS = 12
 """With fewer events nothing is tested and no interval is given."""
 
 _NORMAL = NormalDist()
-_TINY = 1e-15  # the smallest p value that is told apart from 0
+_TINY = 1e-15  # the smallest p value that is distinguished from 0
 
 
 def by_event(values: Floats, event: npt.NDArray[np.generic]) -> Floats:

@@ -37,7 +37,7 @@ def quality(
     """
     from datetime import UTC, datetime, timedelta
 
-    from analysis.load import quality as stored
+    from analysis.load.hours import quality as stored
     from analysis.load.polled.rows import database
     from analysis.load.rows import instruments
     from analysis.load.source import Range

@@ -16,8 +16,9 @@ from analysis.definition import definitions
 from analysis.features import BARS, DELAY_NS, BarView
 from analysis.labels import Path as Prices
 from analysis.labels import direction
-from analysis.load import grades, time_bars
-from analysis.load.grades import Grade
+from analysis.load import time_bars
+from analysis.load.hours import grades
+from analysis.load.hours.grades import Grade
 from analysis.load.rows import SourceLike
 from analysis.load.source import Instant
 from recorder.errors import ConfigError

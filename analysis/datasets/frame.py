@@ -51,7 +51,7 @@ class Dataset:
     category: Texts  # (n,) likewise
     weight: Floats  # (n,) positive, mean 1
     scheme: Scheme = Scheme.PURGED  # how training rows are cross-validated
-    masked: tuple[str, ...] = ()  # ranges of a recording that were left out because of their grade (`load.grades`)
+    masked: tuple[str, ...] = ()  # ranges of a recording that were left out for their grade (`load.hours.grades`)
 
     def __post_init__(self) -> None:
         check_rows(self.name, self.features, {key: getattr(self, key) for key in KEYS})

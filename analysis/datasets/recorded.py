@@ -15,9 +15,9 @@ from analysis import prediction_markets
 from analysis.arrays import Ints
 from analysis.datasets.frame import Dataset, check_usable, once_each
 from analysis.definition import definitions
-from analysis.load import grades
 from analysis.load.frames import nanoseconds
-from analysis.load.grades import Grade
+from analysis.load.hours import grades
+from analysis.load.hours.grades import Grade
 from analysis.load.polled import rows as polled
 from analysis.load.polled import tapes
 from analysis.load.rows import SourceLike, open_source

@@ -91,7 +91,7 @@ class Tape:
     leader: ReceiptIndex[Quotes] | None = None  # the venue that tends to move first, with its gaps
     level_weights: Floats | None = None  # (10,) loadings for mlofi_pc1, fitted on the training fold only
     probability: bool = False
-    masked: Sequence[str] = ()  # ranges that are gaps because of their grade, for reports (`load.grades`)
+    masked: Sequence[str] = ()  # ranges that are gaps because of their grade, for reports (`load.hours.grades`)
     _days: dict[int, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     @classmethod

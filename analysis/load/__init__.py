@@ -25,7 +25,7 @@ from analysis.load.api import (
 from analysis.load.archive import ArchiveSource
 from analysis.load.dask_parts import Part, part, parts
 from analysis.load.frames import Frame, To
-from analysis.load.grades import Grade
+from analysis.load.hours.grades import Grade
 from analysis.load.mapped.column_files import columns
 from analysis.load.missing_ranges import OnGap
 from analysis.load.polled.stocks import corporate_actions, stocks

@@ -23,9 +23,10 @@ from datetime import timedelta
 import pyarrow as pa
 
 from analysis.features.point_in_time import Tape
-from analysis.load import missing_ranges, quality, tapes, time_bars, views
+from analysis.load import missing_ranges, tapes, time_bars, views
 from analysis.load.frames import Frame, To, framed, named, with_masked
-from analysis.load.grades import Grade, masked
+from analysis.load.hours import quality
+from analysis.load.hours.grades import Grade, masked
 from analysis.load.missing_ranges import OnGap
 from analysis.load.polled import rows as polled
 from analysis.load.polled import tapes as market_tapes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from analysis.load.archive import ArchiveSource
 from analysis.load.frames import Frame, To, framed
-from analysis.load.grades import Grade
+from analysis.load.hours.grades import Grade
 from analysis.load.missing_ranges import OnGap, find, require_complete
 from analysis.load.rows import chosen, concatenated, instruments, stretches
 from analysis.load.source import DAY, Instant, Range, to_instant

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.arrays import SECOND, Ints
-from analysis.load import grades, missing_ranges
+from analysis.load import missing_ranges
 from analysis.load.frames import named, nanoseconds
+from analysis.load.hours import grades
 from analysis.load.rows import SourceLike, instruments, open_source, ordered_rows, owners
 from analysis.load.source import EPOCH, US, Instrument, Range, Reader
 from analysis.load.tables import LAYOUTS, UTC_US, Channel, Layout

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from analysis.arrays import FOREVER, Bools, Gaps, Ints
 from analysis.errors import GapError
-from analysis.load.grades import BELOW_GRADE, Grade, below
+from analysis.load.hours.grades import BELOW_GRADE, Grade, below
 from analysis.load.source import EPOCH, US, Instrument, Range, Reader, Unrecorded, to_ns
 from analysis.load.tables import GAP, Channel
 

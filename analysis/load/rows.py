@@ -14,7 +14,7 @@ from analysis.arrays import Ints
 from analysis.load import missing_ranges
 from analysis.load.archive import ArchiveSource
 from analysis.load.frames import empty_table, named, nanoseconds, ordered, with_masked
-from analysis.load.grades import Grade, check, masked
+from analysis.load.hours.grades import Grade, check, masked
 from analysis.load.missing_ranges import OnGap
 from analysis.load.postgres import PostgresSource
 from analysis.load.source import Instrument, Range, Reader, Source

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 
 from analysis.arrays import Depths, Gaps, Quotes, Trades
 from analysis.features.point_in_time import ReceiptIndex, Tape
-from analysis.load import grades, missing_ranges
+from analysis.load import missing_ranges
 from analysis.load.book_builder import books_at, depths
 from analysis.load.frames import nanoseconds, quotes_of, trades_of
-from analysis.load.grades import Grade
+from analysis.load.hours import grades
+from analysis.load.hours.grades import Grade
 from analysis.load.rows import ordered_rows
 from analysis.load.source import US, Instrument, Range, Reader, to_ns
 from analysis.load.tables import BOOK, GAP, QUOTE, TRADE, Channel

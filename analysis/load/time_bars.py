@@ -13,7 +13,7 @@ from analysis.arrays import Gaps, Trades
 from analysis.bars import TIMEFRAMES, Bars, time_bars
 from analysis.load import missing_ranges
 from analysis.load.frames import named, table_of, trades_of
-from analysis.load.grades import Grade, masked
+from analysis.load.hours.grades import Grade, masked
 from analysis.load.rows import IN_GAP, SourceLike, instruments, open_source, ordered_rows, owners
 from analysis.load.source import Instant, Instrument, Range, Reader, recorded_range, to_ns
 from analysis.load.tables import TRADE, UTC_US

@@ -12,7 +12,7 @@ from analysis.features.point_in_time import ReceiptIndex
 from analysis.gap_policy import complete
 from analysis.load import tapes
 from analysis.load.frames import named, table_of
-from analysis.load.grades import Grade
+from analysis.load.hours.grades import Grade
 from analysis.load.rows import IN_GAP
 from analysis.load.source import US, Instrument, Range, Reader
 from analysis.load.tables import UTC_US, Channel

@@ -154,7 +154,7 @@ class MarketTape:
     wallet_fetches: Sequence[WalletFetch] = ()
     interval_ns: int = MINUTE  # polling interval of the market
     hourly: bool = False  # whether the market is polled once an hour (tier T0)
-    masked: Sequence[str] = ()  # ranges that are gaps because of their grade, for reports (`load.grades`)
+    masked: Sequence[str] = ()  # ranges that are gaps because of their grade, for reports (`load.hours.grades`)
 
     def until(self, t: int) -> "MarketTape":
         """Return the tape as it was at t."""

@@ -29,7 +29,7 @@ COMMANDS = {
     "restart": Command("appliance", "Restart the appliance, or some of its programs."),
     "handover": Command("handover", "Replace recorders by new processes without a gap."),
     "status": Command("appliance", "Show every program; exit code 0 only when healthy."),
-    "alerts": Command("alerts", "Show alerts, test the channels, acknowledge, silence."),
+    "alerts": Command("alerting.alerts", "Show alerts, test the channels, acknowledge, silence."),
     "doctor": Command("doctor", "Check whether this machine can run the appliance."),
     "logs": Command("appliance", "Follow the logs."),
     "psql": Command("appliance", "Open psql in the recording database."),

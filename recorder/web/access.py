@@ -28,7 +28,7 @@ class Principal(NamedTuple):
 
     @property
     def anonymous(self) -> bool:
-        """Whether nobody logged in."""
+        """Whether the request comes without a login."""
         return not self.name
 
 

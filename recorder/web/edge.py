@@ -85,7 +85,7 @@ class Edge:
             raise Problem(421, "this address is not known here; add its name to web.hosts")
 
     def _who(self, headers: Headers) -> Principal | None:
-        """Return who asks; None for nobody."""
+        """Return who asks; None without a login."""
         given = headers.get("authorization")
         if given is not None:
             scheme, _, token = given.partition(" ")

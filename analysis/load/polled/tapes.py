@@ -18,7 +18,7 @@ from analysis.arrays import FOREVER, HOUR, MINUTE, SECOND, Bools, Floats, Ints
 from analysis.features.point_in_time import ReceiptIndex
 from analysis.load import tapes
 from analysis.load.frames import floats, nanoseconds
-from analysis.load.grades import Grade
+from analysis.load.hours.grades import Grade
 from analysis.load.polled import rows as polled
 from analysis.load.source import EPOCH, Range, Reader, to_ns
 from analysis.prediction_markets.view import EventListing, Listing, MarketBook, MarketTape, Mids

@@ -11,7 +11,7 @@ NO_NUL = "the request has the character NUL in a text; leave it out"
 
 
 class Problem(Exception):
-    """A request that cannot be answered, as its client is told.
+    """A request that cannot be answered, as its client reads it.
 
     Attributes:
         status: HTTP status.

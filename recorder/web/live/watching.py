@@ -85,5 +85,5 @@ def alert_of(alert: Alert) -> dict[str, Any]:
 
 
 def _without_time(status: dict[str, Any]) -> tuple[bool, dict[str, str], int]:
-    """Return what a client is told of at once; the text of a problem names ages, which change all the time."""
+    """Return what a client learns at once; the text of a problem names ages, which change all the time."""
     return status["healthy"], status["programs"], len(status["problems"])

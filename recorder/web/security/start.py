@@ -7,7 +7,7 @@ from recorder.web.security import users
 
 
 def require_users(settings: Settings, pool: Pool) -> None:
-    """Refuse to be reachable from elsewhere while nobody can log in.
+    """Refuse to be reachable from elsewhere while no user can log in.
 
     Raises:
         ConfigError: the address is not loopback, and there is no user or Postgres cannot be asked.

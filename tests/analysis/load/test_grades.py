@@ -16,8 +16,9 @@ from analysis.datasets import Dataset, direction, parts
 from analysis.errors import GapError, InvalidRange
 from analysis.evaluation import data_sheet, model_card
 from analysis.export import export
-from analysis.load import PostgresSource, extent, grades
+from analysis.load import PostgresSource, extent
 from analysis.load.frames import masked_of
+from analysis.load.hours import grades
 from analysis.load.sample import SYMBOL, VENUE, SampleSource
 from analysis.load.source import to_ns
 from analysis.load.tables import Channel

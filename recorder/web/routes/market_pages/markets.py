@@ -118,13 +118,13 @@ def market(request: Request, slug: str, whales: Least = DEFAULT_THRESHOLD) -> HT
         shots = markets.snapshots(cursor, found["market_id"])
         large = markets.whales(cursor, whales, found["condition_id"])
         subjects = [found["slug"], str(found["market_id"]), found["condition_id"]]
-        told = models.predictions(cursor, subjects)
+        predicted = models.predictions(cursor, subjects)
     return render(
         request,
         "market.html",
         market=found,
         snapshots=shots,
-        predictions=told,
+        predictions=predicted,
         whales=large,
         threshold=whales,
         kept=[],

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from recorder.cli import alert_actions
+from recorder.cli.alerting import actions
 from recorder.cli.columns import duration
 from recorder.cli.common import console
 from recorder.process.health import WatchdogFigures, read_all
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
     )
     group.callback()(_default)
     group.command("list")(listed)
-    alert_actions.register(group)
+    actions.register(group)
     app.add_typer(group, name="alerts")
 
 

@@ -51,7 +51,7 @@ def check(min_grade: str | None) -> None:
 
 
 def for_training(venue: str, channel: Channel = "trade") -> Grade:
-    """Return the least grade that training asks for unless it is told otherwise.
+    """Return the least grade that training asks for by default.
 
     It is `consistent` for trades of a venue with trade ids, with a count of its messages or with candles, and `claimed`
     elsewhere: nothing could prove more there (Figure, Polymarket, quotes, books).
