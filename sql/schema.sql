@@ -3419,39 +3419,6 @@ $function$;
 REVOKE EXECUTE ON FUNCTION touch_subscription() FROM PUBLIC;
 COMMENT ON FUNCTION touch_subscription() IS 'Sets subscription.updated_at.';
 
-CREATE TRIGGER backfill_range_deleted AFTER DELETE ON backfill_range REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
-CREATE TRIGGER backfill_range_inserted AFTER INSERT ON backfill_range REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
-CREATE TRIGGER backfill_range_updated AFTER UPDATE ON backfill_range REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
-CREATE TRIGGER bar_deleted AFTER DELETE ON bar REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
-CREATE TRIGGER bar_inserted AFTER INSERT ON bar REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
-CREATE TRIGGER bar_updated AFTER UPDATE ON bar REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
-CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
-CREATE TRIGGER gap_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
-CREATE TRIGGER gap_market_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
-CREATE TRIGGER gap_market_updated AFTER UPDATE ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
-CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
-CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
-CREATE TRIGGER instrument_first_seen BEFORE UPDATE OF first_seen ON instrument FOR EACH ROW EXECUTE FUNCTION keep_first_seen();
-CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
-CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN (((new.tick_size IS NOT NULL) OR (new.min_size IS NOT NULL) OR (new.status IS NOT NULL))) EXECUTE FUNCTION keep_instrument_history();
-CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
-CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
-CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW WHEN ((date_trunc('second'::text, new.written_at) IS DISTINCT FROM date_trunc('second'::text, old.written_at))) EXECUTE FUNCTION notify_loaded();
-CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
-CREATE TRIGGER market_history_new BEFORE INSERT ON market_history FOR EACH ROW EXECUTE FUNCTION skip_known_change();
-CREATE TRIGGER market_snapshot_deleted AFTER DELETE ON market_snapshot REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
-CREATE TRIGGER market_snapshot_inserted AFTER INSERT ON market_snapshot REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
-CREATE TRIGGER market_snapshot_updated AFTER UPDATE ON market_snapshot REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
-CREATE TRIGGER past_trade_stored BEFORE INSERT ON past_trade FOR EACH ROW EXECUTE FUNCTION store_past_trade();
-CREATE TRIGGER resolution_first BEFORE UPDATE ON resolution FOR EACH ROW EXECUTE FUNCTION keep_first_label();
-CREATE TRIGGER subscription_notify AFTER INSERT OR DELETE OR UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION notify_subscription();
-CREATE TRIGGER subscription_touch BEFORE UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION touch_subscription();
-CREATE TRIGGER subscription_venue BEFORE INSERT OR UPDATE OF venue ON subscription FOR EACH ROW EXECUTE FUNCTION register_venue();
-CREATE TRIGGER symbols_changed INSTEAD OF INSERT OR DELETE OR UPDATE ON symbols FOR EACH ROW EXECUTE FUNCTION change_symbol();
-CREATE TRIGGER trade_deleted AFTER DELETE ON trade REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
-CREATE TRIGGER trade_inserted AFTER INSERT ON trade REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
-CREATE TRIGGER trade_updated AFTER UPDATE ON trade REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
-
 CREATE VIEW bar_named AS
  SELECT i.venue,
     i.symbol,
@@ -4377,3 +4344,36 @@ COMMENT ON COLUMN whale_named.wallet IS 'The taker''s address; NULL where only t
 COMMENT ON COLUMN whale_named.transaction_hash IS 'Transaction on the chain.';
 COMMENT ON COLUMN whale_named.source IS 'rest or stream.';
 GRANT SELECT ON TABLE whale_named TO tapedeck_reader;
+
+CREATE TRIGGER backfill_range_deleted AFTER DELETE ON backfill_range REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER backfill_range_inserted AFTER INSERT ON backfill_range REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER backfill_range_updated AFTER UPDATE ON backfill_range REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_backfills();
+CREATE TRIGGER bar_deleted AFTER DELETE ON bar REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
+CREATE TRIGGER bar_inserted AFTER INSERT ON bar REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
+CREATE TRIGGER bar_updated AFTER UPDATE ON bar REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_derived();
+CREATE TRIGGER gap_deleted AFTER DELETE ON gap REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER gap_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER gap_market_inserted AFTER INSERT ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
+CREATE TRIGGER gap_market_updated AFTER UPDATE ON gap REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_market_gaps();
+CREATE TRIGGER gap_updated AFTER UPDATE ON gap REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_gaps();
+CREATE TRIGGER instrument_changed AFTER UPDATE OF tick_size, min_size, status ON instrument FOR EACH ROW WHEN (((old.tick_size IS DISTINCT FROM new.tick_size) OR (old.min_size IS DISTINCT FROM new.min_size) OR (old.status IS DISTINCT FROM new.status))) EXECUTE FUNCTION keep_instrument_history();
+CREATE TRIGGER instrument_first_seen BEFORE UPDATE OF first_seen ON instrument FOR EACH ROW EXECUTE FUNCTION keep_first_seen();
+CREATE TRIGGER instrument_inserted AFTER INSERT ON instrument REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
+CREATE TRIGGER instrument_listed AFTER INSERT ON instrument FOR EACH ROW WHEN (((new.tick_size IS NOT NULL) OR (new.min_size IS NOT NULL) OR (new.status IS NOT NULL))) EXECUTE FUNCTION keep_instrument_history();
+CREATE TRIGGER instrument_updated AFTER UPDATE ON instrument REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_begin();
+CREATE TRIGGER instrument_venue BEFORE INSERT ON instrument FOR EACH ROW EXECUTE FUNCTION register_venue();
+CREATE TRIGGER journal_loaded AFTER UPDATE ON journal FOR EACH ROW WHEN ((date_trunc('second'::text, new.written_at) IS DISTINCT FROM date_trunc('second'::text, old.written_at))) EXECUTE FUNCTION notify_loaded();
+CREATE TRIGGER market_known_since BEFORE UPDATE ON market FOR EACH ROW EXECUTE FUNCTION keep_known_since();
+CREATE TRIGGER market_history_new BEFORE INSERT ON market_history FOR EACH ROW EXECUTE FUNCTION skip_known_change();
+CREATE TRIGGER market_snapshot_deleted AFTER DELETE ON market_snapshot REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER market_snapshot_inserted AFTER INSERT ON market_snapshot REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER market_snapshot_updated AFTER UPDATE ON market_snapshot REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_snapshots();
+CREATE TRIGGER past_trade_stored BEFORE INSERT ON past_trade FOR EACH ROW EXECUTE FUNCTION store_past_trade();
+CREATE TRIGGER resolution_first BEFORE UPDATE ON resolution FOR EACH ROW EXECUTE FUNCTION keep_first_label();
+CREATE TRIGGER subscription_notify AFTER INSERT OR DELETE OR UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION notify_subscription();
+CREATE TRIGGER subscription_touch BEFORE UPDATE ON subscription FOR EACH ROW EXECUTE FUNCTION touch_subscription();
+CREATE TRIGGER subscription_venue BEFORE INSERT OR UPDATE OF venue ON subscription FOR EACH ROW EXECUTE FUNCTION register_venue();
+CREATE TRIGGER symbols_changed INSTEAD OF INSERT OR DELETE OR UPDATE ON symbols FOR EACH ROW EXECUTE FUNCTION change_symbol();
+CREATE TRIGGER trade_deleted AFTER DELETE ON trade REFERENCING OLD TABLE AS stale FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
+CREATE TRIGGER trade_inserted AFTER INSERT ON trade REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();
+CREATE TRIGGER trade_updated AFTER UPDATE ON trade REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION mark_trades();

@@ -89,7 +89,7 @@ def describe(connection: Connection) -> str:
         before = _one(cursor.fetchone())
         cursor.execute("SET search_path = public")
     try:
-        parts = (_schemas, _tables, _references, _functions, _views)
+        parts = (_schemas, _tables, _references, _functions, _views, _triggers)
         return "\n\n".join([_HEADER, *(text for part in parts for text in part(connection))]) + "\n"
     finally:
         with connection.cursor() as cursor:
@@ -176,6 +176,10 @@ def _functions(connection: Connection) -> Iterator[str]:
                 lines.append(f"COMMENT ON FUNCTION {signature} IS {_quoted(comment)};")
             lines += _grants(connection, oid, f"FUNCTION {signature}", ("pg_proc", "proacl", "proowner"))
             yield "\n".join(lines)
+
+
+def _triggers(connection: Connection) -> Iterator[str]:
+    with connection.cursor() as cursor:
         cursor.execute(_TRIGGERS)
         triggers = [f"{text.replace(' public.', ' ')};" for (text,) in cursor.fetchall()]
     if triggers:

@@ -124,9 +124,7 @@ def test_a_running_poller_runs_the_round_and_shows_it_in_the_list(
         assert listed["running"] is True
         jobs = listed["jobs"]
         assert isinstance(jobs, list)
-        assert [(one["job"], one["schedule"]) for one in jobs][:2] == [
-            ("discovery", "every 60 min"),
-        ]
+        assert ("discovery", "every 60 min") in [(one["job"], one["schedule"]) for one in jobs]
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0

@@ -10,7 +10,7 @@ from support.batches import batch, trades_part
 
 from recorder.cli.appliance import psql_program
 from recorder.errors import ConfigError
-from recorder.store.database import DERIVER, KEEPER, READER, WATCHDOG, connect, with_database
+from recorder.store.database import DERIVER, KEEPER, READER, WATCHDOG, WEB, connect, with_database
 from recorder.store.loader import Store
 from recorder.store.migrate import drop_database, migrate, sql_folder
 from recorder.store.roles import ROLES, roles_sql
@@ -89,7 +89,7 @@ def test_a_login_that_may_not_create_roles_learns_of_all_missing_ones_at_once(
     try:
         with pytest.raises(ConfigError) as refused:
             migrate(url_of(postgres, login, database), tmp_path)
-        for role in ROLES.keys() - {WATCHDOG, DERIVER, KEEPER}:
+        for role in ROLES.keys() - {WATCHDOG, DERIVER, KEEPER, WEB}:
             assert f"CREATE ROLE {role.replace('tapedeck_', 'absent_')} NOLOGIN;" in str(refused.value)
         for name, later in (("0001_base.sql", "0001_base.sql"), ("0022_alert.sql", "0002_alert.sql")):
             text = (sql_folder() / name).read_text().replace(WATCHDOG, "absent_watchdog")

@@ -29,8 +29,8 @@ def recorded(database: str) -> str:
     derivation.prepare(connection)
     while derivation.recent(connection, forming=True) or derivation.backlog(connection):
         pass
-    while values.derive(connection, live=False):
-        pass
+    while rows(database, "SELECT 1 FROM derived_dirty"):
+        values.derive(connection, live=False)
     connection.close()
     return database
 

@@ -9,6 +9,8 @@ const PANE_PX = 120;
 const PRICE_PX = 380;
 
 export class Candles {
+  #chosen = null; // the range that the next frame shows
+
   // library: the module lightweight-charts; element: where to draw, empty.
   constructor(library, element, { digits, seconds }) {
     this.library = library;
@@ -193,13 +195,16 @@ export class Candles {
     for (const line of this.lines) if (line.kind === "line") line.series.applyOptions({ color: color(`--chart-${line.shade}`) });
   }
 
-  // The visible slots, fractions included: { from, to }.
+  // The visible slots, fractions included: { from, to }. The library applies a range with its next frame and names the one
+  // before until then; who reads it earlier, to keep it while older bars are added, would undo what was just chosen.
   get range() {
-    return this.chart.timeScale().getVisibleLogicalRange();
+    return this.#chosen ?? this.chart.timeScale().getVisibleLogicalRange();
   }
 
   set range(range) {
+    this.#chosen = range;
     this.chart.timeScale().setVisibleLogicalRange(range);
+    requestAnimationFrame(() => { if (this.#chosen === range) this.#chosen = null; });
   }
 
   // Top of each pane in pixels of the element.
