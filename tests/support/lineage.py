@@ -17,6 +17,7 @@ from recorder.settings import JournalSettings, Settings
 from recorder.store.database import database_name, with_database
 from recorder.store.loader import Store
 from recorder.verify.check import verify
+from support.machine.message_sinks import wait_until
 from support.write_buffers import Rig, delta, quote, snapshot, trade
 
 NAME = "recorder-coinbase"
@@ -148,8 +149,13 @@ class Lab:
     def reload(self) -> None:
         """Restart the writer, and load all that can be loaded."""
         self.loader.reset()
+        wait_until(self._unlocked)  # Postgres frees the locks of the ended connection a moment later
         self.loader = self.writer()
         self.load()
+
+    def _unlocked(self) -> bool:
+        locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        return self.query(f"{locks} WHERE d.datname = current_database() AND l.locktype = 'advisory'") == [(0,)]
 
     def tail(self) -> Tail:
         """Return the journal as the writer has it."""
