@@ -49,8 +49,9 @@ def healthy() -> bool:
     return main(["status", "--json"]) == 0
 
 
+@pytest.mark.long  # make smoke is the short form
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("minutes", [2, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("minutes", [2, 30])
 def test_the_demo_is_healthy_and_complete_after_simulated_minutes(
     minutes: int, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

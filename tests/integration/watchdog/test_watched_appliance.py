@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,26 +82,153 @@ class Watched:
         return rows
 
 
+@contextmanager
+def appliance(home: Path, changes: dict[str, str]) -> Iterator[Watched]:
+    """Run an appliance of two venues while the block runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DATABASE_URL", "TAPEDECK_CONFIG", "DEBUG", "LOG_LEVEL"):
+            patch.delenv(name, raising=False)
+        patch.setenv("TAPEDECK_HOME", str(home))
+        patch.setenv("TAPEDECK__PORT_BASE", str(free_port_base()))
+        for name, value in (FASTER | changes).items():
+            patch.setenv(name, value)
+        patch.chdir(ROOT)
+        for venue in Settings.load().venues.keys() - {"coinbase", "kraken"}:
+            patch.setenv(f"TAPEDECK__VENUES__{venue.upper()}__ENABLED", "false")
+        try:
+            assert main(["up"]) == 0
+            yield Watched(home)
+        finally:
+            for process in processes.find(home):
+                with suppress(ProcessLookupError):  # a backend of Postgres has ended meanwhile
+                    os.kill(process.pid, signal.SIGCONT)
+            assert supervisor.stop(home, 60.0, lambda left: None) == []
+
+
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    home = tmp_path / "home"
-    for name in ("DATABASE_URL", "TAPEDECK_CONFIG", "DEBUG", "LOG_LEVEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TAPEDECK_HOME", str(home))
-    monkeypatch.setenv("TAPEDECK__PORT_BASE", str(free_port_base()))
-    for name, value in (FASTER | getattr(request, "param", {})).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(ROOT)
-    for venue in Settings.load().venues.keys() - {"coinbase", "kraken"}:
-        monkeypatch.setenv(f"TAPEDECK__VENUES__{venue.upper()}__ENABLED", "false")
-    try:
-        assert main(["up"]) == 0
-        yield Watched(home)
-    finally:
-        for process in processes.find(home):
-            with suppress(ProcessLookupError):  # a backend of Postgres has ended meanwhile
-                os.kill(process.pid, signal.SIGCONT)
-        assert supervisor.stop(home, 60.0, lambda left: None) == []
+def watched(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """An appliance that a test may break."""
+    with appliance(tmp_path / "home", getattr(request, "param", {})) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """An appliance that several tests only look at."""
+    with appliance(tmp_path_factory.mktemp("calm") / "home", {"TAPEDECK__WATCHDOG__TRADES_INTERVAL_S": "10"}) as one:
+        yield one
+
+
+@pytest.mark.timeout(300)
+def test_the_figures_of_an_interval_are_what_postgres_has(calm: Watched) -> None:
+    def metrics() -> dict[str, float]:
+        return {
+            " ".join((sample.name, *sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(calm.get("/metrics").body.decode())
+            for sample in family.samples
+        }
+
+    def complete() -> bool:
+        shown = metrics()
+        return all(
+            shown.get(f"tapedeck_interval_trades {venue}", 0) > 0 and f"tapedeck_interval_message_rate {venue}" in shown
+            for venue in ("coinbase", "kraken")
+        )
+
+    assert wait_until(complete, 90.0)
+    shown = metrics()
+    until = shown["tapedeck_interval_end_timestamp_seconds"]
+    query = """
+        SELECT venue, symbol, count(*), sum(price * size) / sum(size), max(price), min(price),
+               sum(size) FILTER (WHERE side = 'buy') / sum(size) FILTER (WHERE side = 'sell'),
+               count(*) FILTER (WHERE price * size >= 100000)
+          FROM trade_named
+         WHERE ts_event >= to_timestamp({since}) AND ts_event < to_timestamp({until}) GROUP BY 1, 2"""
+    stored = calm.rows(query.format(since=until - 10, until=until))
+    assert sum(row[2] for row in stored) == sum(
+        value for name, value in shown.items() if name.startswith("tapedeck_interval_trades ")
+    )
+    for venue, symbol, trades, vwap, high, low, ratio, large in stored:
+        labels = f"{symbol} {venue}"
+        for name, value in {"trades": trades, "high": high, "low": low, "large_trades": large}.items():
+            assert shown[f"tapedeck_instrument_{name} {labels}"] == value
+        assert shown[f"tapedeck_instrument_vwap {labels}"] == pytest.approx(vwap, rel=1e-9)
+        if ratio is not None:
+            assert shown[f"tapedeck_instrument_buy_sell_ratio {labels}"] == pytest.approx(ratio, rel=1e-9)
+
+    command = [sys.executable, "-m", "recorder", "status", "--trades"]
+    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, cwd=ROOT).stdout)
+    assert answer["activity"]["problem"] == ""
+    assert {one["venue"] for one in answer["activity"]["trades"]["venues"]} == {"coinbase", "kraken"}
+    for width in (60, 80):
+        environ = {**os.environ, "COLUMNS": str(width)}
+        text = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environ, text=True).stdout
+        print(text)
+        assert all(len(line) <= width for line in text.splitlines())
+        assert "VWAP" in text
+    log = (calm.home / "log" / "watchdog.log").read_text()
+    assert " trades.instrument venue=kraken " in log
+    assert " activity venue=kraken " in log
+
+    hanging = [process.pid for process in processes.find(calm.home) if process.program == "postgres"]
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    assert wait_until(lambda: metrics()["tapedeck_interval_trades_known"] == 0, 60.0)
+    assert "tapedeck_interval_trades kraken" not in metrics()
+    text = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True).stdout
+    assert "trades: unknown: Postgres is hung" in text
+    for pid in hanging:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.timeout(300)
+def test_the_watchdog_is_small(calm: Watched) -> None:
+    """With its usual time between rounds, a watchdog takes less than 2 % of a core, and less than 80 MB."""
+    pid = calm.pid("watchdog")
+
+    def cpu_s() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    if not Path(f"/proc/{pid}/stat").exists():
+        pytest.skip("needs /proc")
+
+    def rounds() -> float:
+        return calm.counters()[("tapedeck_watchdog_rounds_total", ())]
+
+    assert wait_until(lambda: calm.get("/metrics").status == 200, 30.0)
+    first, began_s = rounds(), cpu_s()
+    assert wait_until(lambda: rounds() - first >= 12, 60.0, pause_s=3.0)  # as many as in a minute of the usual rounds
+    used_s = cpu_s() - began_s
+    resident = int(next(
+        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    ))  # fmt: skip
+    print(f"{used_s:.2f} s for {rounds() - first:.0f} rounds, {resident / 1024:.0f} MiB")
+    assert used_s < 0.02 * 60
+    assert resident * 1024 < 80_000_000
+
+
+@pytest.mark.timeout(300)
+def test_what_metrics_count_is_what_postgres_has(calm: Watched) -> None:
+    """Programs are stopped here, so no test of the same appliance follows."""
+    assert wait_until(lambda: calm.rows("SELECT count(*) FROM trade")[0][0] > 200, 60.0)
+    control = [str(Path(sys.executable).parent / "supervisorctl"), "-c", str(calm.home / "supervisord.conf")]
+    stopped = ["recorder-coinbase", "recorder-kraken", "poller"]
+    subprocess.run([*control, "stop", *stopped], check=True, capture_output=True)
+
+    def equal() -> bool:
+        counters = calm.counters()
+        tables = {name: calm.rows(f"SELECT count(*) FROM {name}")[0][0] for name in ("trade", "quote", "book")}
+        shown = {name: counters.get(("tapedeck_ledger_inserted_rows_total", (("table", name),))) for name in tables}
+        (ledger,) = calm.rows("SELECT sum(inserted), sum(duplicate) FROM load_ledger")[0:1]
+        written = (
+            counters.get(("tapedeck_writer_rows_total", ())),
+            counters.get(("tapedeck_writer_duplicates_total", ())),
+        )
+        print(shown, tables, written, ledger)
+        return shown == tables and written == ledger
+
+    assert wait_until(equal, 120.0, pause_s=2.0)
 
 
 @pytest.mark.timeout(600)
@@ -155,55 +282,6 @@ def test_the_watchdog_sees_what_breaks_and_what_comes_back(watched: Watched) -> 
     assert wait_until(lambda: watched.rows(stored) == expected, 30.0), watched.rows(stored)
 
 
-@pytest.mark.timeout(300)
-def test_what_metrics_count_is_what_postgres_has(watched: Watched) -> None:
-    assert wait_until(lambda: watched.rows("SELECT count(*) FROM trade")[0][0] > 200, 60.0)
-    control = [str(Path(sys.executable).parent / "supervisorctl"), "-c", str(watched.home / "supervisord.conf")]
-    stopped = ["recorder-coinbase", "recorder-kraken", "poller"]
-    subprocess.run([*control, "stop", *stopped], check=True, capture_output=True)
-
-    def equal() -> bool:
-        counters = watched.counters()
-        tables = {name: watched.rows(f"SELECT count(*) FROM {name}")[0][0] for name in ("trade", "quote", "book")}
-        shown = {name: counters.get(("tapedeck_ledger_inserted_rows_total", (("table", name),))) for name in tables}
-        (ledger,) = watched.rows("SELECT sum(inserted), sum(duplicate) FROM load_ledger")[0:1]
-        written = (
-            counters.get(("tapedeck_writer_rows_total", ())),
-            counters.get(("tapedeck_writer_duplicates_total", ())),
-        )
-        print(shown, tables, written, ledger)
-        return shown == tables and written == ledger
-
-    assert wait_until(equal, 120.0, pause_s=2.0)
-
-
-@pytest.mark.timeout(300)
-def test_the_watchdog_is_small(watched: Watched) -> None:
-    """With its usual time between rounds, a watchdog takes less than 2 % of a core, and less than 80 MB."""
-    pid = watched.pid("watchdog")
-
-    def cpu_s() -> float:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    if not Path(f"/proc/{pid}/stat").exists():
-        pytest.skip("needs /proc")
-
-    def rounds() -> float:
-        return watched.counters()[("tapedeck_watchdog_rounds_total", ())]
-
-    assert wait_until(lambda: watched.get("/metrics").status == 200, 30.0)
-    first, began_s = rounds(), cpu_s()
-    assert wait_until(lambda: rounds() - first >= 12, 60.0, pause_s=3.0)  # as many as in a minute of the usual rounds
-    used_s = cpu_s() - began_s
-    resident = int(next(
-        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
-    ))  # fmt: skip
-    print(f"{used_s:.2f} s for {rounds() - first:.0f} rounds, {resident / 1024:.0f} MiB")
-    assert used_s < 0.02 * 60
-    assert resident * 1024 < 80_000_000
-
-
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("watched", [{"TAPEDECK__WATCHDOG__RESTART_STUCK_S": "15"}], indirect=True)
 def test_a_stopped_recorder_is_restarted_once_and_all_places_say_so(watched: Watched) -> None:
@@ -255,66 +333,3 @@ def test_what_only_waits_for_postgres_is_not_restarted(watched: Watched) -> None
         os.kill(pid, signal.SIGCONT)
     assert {one.name: one.pid for one in Supervisor(watched.home).processes()} == pids
     assert wait_until(lambda: watched.rows("SELECT count(*) FROM program_restart") == [(0,)], 60.0)
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("watched", [{"TAPEDECK__WATCHDOG__TRADES_INTERVAL_S": "10"}], indirect=True)
-def test_the_figures_of_an_interval_are_what_postgres_has(watched: Watched) -> None:
-    def metrics() -> dict[str, float]:
-        return {
-            " ".join((sample.name, *sample.labels.values())): sample.value
-            for family in text_string_to_metric_families(watched.get("/metrics").body.decode())
-            for sample in family.samples
-        }
-
-    def complete() -> bool:
-        shown = metrics()
-        return all(
-            shown.get(f"tapedeck_interval_trades {venue}", 0) > 0 and f"tapedeck_interval_message_rate {venue}" in shown
-            for venue in ("coinbase", "kraken")
-        )
-
-    assert wait_until(complete, 90.0)
-    shown = metrics()
-    until = shown["tapedeck_interval_end_timestamp_seconds"]
-    query = """
-        SELECT venue, symbol, count(*), sum(price * size) / sum(size), max(price), min(price),
-               sum(size) FILTER (WHERE side = 'buy') / sum(size) FILTER (WHERE side = 'sell'),
-               count(*) FILTER (WHERE price * size >= 100000)
-          FROM trade_named
-         WHERE ts_event >= to_timestamp({since}) AND ts_event < to_timestamp({until}) GROUP BY 1, 2"""
-    stored = watched.rows(query.format(since=until - 10, until=until))
-    assert sum(row[2] for row in stored) == sum(
-        value for name, value in shown.items() if name.startswith("tapedeck_interval_trades ")
-    )
-    for venue, symbol, trades, vwap, high, low, ratio, large in stored:
-        labels = f"{symbol} {venue}"
-        for name, value in {"trades": trades, "high": high, "low": low, "large_trades": large}.items():
-            assert shown[f"tapedeck_instrument_{name} {labels}"] == value
-        assert shown[f"tapedeck_instrument_vwap {labels}"] == pytest.approx(vwap, rel=1e-9)
-        if ratio is not None:
-            assert shown[f"tapedeck_instrument_buy_sell_ratio {labels}"] == pytest.approx(ratio, rel=1e-9)
-
-    command = [sys.executable, "-m", "recorder", "status", "--trades"]
-    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, cwd=ROOT).stdout)
-    assert answer["activity"]["problem"] == ""
-    assert {one["venue"] for one in answer["activity"]["trades"]["venues"]} == {"coinbase", "kraken"}
-    for width in (60, 80):
-        environ = {**os.environ, "COLUMNS": str(width)}
-        text = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environ, text=True).stdout
-        print(text)
-        assert all(len(line) <= width for line in text.splitlines())
-        assert "VWAP" in text
-    log = (watched.home / "log" / "watchdog.log").read_text()
-    assert " trades.instrument venue=kraken " in log
-    assert " activity venue=kraken " in log
-
-    hanging = [process.pid for process in processes.find(watched.home) if process.program == "postgres"]
-    for pid in hanging:
-        os.kill(pid, signal.SIGSTOP)
-    assert wait_until(lambda: metrics()["tapedeck_interval_trades_known"] == 0, 60.0)
-    assert "tapedeck_interval_trades kraken" not in metrics()
-    text = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True).stdout
-    assert "trades: unknown: Postgres is hung" in text
-    for pid in hanging:
-        os.kill(pid, signal.SIGCONT)
