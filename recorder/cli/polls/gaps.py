@@ -20,14 +20,9 @@ from recorder.process.terminal import say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, classify, connect
 from recorder.venues import VENUES, venue_class
+from recorder.verify.declared import WANTED
 
-# Of a gap that goes on: whether an active subscription names its stream. A pattern counts for all symbols of its venue.
-_WANTED = """
-EXISTS (SELECT FROM subscription s
-         WHERE s.venue = i.venue AND s.channel = g.channel AND s.active
-           AND (s.symbol = i.symbol OR s.symbol LIKE 'top:%%' OR s.symbol ~ '[][*?]'))
-AND NOT EXISTS (SELECT FROM subscription s
-                 WHERE (s.venue, s.channel, s.symbol) = (i.venue, g.channel, i.symbol) AND NOT s.active)"""
+# Of a gap that goes on: only where a subscription names its stream.
 _QUERY = f"""
 SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.first_id, g.started_at, g.ended_at,
        r.reads, r.reason, r.next_at, g.gap_id
@@ -36,7 +31,7 @@ SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.fi
   LEFT JOIN gap_read r USING (gap_id)
  WHERE (%(venue)s = '' OR i.venue = %(venue)s) AND (%(symbol)s = '' OR i.symbol = %(symbol)s)
    AND (%(all)s OR g.channel = 'trade')
-   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed' AND (g.ended_at IS NOT NULL OR ({_WANTED})))
+   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed' AND (g.ended_at IS NOT NULL OR ({WANTED})))
    AND (g.state = 'open' OR g.started_at > now() - make_interval(secs => %(within_s)s))
  ORDER BY g.state = 'open' DESC, g.started_at DESC, g.gap_id LIMIT %(top)s"""
 _SYMBOLS = "SELECT symbol FROM instrument WHERE venue = %s"
