@@ -26,7 +26,7 @@ from recorder.settings import Settings
 
 _FAILED_SHOWN = 3
 _GAPS = (
-    "gaps: subscribed streams that miss data now; `tapedeck gaps --all` lists these and what ended and is not filled"
+    "gaps: subscribed streams whose gap is going on; `tapedeck gaps --all` lists these and what ended, not healed yet"
 )
 _DISK_EVERY_S = 60.0  # of `--watch`: the sizes of thousands of files are read
 
@@ -41,9 +41,11 @@ def status(
 ) -> int:
     """Show every program, its data and its lag. Exit code 0 only when all is healthy.
 
-    The column `gaps` counts the subscribed streams that miss data at this moment. The line `disk` adds up the journals
-    of all recorders and of the poller, loaded or not, the embedded Postgres with its WAL, the truth logs of simulated
-    venues, and the logs.
+    The column `gaps` counts the subscribed streams that miss data at this moment: the gaps that `tapedeck gaps --all`
+    calls "going on". A gap that has ended and is not healed yet is not in it, since nothing is being missed.
+
+    The line `disk` adds up the journals of all recorders and of the poller, loaded or not, the embedded Postgres with
+    its WAL, the truth logs of simulated venues, and the logs.
 
     `--trades` shows what the watchdog computed of the last interval (watchdog.trades_interval_s): messages, reconnects
     and errors of each venue, and VWAP, high, low, buy/sell ratio and large trades of each instrument.

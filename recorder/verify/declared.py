@@ -26,15 +26,15 @@ SELECT count(*) FILTER (WHERE about AND state = 'open' AND ended_at IS NULL),
 class GapCounts(msgspec.Struct):
     """The gaps of all channels, counted as `tapedeck gaps --all` lists them, however old they are."""
 
-    lasting: int = 0  # not over yet
-    ended: int = 0  # over, and not filled yet
+    lasting: int = 0  # open, and going on
+    ended: int = 0  # open, ended, and not healed yet
     unhealable: int = 0
     healed: int = 0
     unsubscribed: int = 0  # of streams without a subscription; they are in no other count
 
     @property
     def open(self) -> int:
-        """How many may be filled or end yet."""
+        """How many are going on, or may be healed yet."""
         return self.lasting + self.ended
 
     def sentence(self) -> str:
@@ -42,9 +42,9 @@ class GapCounts(msgspec.Struct):
         parts = []
         if self.open:
             noun = "1 gap is open" if self.open == 1 else f"{self.open:,} gaps are open"
-            parts += [f"{noun}: {self.lasting:,} not over yet", f"{self.ended:,} over and not filled yet"]
+            parts += [f"{noun}: {self.lasting:,} going on", f"{self.ended:,} ended and not healed yet"]
         if self.unhealable:
-            parts.append(f"{self.unhealable:,} cannot be filled")
+            parts.append(f"{self.unhealable:,} unhealable")
         if self.healed:
             parts.append(f"{self.healed:,} healed")
         if not parts:
