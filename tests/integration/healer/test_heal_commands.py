@@ -11,6 +11,7 @@ import pytest
 
 from recorder.cli import main
 from recorder.identity import instrument_id
+from recorder.settings import Settings
 from recorder.simulator.market import Trade
 from recorder.simulator.running import Running, running
 
@@ -149,7 +150,7 @@ def test_what_no_subscription_asks_for_is_no_gap_to_look_at_and_long_names_stay_
 
 
 def test_a_gap_whose_venue_does_not_answer_says_why_and_when_it_is_tried_again(
-    venue: Running, database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    venue: Running, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fill(database, venue)
     again_at = (datetime.now(UTC) + timedelta(minutes=4)).replace(microsecond=0)
@@ -163,7 +164,7 @@ def test_a_gap_whose_venue_does_not_answer_says_why_and_when_it_is_tried_again(
             (reason,),
         )
     connection.close()
-    lock = tmp_path / "home" / "journal" / "poller" / "lock"
+    lock = Settings.load().journal.dir / "poller" / "lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as held:  # a running poller holds it
         fcntl.flock(held, fcntl.LOCK_EX)
