@@ -72,7 +72,7 @@ def up(
         _require_database(settings)
     if foreground:
         _stay(settings, chosen, console())
-    return _start(settings, chosen, console())
+    return _start(settings, chosen, console(), Path.cwd() if context.obj.config is None else None)
 
 
 def _stay(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> NoReturn:
@@ -97,8 +97,14 @@ def _stay(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> NoRetu
     os.execve(command[0], command, environment)
 
 
-def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
+def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen, folder: Path | None = None) -> int:
     """Start the appliance, wait until rows grow, and show it.
+
+    Args:
+        settings: Of the appliance.
+        chosen: The venues of --venues.
+        screen: Shows the progress.
+        folder: Where a settings file would be looked for; None where one was named.
 
     Returns:
         0 once it records, 1 when it is not ready in time.
@@ -112,7 +118,7 @@ def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
         logged = {}  # the processes that run wrote it
         screen.say(f"the appliance in {settings.home} is already running")
         found = Supervisor(settings.home).processes()
-        for note in not_in_force(settings, found):
+        for note in not_in_force(settings, found, folder):
             screen.say(f"tapedeck: {note}")
         if found and not_started(settings, found):
             return 1  # they would never become ready
