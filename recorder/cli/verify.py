@@ -115,7 +115,7 @@ def verify(
             compared = compare(connection, loaded.journal.dir, _recorders(loaded))
         finally:
             connection.close()
-    _add(report, compared, waited, truth is not None)
+    _add(report, compared, waited, with_truth=truth is not None)
     if as_json:
         say_json(report, indented=True)
     else:
@@ -124,7 +124,7 @@ def verify(
     return 0 if report.ok else 1
 
 
-def _add(report: Report, compared: JournalComparison, waited: Waited, with_truth: bool) -> None:
+def _add(report: Report, compared: JournalComparison, waited: Waited, *, with_truth: bool) -> None:
     """Add what the journals show, and say what could not be checked."""
     report.problems += compared.problems
     report.notes += compared.notes
