@@ -120,7 +120,7 @@ def _change(settings: Settings, venue: str, symbols: list[str], channels: tuple[
     say(f"{changed} of {len(symbols) * len(channels)} streams changed; {notified}")
     if active and not recorded:
         say_folded(
-            f"tapedeck: nothing records {venue} yet: add [venues.{venue}] to {settings.file}, then `tapedeck upgrade` "
+            f"tapedeck: nothing records {venue}: enable [venues.{venue}] in the settings, then `tapedeck upgrade` "
             "starts its recorder",
             err=True,
         )

@@ -100,13 +100,14 @@ def test_verify_shows_in_a_terminal_what_it_waits_for_and_is_not_clean_while_the
     assert "NOT clean" in text
 
 
-def test_a_subscription_that_nothing_records_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    file = tmp_path / "one.toml"
-    file.write_text('[venues.okx]\nsymbols = ["BTC-USDT"]\n')
-    assert main(["--config", str(file), "subscribe", "kraken", "BTC/USD", "--channel", "trade"]) == 0
+def test_a_subscription_that_nothing_records_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__ENABLED", "false")
+    assert main(["subscribe", "kraken", "BTC/USD", "--channel", "trade"]) == 0
     out, err = capsys.readouterr()
     assert "1 of 1 streams changed; it is in the database only" in out
-    assert "nothing records kraken yet: add [venues.kraken] to" in " ".join(err.split())
-    file.write_text('[venues.kraken]\nsymbols = ["BTC/USD"]\n')
-    assert main(["--config", str(file), "subscribe", "kraken", "ETH/USD", "--channel", "trade"]) == 0
+    assert "nothing records kraken: enable [venues.kraken] in the settings" in " ".join(err.split())
+    monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__ENABLED", "true")
+    assert main(["subscribe", "kraken", "ETH/USD", "--channel", "trade"]) == 0
     assert "no recorder of kraken runs here now; one that starts records it" in capsys.readouterr().err
