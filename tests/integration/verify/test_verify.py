@@ -98,7 +98,7 @@ def test_progress_counts_the_rows_of_each_stream(loaded: Connection, truth: Path
     reports: list[tuple[str, int, int]] = []
     report = verify(loaded, [truth], progress=lambda what, rows, total: reports.append((what, rows, total)))
     named = [what for what, _, _ in reports]
-    assert named[:3] == ["rows of book", "rows of quote", "rows of trade"]
+    assert named[:4] == ["tables", "rows of book", "rows of quote", "rows of trade"]
     assert [what for what in named if what.startswith("coinbase BTC-USD")] == [
         f"coinbase BTC-USD {channel}" for channel in ("book", "quote", "trade")
     ]
