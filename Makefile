@@ -45,6 +45,9 @@ test-integration: $(STAMP)  ## run the tests with real processes, sockets and da
 lint: $(STAMP)  ## check format, style, types and import layers
 	@.ci/lint
 
+analysis: $(STAMP)  ## install the extra analysis: pandas, models, plots, notebooks
+	@.ci/test-analysis --install
+
 test-analysis: $(STAMP)  ## install the analysis extra and run the tests of analysis/
 	@.ci/test-analysis
 
@@ -102,6 +105,6 @@ coverage: $(STAMP)  ## run the tests in their short form and write htmlcov/index
 clean:  ## remove the virtual environment and caches; recorded data in var/ stays
 	@.ci/clean $(VENV)
 
-.PHONY: help setup run live stop status logs psql doctor smoke test test-integration test-analysis notebook lint check \
+.PHONY: help setup run live stop status logs psql doctor smoke test test-integration analysis test-analysis notebook lint check \
 	faults alerts bench bench-quick deploy deploy-check rollback undeploy test-deploy schema docs dashboards exchanges \
 	pins coverage clean

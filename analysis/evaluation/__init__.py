@@ -5,9 +5,12 @@ print(found.verdict)
 write_report(found, folder)          # report.html, evaluation.json, card.md
 """
 
-from analysis.evaluation.betting import Costs
-from analysis.evaluation.evaluate import Evaluation, Slice, evaluate, evaluate_slice, unknown_to
-from analysis.evaluation.report import data_sheet, model_card, report_page, write_report
+from analysis.errors import extra_packages
+
+with extra_packages("analysis.evaluation"):
+    from analysis.evaluation.betting import Costs
+    from analysis.evaluation.evaluate import Evaluation, Slice, evaluate, evaluate_slice, unknown_to
+    from analysis.evaluation.report import data_sheet, model_card, report_page, write_report
 
 __all__ = [
     "Costs",

@@ -7,31 +7,34 @@
 `api` documents the functions, `source` the interface of a source, `missing_ranges` how gaps are found.
 """
 
-from analysis.load.api import (
-    bars,
-    books,
-    chunks,
-    gaps,
-    market_snapshots,
-    market_tape,
-    markets,
-    quotes,
-    recorded_market,
-    resolutions,
-    snapshots,
-    tape,
-    trades,
-)
-from analysis.load.archive import ArchiveSource
-from analysis.load.dask_parts import Part, part, parts
-from analysis.load.frames import Frame, To
-from analysis.load.hours.grades import Grade
-from analysis.load.mapped.column_files import columns
-from analysis.load.missing_ranges import OnGap
-from analysis.load.polled.stocks import corporate_actions, stocks
-from analysis.load.postgres import PostgresSource
-from analysis.load.rows import SourceLike, open_source
-from analysis.load.source import Instant, Instrument, Range, Reader, Source
+from analysis.errors import extra_packages
+
+with extra_packages("analysis.load"):
+    from analysis.load.api import (
+        bars,
+        books,
+        chunks,
+        gaps,
+        market_snapshots,
+        market_tape,
+        markets,
+        quotes,
+        recorded_market,
+        resolutions,
+        snapshots,
+        tape,
+        trades,
+    )
+    from analysis.load.archive import ArchiveSource
+    from analysis.load.dask_parts import Part, part, parts
+    from analysis.load.frames import Frame, To
+    from analysis.load.hours.grades import Grade
+    from analysis.load.mapped.column_files import columns
+    from analysis.load.missing_ranges import OnGap
+    from analysis.load.polled.stocks import corporate_actions, stocks
+    from analysis.load.postgres import PostgresSource
+    from analysis.load.rows import SourceLike, open_source
+    from analysis.load.source import Instant, Instrument, Range, Reader, Source
 
 __all__ = [
     "ArchiveSource",

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from analysis.features.point_in_time import Tape
 from analysis.load import missing_ranges, tapes, time_bars, views
-from analysis.load.frames import Frame, To, framed, named, with_masked
+from analysis.load.frames import Frame, To, framed, named, ready, with_masked
 from analysis.load.hours import quality
 from analysis.load.hours.grades import Grade, masked
 from analysis.load.missing_ranges import OnGap
@@ -236,6 +236,7 @@ def bars(
         ConfigError: There is no such timeframe, or `start` or `end` cuts a bar.
         GapError: Trades may be missing and `on_gap` is "raise".
     """
+    ready(to)
     width_ns = time_bars.width(timeframe)
     source = quality.strict(source, min_quality)
     with open_source(source).reading() as reader:
@@ -285,6 +286,7 @@ def snapshots(
         min_grade: As for `trades`, of each channel.
         to: Form of the frame.
     """
+    ready(to)
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)
         span = recorded_range(reader, whose, start, end)
@@ -482,6 +484,7 @@ def _rows(
     columns: Sequence[str] | None,
     progress: bool,
 ) -> Frame:
+    ready(to)
     wanted = chosen(layout, columns)
     with open_source(source).reading() as reader:
         whose = instruments(reader, venue, symbols)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from analysis.load.archive import ArchiveSource
-from analysis.load.frames import Frame, To, framed
+from analysis.load.frames import Frame, To, framed, ready
 from analysis.load.hours.grades import Grade
 from analysis.load.missing_ranges import OnGap, find, require_complete
 from analysis.load.rows import chosen, concatenated, instruments, stretches
@@ -68,6 +68,7 @@ def parts(
 
 def part(one: Part, to: To = "pandas") -> Frame:
     """Read the rows of a part."""
+    ready(to)
     layout = next(layout for layout in LAYOUTS if layout.name == one.channel)
     with ArchiveSource(Path(one.root)).reading() as reader:
         whose = instruments(reader, one.venue, one.symbols)

@@ -1,5 +1,6 @@
 """Convert Arrow tables: into their order, into the form a caller wants, and into the columns of the core."""
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.arrays import Floats, Ints, Quotes, Trades
+from analysis.errors import extra_packages
 from analysis.load.source import Instrument
 from analysis.load.tables import SYMBOL, WORDS, Layout
 
@@ -36,15 +38,29 @@ def masked_of(frame: Frame) -> list[str]:
     return list(getattr(frame, "attrs", {}).get("masked", []))
 
 
+def ready(to: To) -> None:
+    """Require that rows can be given in a form, before they are read.
+
+    Raises:
+        PackageMissing: Its library is not installed.
+        ValueError: `to` names no known form.
+    """
+    if to not in ("arrow", "pandas", "polars"):
+        raise ValueError(f'to={to!r} is unknown; use "arrow", "pandas" or "polars"')
+    if to != "arrow":
+        with extra_packages(f'to="{to}"'):
+            importlib.import_module(to)
+
+
 def framed(table: pa.Table, to: To) -> Frame:
     """Return the same rows in the form of a library.
 
     Raises:
+        PackageMissing: The library is not installed.
         ValueError: `to` names no known form.
     """
+    ready(to)
     match to:
-        case "arrow":
-            return table
         case "pandas":
             frame = table.to_pandas(timestamp_as_object=False)
             if lines := masked_of(table):
@@ -54,7 +70,7 @@ def framed(table: pa.Table, to: To) -> Frame:
             import polars as pl
 
             return pl.from_arrow(table, rechunk=False)
-    raise ValueError(f'to={to!r} is unknown; use "arrow", "pandas" or "polars"')
+    return table
 
 
 def ordered(table: pa.Table, layout: Layout) -> pa.Table:

@@ -5,9 +5,12 @@ probability = trained.model.predict(rows.take(trained.split.test))
 folder = registry.save(trained.model, home / "models", papers)
 """
 
-from analysis.models.boost import Params
-from analysis.models.model import Model, ModelMetadata
-from analysis.models.search import Budget
-from analysis.models.train import Trained, no_holdout, train
+from analysis.errors import extra_packages
+
+with extra_packages("analysis.models"):
+    from analysis.models.boost import Params
+    from analysis.models.model import Model, ModelMetadata
+    from analysis.models.search import Budget
+    from analysis.models.train import Trained, no_holdout, train
 
 __all__ = ["Budget", "Model", "ModelMetadata", "Params", "Trained", "no_holdout", "train"]

@@ -28,6 +28,7 @@ START_S = 60.0
 """A program without a health report counts as starting for this long. It takes seconds, on a busy machine more."""
 
 
+_NOT_STARTED = "it was not started; the settings changed since the start: `tapedeck upgrade` starts it"
 _REPORTING = ("writer", "deriver", "columns", "keeper", "poller", "watchdog", "web")
 
 
@@ -133,7 +134,7 @@ def _line(
     name: str, process: Process | None, report: Report | None, journal: JournalFigures | None, now: float
 ) -> Line:
     if process is None:
-        return Line(name, "absent", "", "", 0.0, problem="it was not started; the settings changed since the start")
+        return Line(name, "absent", "", "", 0.0, problem=_NOT_STARTED)
     line = Line(name, process.state, "", "", process.uptime_s)
     if process.state != "RUNNING":
         line.problem = f"supervisord reports {process.state}"

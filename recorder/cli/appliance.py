@@ -21,6 +21,7 @@ from recorder.appliance.supervisor import Process, Supervisor
 from recorder.cli import status as view
 from recorder.cli.common import console, require_database, unreachable
 from recorder.cli.handover import recorders_named
+from recorder.cli.in_force import not_in_force, not_started
 from recorder.errors import ConfigError, StoreUnavailable, nearest
 from recorder.process.screen import Screen
 from recorder.process.slots import program_of
@@ -71,7 +72,7 @@ def up(
         _require_database(settings)
     if foreground:
         _stay(settings, chosen, console())
-    return _start(settings, chosen, console())
+    return _start(settings, chosen, console(), Path.cwd() if context.obj.config is None else None)
 
 
 def _stay(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> NoReturn:
@@ -96,8 +97,14 @@ def _stay(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> NoRetu
     os.execve(command[0], command, environment)
 
 
-def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
+def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen, folder: Path | None = None) -> int:
     """Start the appliance, wait until rows grow, and show it.
+
+    Args:
+        settings: Of the appliance.
+        chosen: The venues of --venues.
+        screen: Shows the progress.
+        folder: Where a settings file would be looked for; None where one was named.
 
     Returns:
         0 once it records, 1 when it is not ready in time.
@@ -110,6 +117,11 @@ def _start(settings: Settings, chosen: tuple[str, ...], screen: Screen) -> int:
     if not supervisor.start(settings, screen.say, chosen):
         logged = {}  # the processes that run wrote it
         screen.say(f"the appliance in {settings.home} is already running")
+        found = Supervisor(settings.home).processes()
+        for note in not_in_force(settings, found, folder):
+            screen.say(f"tapedeck: {note}")
+        if found and not_started(settings, found):
+            return 1  # they would never become ready
     try:
         problem = _wait_ready(settings, screen, logged)
     except KeyboardInterrupt:
@@ -172,7 +184,7 @@ def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -
         None when all is well, else (program, sentence, whether only the user can help).
     """
     supervisord = Supervisor(settings.home)
-    seen: dict[str, str] = {}
+    steps: dict[str, Steps] = {}
     first_rows: int | None = None
     failed: Process | None = None
     gone = False
@@ -180,7 +192,7 @@ def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -
     def ready() -> bool:
         nonlocal first_rows, failed, gone
         found = supervisord.processes()
-        if not found and seen:
+        if not found and steps:
             gone = True
             return True
         failed = next((p for p in found if p.exit_status == USER_MUST_ACT and p.state != "RUNNING"), None)
@@ -189,8 +201,7 @@ def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -
         current = view.gather(settings, found)
         for line in current.programs:
             words = _progress(line)
-            if seen.get(line.program) != _ageless(words):
-                seen[line.program] = _ageless(words)
+            if steps.setdefault(line.program, Steps()).is_news(_ageless(words)):
                 screen.say(f"  {line.program:<20} {words}", "    ")
         if not current.healthy:
             return False
@@ -211,6 +222,32 @@ def _wait_ready(settings: Settings, screen: Screen, logged: Mapping[str, int]) -
     return name, f"{name} is not ready after {START_DEADLINE_S:.0f} s: {why}", False
 
 
+class Steps:
+    """What one program has said of its start, so that each step is printed once and in order.
+
+    Health reports may step back for a moment: a recorder is live until its first connection is made.
+    """
+
+    ORDER = ("starting", "waiting for Postgres", "connecting", "ready")
+
+    def __init__(self) -> None:
+        self._reached = -1
+        self._trouble = ""
+
+    def is_news(self, words: str) -> bool:
+        """Return whether words are to be printed: a later step, other trouble, or ready after trouble."""
+        if words not in self.ORDER:
+            changed = words != self._trouble
+            self._trouble = words
+            return changed
+        place = self.ORDER.index(words)
+        over = bool(self._trouble) and words == "ready"
+        if place <= self._reached and not over:
+            return False
+        self._reached, self._trouble = place, "" if over else self._trouble
+        return True
+
+
 def _ageless(words: str) -> str:
     """Return words without their durations, which change every second."""
     return _DURATION.sub("", words)
@@ -219,7 +256,8 @@ def _ageless(words: str) -> str:
 def _progress(line: Line) -> str:
     """Return what a program does now in a few words; the same words are printed once."""
     if line.problem is None:
-        return "ready"
+        connecting = line.program.startswith("recorder-") and not line.streams and line.uptime_s < START_S
+        return "connecting" if connecting else "ready"  # it is live before it knows its streams
     if line.supervisor == "STARTING" or line.state in ("starting", "silent"):
         return "starting"
     # What every start passes through is no trouble.

@@ -1,5 +1,6 @@
 """Helpers of all commands: options given before the command, settings, venues, and the console."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from recorder.venues import VENUES, venue_class
 from recorder.venues.base import Venue
 
 STDERR = 2
+_BEHIND_S = 10.0
 PLAIN_WIDTH = 140  # columns of a table that goes to a file or a pipe without COLUMNS
 
 
@@ -87,6 +89,35 @@ def unreachable(settings: Settings, error: StoreUnavailable) -> str:
             f"the database cannot be reached: the appliance in {settings.home} is not running; {hint('up')} starts it"
         )
     return f"the database cannot be reached: {error}; {hint('status')} shows how the appliance is"
+
+
+def behind(settings: Settings) -> str:
+    """Return that the database does not have all that was recorded, and how much is missing; "" where it has.
+
+    Args:
+        settings: Name the home, whose writer reports, and the journals.
+    """
+    from recorder.process.health import WriterFigures, read_all  # most commands do without it
+
+    report = read_all(settings.home).get("writer")
+    if report is None or report.stale(time.time()):
+        if not any(settings.journal.dir.glob("*/journal.id")):
+            return ""  # a database that another machine fills
+        return "no writer runs, so what was recorded last may be missing here"
+    figures = report.figures
+    if not isinstance(figures, WriterFigures):
+        return ""
+    lag_s = max((one.lag_s for one in figures.journals.values()), default=0.0)
+    if figures.database != "up" or lag_s > _BEHIND_S:
+        return f"the database is {lag_s:.0f} s behind the journals: what is newer is not here yet"
+    return ""
+
+
+def say_behind(settings: Settings) -> None:
+    """Print on standard error how far the database is behind, where it is: an answer from it may lack the latest."""
+    text = behind(settings)
+    if text:
+        say_folded(f"tapedeck: {text}", err=True)
 
 
 def require_database(settings: Settings) -> None:

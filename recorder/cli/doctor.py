@@ -1,6 +1,7 @@
 """The command `doctor`: whether this machine can run the appliance, and what to do when it cannot."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import psycopg2
@@ -12,6 +13,7 @@ from recorder.appliance.checks import Finding
 from recorder.appliance.embedded_postgres import database_url
 from recorder.appliance.supervisor import Supervisor
 from recorder.cli.common import console
+from recorder.cli.in_force import not_in_force
 from recorder.errors import StoreUnavailable
 from recorder.process.screen import shown
 from recorder.process.terminal import say_json
@@ -38,7 +40,7 @@ def doctor(
     Example: `tapedeck doctor`, `tapedeck --config live doctor --json`
     """
     settings: Settings = context.obj.settings()
-    findings = examine(settings)
+    findings = examine(settings, Path.cwd() if context.obj.config is None else None)
     if as_json:
         say_json(findings, indented=True)
     else:
@@ -51,10 +53,18 @@ def doctor(
     return 1 if any(finding.level == "problem" for finding in findings) else 0
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Run every check."""
-    running = Supervisor(settings.home).pid() is not None
+def examine(settings: Settings, folder: Path | None = None) -> list[Finding]:
+    """Run every check.
+
+    Args:
+        settings: Of the appliance.
+        folder: Where a settings file would be looked for; None where one was named.
+    """
+    supervisord = Supervisor(settings.home)
+    running = supervisord.pid() is not None
     findings = list(checks.local_checks(settings, running))
+    notes = not_in_force(settings, supervisord.processes() if running else [], folder)
+    findings += [Finding("settings", "warning", note) for note in notes]
     offsets: dict[str, float] = {}
     if running or settings.database.url is not None:
         findings.append(_check_database(settings, offsets))

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -57,6 +58,8 @@ def record(
 ) -> int:
     """Record in the foreground into a journal of its own, and print the events. It needs no database.
 
+    Exit code: 0 when events came, 1 when none came or the recorder failed, 2 when you must change something.
+
     Example: `tapedeck --config live record kraken BTC/USD ETH/USD`
     """
     options: Context = context.obj
@@ -86,8 +89,11 @@ def record(
         )
         # A signal that ends this command must end the recorder too.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        printed = 0
         try:
-            _print_events(child, folder / f"recorder-{venue}", venue, seconds, as_json)
+            for row in _events(child, folder / f"recorder-{venue}", venue, math.inf if seconds is None else seconds):
+                printed += 1
+                say(printable_json(msgspec.json.encode(row)) if as_json else show(row))
         except KeyboardInterrupt:
             say("", err=True)  # the recorder got the same signal and closes its journal
         finally:
@@ -96,6 +102,9 @@ def record(
     if code:
         sentence = _last_line(folder / "recorder.log") or f"the recorder ended with status {code}"
         raise ConfigError(sentence) if code == USER_MUST_ACT else RecorderError(sentence)
+    if not printed:
+        place = "the log above" if debug else folder / "recorder.log"
+        raise RecorderError(f"nothing of {venue} was received; {place} says what happened")
     return 0
 
 
@@ -149,19 +158,13 @@ def _environment(settings: Settings, venue: str, names: list[str], folder: Path,
     }
 
 
-def _print_events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, seconds: float | None, raw: bool) -> None:
-    encode = msgspec.json.Encoder().encode
-    for row in _events(child, folder, venue, float("inf") if seconds is None else seconds):
-        say(printable_json(encode(row)) if raw else show(row))
-
-
 def _events(child: "subprocess.Popen[bytes]", folder: Path, venue: str, seconds: float) -> Iterator[dict[str, Any]]:
     """Yield events of the journal while it is written, until the recorder ends or the time is over."""
     kind = venue_class(venue)
     decoders: dict[int, FileDecoder] = {}
     reader: JournalReader | None = None
     position = None
-    limit_s = float("inf")
+    limit_s = math.inf
 
     def ended() -> bool:
         return child.poll() is not None or time.monotonic() > limit_s

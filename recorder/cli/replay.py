@@ -76,8 +76,8 @@ def replay(
     applying twice changes nothing the second time. The differences shown are always those to the recording itself.
 
     With `--check` the rows in the database are compared with those that the frames give, value by value, for each
-    complete hour of the last day, or from `--from` to `--to`. The exit code is 1 when any differ. Certificates hold
-    the same verdict (`tapedeck certify`).
+    complete hour of the last day, or from `--from` to `--to`. The exit code is 1 when any differ, and when no hour
+    could be compared. Certificates hold the same verdict (`tapedeck certify`).
 
     Exit code: 0 when every frame could be replayed, whether or not anything differs; 1 when some could not (damaged
     frames, rows Postgres refuses, differing blocks the writer has yet to load); 2 when you must change something.
@@ -299,6 +299,8 @@ def _outcome(report: ReplayReport, applier: ReplayApplier | None) -> Iterator[st
             yield f"{report.restorable_gaps} gaps of damaged blocks can be healed, because their frames are intact"
         if report.differs:
             yield "nothing was changed; --apply corrects the stored rows"
+        elif not report.frames:
+            yield "nothing was decoded: the journal has no frame of this time"
         else:
             yield "the adapter makes the same rows now"
         return

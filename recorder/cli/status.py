@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -15,10 +16,12 @@ from recorder.appliance import disk
 from recorder.appliance.disk import DiskUse
 from recorder.appliance.observation import observe
 from recorder.appliance.status import Line, Status
-from recorder.appliance.supervisor import Process
+from recorder.appliance.supervisor import Process, Supervisor
 from recorder.cli import activity
 from recorder.cli.columns import Column, duration, size, table_of
 from recorder.cli.common import console
+from recorder.cli.in_force import not_in_force
+from recorder.printable import printable
 from recorder.process.health import JobFigures
 from recorder.process.screen import Screen, fold, shown
 from recorder.process.terminal import say_json
@@ -26,7 +29,7 @@ from recorder.settings import Settings
 
 _FAILED_SHOWN = 3
 _GAPS = (
-    "gaps: subscribed streams that miss data now; `tapedeck gaps --all` lists these and what ended and is not filled"
+    "gaps: subscribed streams whose gap is going on; `tapedeck gaps --all` lists these and what ended, not healed yet"
 )
 _DISK_EVERY_S = 60.0  # of `--watch`: the sizes of thousands of files are read
 
@@ -41,9 +44,13 @@ def status(
 ) -> int:
     """Show every program, its data and its lag. Exit code 0 only when all is healthy.
 
-    The column `gaps` counts the subscribed streams that miss data at this moment. The line `disk` adds up the journals
-    of all recorders and of the poller, loaded or not, the embedded Postgres with its WAL, the truth logs of simulated
-    venues, and the logs.
+    The column `gaps` counts the subscribed streams that miss data at this moment: the gaps that `tapedeck gaps --all`
+    calls "going on". A gap that has ended and is not healed yet is not in it, since nothing is being missed.
+
+    The line `disk` adds up the journals of all recorders and of the poller, loaded or not, the embedded Postgres with
+    its WAL, the truth logs of simulated venues, and the logs.
+
+    Lines in yellow name settings that are not in force, because they changed after the start, and what to do.
 
     `--trades` shows what the watchdog computed of the last interval (watchdog.trades_interval_s): messages, reconnects
     and errors of each venue, and VWAP, high, low, buy/sell ratio and large trades of each instrument.
@@ -54,7 +61,10 @@ def status(
     screen = console()
     if watch:
         _watch(settings, screen, trades=trades)
-    current = gather(settings)
+    folder = Path.cwd() if context.obj.config is None else None
+    listed = Supervisor(settings.home).processes()
+    current = gather(settings, listed)
+    current.notes += not_in_force(settings, listed, folder)
     current.disk = disk.measure(settings, time.time()) if current.programs else None
     if as_json:
         found = activity.current(settings.home, time.time()) if trades else None
@@ -108,7 +118,7 @@ def view(current: Status, width: int) -> RenderableType:
         parts += [shown(text) for text in witness_lines(line, width)]
     if any(line.open_gaps for line in current.programs):
         parts += [shown(text) for text in fold(_GAPS, width, "  ")]
-    parts += [shown(note, style="yellow") for note in current.notes]
+    parts += [shown(text, style="yellow") for note in current.notes for text in fold(printable(note), width, "  ")]
     parts += [shown(problem, style="red") for problem in current.problems]
     return Group(*parts)
 

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from recorder.appliance.embedded_postgres import database_url
+from recorder.appliance.hints import hint
 from recorder.appliance.processes import wait_until
+from recorder.cli.columns import size
 from recorder.cli.common import console
 from recorder.cli.streams.symbols import short
 from recorder.clock import SystemClock
@@ -24,7 +26,7 @@ from recorder.settings import Settings
 from recorder.store.database import READER, connect
 from recorder.verify.check import ARCHIVE, Report
 from recorder.verify.check import verify as check
-from recorder.verify.lineage import compare
+from recorder.verify.lineage import JournalComparison, compare
 from recorder.verify.polls import PollCheck
 
 _ALSO_WRITTEN = ("gap", "instrument", "quarantine")
@@ -40,7 +42,15 @@ _LEGEND_SERVED = (
     "stored: rows compared value by value. unknown: of our own book, which no answer has, or marked as odd.",
 )
 _LOSSES = "lost parts of journals (removed, damaged, or restored from an older copy), all declared in gap:"
+_WAITING = "waiting for the writer"
 _STALL_NS = 5_000_000_000  # a busy machine may leave messages in its sockets for this long
+
+
+class Waited(NamedTuple):
+    """How the wait for the writer ended."""
+
+    runs: bool  # whether a writer runs; without one there is nothing to wait for
+    behind: str = ""  # why not all that was received is stored; "" when it is
 
 
 def register(app: typer.Typer) -> None:
@@ -66,38 +76,72 @@ def verify(
     everything up to the moment of the call is checked, once the writer has stored it. If something seems to be missing,
     all is checked once more five seconds later.
 
+    The last line says whether it is clean, and how many declared gaps are open, healed or cannot be filled: a declared
+    gap is no fault of the tape, but what is in it is not stored. It also names what was not looked at. A writer that
+    does not catch up within --wait, or journals that wait for a writer that does not run, are a problem: what is not
+    in the database yet was not checked.
+
+    Exit code: 0 when it is clean, with or without declared gaps, 1 when it is not or not all could be checked, 2 when
+    you must change something.
+
     Example: `tapedeck verify --truth var/simulator`
     """
     loaded: Settings = context.obj.settings()
     _truth_logs(truth)  # a wrong folder is an error before the wait
     now_ns = SystemClock().wall_ns()
-    until_ns = now_ns if _wait_for_writer(loaded, now_ns, wait) else None
-    connection = connect(database_url(loaded, READER), application_name="tapedeck", role=READER, statement_timeout_s=0)
     agent = loaded.websocket.user_agent
     large = loaded.poller.polymarket.whale_usdc, loaded.poller.polymarket.whale_row_usdc
-    try:
-        with ProgressBar(shown=not as_json) as progress:
+    with ProgressBar(shown=not as_json) as progress:
+        progress(_WAITING, 0, 0)
+        waited = _wait_for_writer(loaded, now_ns, wait)
+        until_ns = now_ns if waited.runs else None
+        connection = connect(
+            database_url(loaded, READER), application_name="tapedeck", role=READER, statement_timeout_s=0
+        )
+        try:
             report = check(
                 connection, _truth_logs(truth), until_ns=until_ns, agent=agent, large=large, progress=progress
             )
-            if not report.ok and until_ns is not None and _wait_for_writer(loaded, now_ns + _STALL_NS, wait):
+            if not report.ok and until_ns is not None:
+                progress(_WAITING, 0, 0)
+                waited = _wait_for_writer(loaded, now_ns + _STALL_NS, wait)
+            if not report.ok and until_ns is not None and waited.runs:
                 # A message may have been in a socket. If it is not stored now either, it is missing.
                 report = check(
                     connection, _truth_logs(truth), until_ns=until_ns, agent=agent, large=large, progress=progress,
                     files=report.archive,
                 )  # fmt: skip
-        compared = compare(connection, loaded.journal.dir, _recorders(loaded))
-    finally:
-        connection.close()
-    report.problems += compared.problems
-    report.notes += compared.notes
-    report.ok = not report.problems
+            progress("journals", 0, 0)
+            compared = compare(connection, loaded.journal.dir, _recorders(loaded))
+        finally:
+            connection.close()
+    _add(report, compared, waited, with_truth=truth is not None)
     if as_json:
         say_json(report, indented=True)
     else:
         for line in lines(report, console().width):
             say(line)
     return 0 if report.ok else 1
+
+
+def _add(report: Report, compared: JournalComparison, waited: Waited, *, with_truth: bool) -> None:
+    """Add what the journals show, and say what could not be checked."""
+    report.problems += compared.problems
+    report.notes += compared.notes
+    if not compared.seen:
+        report.unseen.append("the journals")
+    if waited.behind:
+        report.problems.append(f"not all was checked: {waited.behind}; `tapedeck verify --wait 300` waits longer")
+    elif not waited.runs and compared.waiting:
+        report.problems.append(
+            f"not all was checked: no writer runs that loads the {compared.waiting:,} bytes of journals; "
+            f"{hint('up')} starts it"
+        )
+    if with_truth and not report.streams and not report.served:
+        report.problems.append(
+            "nothing was compared with the truth: these logs have no message that was sent to this appliance"
+        )
+    report.ok = not report.problems
 
 
 def _recorders(settings: Settings) -> list[str]:
@@ -120,12 +164,8 @@ def _truth_logs(truth: Path | None) -> list[Path]:
     return logs
 
 
-def _wait_for_writer(settings: Settings, since_ns: int, wait_s: float) -> bool:
-    """Wait until everything received before `since_ns` is stored.
-
-    Returns:
-        False when no writer runs, so that there is nothing to wait for.
-    """
+def _wait_for_writer(settings: Settings, since_ns: int, wait_s: float) -> Waited:
+    """Wait until everything received before `since_ns` is stored."""
     since_s = since_ns / 1e9
 
     def writer() -> HealthReport | None:
@@ -141,8 +181,17 @@ def _wait_for_writer(settings: Settings, since_ns: int, wait_s: float) -> bool:
         stored = isinstance(report.figures, WriterFigures) and report.figures.has_stored(needed)
         return stored and report.updated_at > needed
 
-    wait_until(caught_up, wait_s)
-    return writer() is not None
+    done = wait_until(caught_up, wait_s)
+    report = writer()
+    if report is None:
+        return Waited(False)
+    if done:
+        return Waited(True)
+    figures = report.figures if isinstance(report.figures, WriterFigures) else WriterFigures()
+    why = "" if figures.database in ("", "up") else f" (the database is {figures.database})"
+    return Waited(
+        True, f"after {wait_s:g} s the writer still has to load {size(figures.lag_bytes)} of the journals{why}"
+    )
 
 
 def lines(report: Report, width: int) -> Iterator[str]:
@@ -166,13 +215,21 @@ def lines(report: Report, width: int) -> Iterator[str]:
         yield ""
     for sentence in (*report.notes, *report.problems):
         yield from fold(printable(sentence), width, "  ")
+    yield from fold(verdict(report), width, "  ")
+
+
+def verdict(report: Report) -> str:
+    """Return the last line: whether it is clean, the declared gaps, and what was not looked at."""
     if not report.ok:
-        verdict = "NOT clean"
+        text = "NOT clean"
     elif report.losses:
-        verdict = "accounted for: what the losses above cost is declared, nothing doubled"
+        text = "accounted for: what the losses above cost is declared, nothing doubled"
+    elif report.gaps.open or report.gaps.unhealable:
+        text = "clean: every loss is declared, nothing doubled, everything accounted for"
     else:
-        verdict = "clean: nothing lost, nothing doubled, everything accounted for"
-    yield from fold(verdict, width, "  ")
+        text = "clean: nothing lost, nothing doubled, everything accounted for"
+    unseen = f"not looked at: {', '.join(report.unseen)}" if report.unseen else ""
+    return "; ".join(filter(None, (text, unseen, report.gaps.sentence())))
 
 
 def _ledger(report: Report, width: int) -> Iterator[str]:

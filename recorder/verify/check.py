@@ -20,6 +20,7 @@ from recorder.store.archive_files import FilesCheck, check_files
 from recorder.store.database import Connection, Cursor, classify
 from recorder.venues import venue_class
 from recorder.venues.base import BooksByRest, Venue
+from recorder.verify.declared import GapCounts, count_gaps
 from recorder.verify.expected import StreamTruth, VenueTruth, find_runs, load_truth
 from recorder.verify.lineage import Loss, losses
 from recorder.verify.polls import PollCheck, check_polls
@@ -128,6 +129,8 @@ class Report(msgspec.Struct):
     served: list[ServedCheck] = []  # only with truth logs of services
     archive: FilesCheck | None = None  # None where no day is archived
     notes: list[str] = []
+    gaps: GapCounts = msgspec.field(default_factory=GapCounts)
+    unseen: list[str] = []  # what was not looked at, as parts of a sentence
 
 
 def verify(
@@ -166,15 +169,18 @@ def verify(
         connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False)
         try:
             with connection.cursor() as cursor:
+                progress("tables", 0, 0)
                 cursor.execute(_HOLD)
                 cursor.execute(_ARCHIVED)
                 archived = {table: (int(rows), int(days)) for table, rows, days in cursor.fetchall()}
                 ledger = _ledger(cursor, progress, {table: rows for table, (rows, _) in archived.items()})
+                progress("truth logs", 0, 0)
                 logs = choose(truth)  # behind the snapshot of the database: it must show all that is stored
                 runs = find_runs(logs.venues)
                 progress("trade ids", 0, 0)
                 doubled = _number(cursor, _DOUBLED)
-                lost = losses(cursor)
+                progress("gaps", 0, 0)
+                lost, gaps = losses(cursor), count_gaps(cursor)
                 progress("slots of polls", 0, 0)
                 polls = check_polls(cursor, until_ns)
             counter = _Counter(progress, sum(one.rows or 0 for one in ledger if one.table in _TABLES))
@@ -195,7 +201,7 @@ def verify(
     _count_lost(ledger, files)
     problems = [*_problems(ledger, doubled, streams), *polls.problems()]
     problems += [one.problem() for one in served if not one.ok]
-    notes = polls.notes()
+    notes, unseen = polls.notes(), []
     notes += [
         f"{rows:,} rows of {table} of {days} days left for the archive"
         for table, (rows, days) in sorted(archived.items())
@@ -203,8 +209,11 @@ def verify(
     if files is not None:
         problems += [f"archive: {fault}" for fault in files.faults]
         notes += _archive_notes(files)
+        if files.elsewhere:
+            unseen.append(f"{len(files.elsewhere):,} files of the archive that are elsewhere")
     return Report(
-        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, files, notes
+        not problems, ledger, doubled, streams, problems, lost, polls if polls.jobs else None, served, files, notes,
+        gaps, unseen,
     )  # fmt: skip
 
 

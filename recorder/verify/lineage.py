@@ -48,6 +48,8 @@ class JournalComparison(msgspec.Struct):
 
     problems: list[str] = []
     notes: list[str] = []
+    waiting: int = 0  # bytes that the database does not have yet
+    seen: bool = True  # False where there is no folder of journals
 
 
 def losses(cursor: Cursor) -> list[Loss]:
@@ -71,6 +73,7 @@ def compare(connection: Connection, folder: Path, expected: Iterable[str]) -> Jo
     result = JournalComparison()
     if not folder.is_dir():
         result.notes.append(f"the journals were not compared: there is no folder {folder}")
+        result.seen = False
         return result
     waiting: list[int] = []  # bytes of each journal that the writer has not loaded
     try:
@@ -92,7 +95,8 @@ def compare(connection: Connection, folder: Path, expected: Iterable[str]) -> Jo
     waiting = [count for count in waiting if count]
     if waiting:
         noun = "1 journal" if len(waiting) == 1 else f"{len(waiting)} journals"
-        result.notes.append(f"{sum(waiting):,} bytes of {noun} wait for the writer")
+        result.waiting = sum(waiting)
+        result.notes.append(f"{result.waiting:,} bytes of {noun} wait for the writer")
     return result
 
 

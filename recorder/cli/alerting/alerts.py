@@ -120,9 +120,11 @@ def _show_delivery(silences: Sequence[Silence], channels: Sequence[ChannelLine],
 
 def _show(firing: list[Alert], over: list[Alert], marks: Marks, screen: Screen, *, watching: bool) -> None:
     if not watching:
-        screen.say("the watchdog does not run: what is listed is as it was when it ended")
+        screen.say(
+            "the watchdog does not run, so nothing is watched now: what is listed is as it was when it ended", "  "
+        )
     if not firing:
-        screen.say("no alert fires")
+        screen.say("no alert fires" if watching else "no alert fired when it ended")
     for alert in firing:
         lasting = duration(max(0.0, time.time() - alert.fired_at))
         until = marks.silenced_until(alert.rule, alert.subject, time.time())

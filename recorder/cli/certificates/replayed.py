@@ -61,7 +61,9 @@ def compare_stored(
     say(f"{len(found)} hours of streams: {len(found) - differing} equal, {differing} differ", err=True)
     if unsettled:
         say(f"{len(unsettled)} are not settled, such as: {unsettled[0].reason}", err=True)
-    return 1 if differing else 0
+    if not found:
+        say("nothing was compared: no settled hour of these journals lies in this time", err=True)
+    return 1 if differing or not found else 0
 
 
 def _show(found: Sequence[Certificate]) -> None:

@@ -96,7 +96,8 @@ def backups(
             _say_proof(found)
         return 0 if found.verdict == "proved" else _DAMAGED
     kept = catalog.backups(settings.backup.dir)
-    proofs = _proofs(settings)
+    known = _proofs(settings)
+    proofs = known or {}
     if as_json:
         say_json([{"note": one.note, "proof": proofs.get(one.note.name)} for one in kept])
         return 0
@@ -105,7 +106,8 @@ def backups(
     for one in kept:
         age = duration(max(0.0, time.time() - one.note.began_at))
         say(f"{one.note.name}  {size(one.note.bytes):>9}  {age:>6} old  Postgres {one.note.server.split()[0]}")
-        verdict, detail, at = proofs.get(one.note.name, ("not proved yet", "", 0.0))
+        unproved = "whether it is proved is not known now" if known is None else "not proved yet"
+        verdict, detail, at = proofs.get(one.note.name, (unproved, "", 0.0))
         when = f" {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}" if at else ""
         say(f"  {verdict}{when}{f': {detail}' if detail else ''}")
     return 0
@@ -152,13 +154,13 @@ def _say_proof(proof: Proof) -> None:
     say(f"  {proof.detail}")
 
 
-def _proofs(settings: Settings) -> dict[str, tuple[str, str, float]]:
-    """Return verdict, reason and time of the last proof of each backup; none where the database does not answer."""
+def _proofs(settings: Settings) -> dict[str, tuple[str, str, float]] | None:
+    """Return verdict, reason and time of the last proof of each backup; None where the database does not answer."""
     try:
         connection = connect(database_url(settings, SUPERUSER), application_name="backups", statement_timeout_s=10.0)
     except RecorderError:
         say("tapedeck: the database does not answer, so that the proofs are not known", err=True)
-        return {}
+        return None
     try:
         with connection.cursor() as cursor:
             cursor.execute(_LAST)

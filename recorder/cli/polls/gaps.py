@@ -11,7 +11,9 @@ import typer
 
 from recorder.appliance.embedded_postgres import database_url
 from recorder.cli.columns import duration
-from recorder.cli.common import complete_venue, console, say_folded
+from recorder.cli.common import complete_venue, console, say_behind, say_folded
+from recorder.cli.polls.poll import running
+from recorder.cli.polls.reads import FAILURES, Reads, reads_of
 from recorder.cli.streams.symbols import short
 from recorder.errors import ConfigError, nearest
 from recorder.healer.verdict import SETTLED_NS
@@ -20,23 +22,18 @@ from recorder.process.terminal import say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, classify, connect
 from recorder.venues import VENUES, venue_class
+from recorder.verify.declared import WANTED
 
-# Of a gap that goes on: whether an active subscription names its stream. A pattern counts for all symbols of its venue.
-_WANTED = """
-EXISTS (SELECT FROM subscription s
-         WHERE s.venue = i.venue AND s.channel = g.channel AND s.active
-           AND (s.symbol = i.symbol OR s.symbol LIKE 'top:%%' OR s.symbol ~ '[][*?]'))
-AND NOT EXISTS (SELECT FROM subscription s
-                 WHERE (s.venue, s.channel, s.symbol) = (i.venue, g.channel, i.symbol) AND NOT s.active)"""
+# Of a gap that goes on: only where a subscription names its stream.
 _QUERY = f"""
 SELECT i.venue, i.symbol, g.channel, g.cause, g.state, g.reason, g.last_id, g.first_id, g.started_at, g.ended_at,
-       r.reads, r.reason, r.next_at, g.gap_id
+       r.reads, r.reason, r.next_at, g.gap_id, r.read_at
   FROM gap g
   JOIN instrument i USING (instrument_id)
   LEFT JOIN gap_read r USING (gap_id)
  WHERE (%(venue)s = '' OR i.venue = %(venue)s) AND (%(symbol)s = '' OR i.symbol = %(symbol)s)
    AND (%(all)s OR g.channel = 'trade')
-   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed' AND (g.ended_at IS NOT NULL OR ({_WANTED})))
+   AND (%(unsubscribed)s OR g.cause <> 'unsubscribed' AND (g.ended_at IS NOT NULL OR ({WANTED})))
    AND (g.state = 'open' OR g.started_at > now() - make_interval(secs => %(within_s)s))
  ORDER BY g.state = 'open' DESC, g.started_at DESC, g.gap_id LIMIT %(top)s"""
 _SYMBOLS = "SELECT symbol FROM instrument WHERE venue = %s"
@@ -62,6 +59,21 @@ class GapLine(msgspec.Struct):
     not_yet: str | None  # why the last read did not fill it
     next_at: datetime | None
     gap_id: int
+    read_at: datetime | None = None  # the last read
+    stage: str = ""  # going on, ended (and not healed yet), healed, unhealable
+    next_try_at: datetime | None = None  # the round that reads it at the earliest; None where none does
+    failure: str | None = None  # why the last try got no answer, where none came since
+
+    def judge(self, reads: Reads, now: datetime) -> None:
+        """Set what follows from the other columns."""
+        self.stage = self.state
+        if self.state == "open":
+            self.stage = "going on" if self.ended_at is None else "ended"
+        if self.due_at is not None:
+            failure = reads.failure(self.venue, self.read_at)
+            self.failure = None if failure is None else failure.reason
+            if not reads.idle:
+                self.next_try_at = reads.next_try(self.venue, self.due_at, now, self.read_at)
 
     @property
     def due_at(self) -> datetime | None:
@@ -75,19 +87,24 @@ class GapLine(msgspec.Struct):
         """How many ids are missing; None where that is not known."""
         return None if self.last_id is None or self.first_id is None else self.first_id - self.last_id - 1
 
-    def what(self, now: datetime) -> str:
+    @property
+    def stage_words(self) -> str:
+        """The stage, for a person."""
+        return "ended, not healed yet" if self.stage == "ended" else self.stage
+
+    def what(self, now: datetime, reads: Reads) -> str:
         """Return why it is what it is, in words."""
         if self.state != "open":
             return self.reason or ""
         if self.ended_at is None:
-            return "goes on"
+            healed = self.channel == "trade" and _is_healed(self.venue)
+            return f"read {_SETTLED.total_seconds():.0f} s after its end" if healed else "data is missing now"
         if self.due_at is None:
             return "its venue has no history that proves it"
-        left_s = (self.due_at - now).total_seconds()
-        if self.next_at is None or self.not_yet is None:
-            return f"is read in {duration(left_s)}" if left_s > 0 else "is read next"
-        when = f"again in {duration(left_s)}" if left_s > 0 else "again now"
-        return f"{self.not_yet}; read {self.reads} times, {when}"
+        words = reads.words(self.venue, self.due_at, now, self.read_at)
+        if self.not_yet is None:
+            return words
+        return f"{self.not_yet}; read {'once' if self.reads == 1 else f'{self.reads} times'}, {words}"
 
 
 def register(app: typer.Typer) -> None:
@@ -115,8 +132,9 @@ def gaps(
     five reads over a day. `tapedeck heal` fills gaps, and the poller does so by itself. Long symbols are shortened in
     the middle; `--json` has all of them.
 
-    An open gap goes on, or it has ended and is not filled yet. `tapedeck status` counts only those that go on, of
-    trades, quotes and books.
+    A gap is "going on" while data is missing at this moment, then "ended, not healed yet" until what is missing was
+    read or is known not to come. The last column says when it is read next, and why the last try failed. The column
+    `gaps` of `tapedeck status` counts those that are going on, of trades, quotes and books.
 
     Example: `tapedeck gaps coinbase BTC-USD --hours 168`, `tapedeck gaps polymarket --all --unsubscribed`
     """
@@ -130,18 +148,20 @@ def gaps(
             say_json(one)
         return 0
     now = datetime.now(UTC)
-    console().list_rows(_HEAD, [_cells(one, now, all_channels=all_channels) for one in found], ("for", "ids"))
+    reads = known_reads(settings)
+    console().list_rows(_HEAD, [_cells(one, now, reads, all_channels=all_channels) for one in found], ("for", "ids"))
     say_folded(summary(found, top, all_channels=all_channels, unsubscribed=unsubscribed), err=True)
+    say_behind(settings)
     return 0
 
 
-def _cells(one: GapLine, now: datetime, *, all_channels: bool) -> list[str]:
+def _cells(one: GapLine, now: datetime, reads: Reads, *, all_channels: bool) -> list[str]:
     channel = f" {one.channel}" if all_channels else ""
     lasted_s = ((one.ended_at or now) - one.started_at).total_seconds()
     return [
         printable(f"{one.venue} {short(one.symbol)}{channel}"), f"{one.started_at:%m-%d %H:%M:%S}",
-        duration(max(0.0, lasted_s)), "" if one.ids is None else f"{one.ids:,}", printable(one.cause), one.state,
-        one_line(one.what(now)),
+        duration(max(0.0, lasted_s)), "" if one.ids is None else f"{one.ids:,}", printable(one.cause),
+        one.stage_words, one_line(one.what(now, reads)),
     ]  # fmt: skip
 
 
@@ -164,8 +184,8 @@ def summary(found: Sequence[GapLine], top: int, *, all_channels: bool, unsubscri
     count = f"{len(found):,} {'gap' if len(found) == 1 else 'gaps'} of all channels"
     parts = [f"{count if all_channels else gaps_of_trades(len(found))}, {len(is_open):,} open"]
     if is_open:
-        same = ", as `tapedeck status` counts" if all_channels and not unsubscribed else ""
-        parts[0] += f" ({lasting:,} not over yet{same}, {len(is_open) - lasting:,} over and not filled)"
+        same = " (as `tapedeck status` counts)" if all_channels and not unsubscribed else ""
+        parts[0] += f": {lasting:,} going on{same}, {len(is_open) - lasting:,} ended and not healed yet"
     if not unsubscribed:
         parts.append("those of unsubscribed streams are left out")
     if len(found) == top:
@@ -220,7 +240,20 @@ def gap_lines(
         "venue": venue, "symbol": symbol, "within_s": within_s, "top": top, "all": all_channels,
         "unsubscribed": unsubscribed,
     }  # fmt: skip
-    return [GapLine(*row) for row in _rows(settings, _QUERY, wanted)]
+    found = [GapLine(*row) for row in _rows(settings, _QUERY, wanted)]
+    reads, now = known_reads(settings), datetime.now(UTC)
+    for one in found:
+        one.judge(reads, now)
+    return found
+
+
+def known_reads(settings: Settings) -> Reads:
+    """Return what decides when gaps are read.
+
+    Raises:
+        StoreError: The database cannot be read.
+    """
+    return reads_of(settings, runs=running(settings), failed=[(at, why) for at, why in _rows(settings, FAILURES, ())])
 
 
 def _rows(settings: Settings, query: str, given: Mapping[str, object] | Sequence[object]) -> list[tuple[Any, ...]]:

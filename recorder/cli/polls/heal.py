@@ -106,15 +106,17 @@ def next_read(settings: Settings, venue: str, symbol: str) -> str:
         StoreError: The database cannot be read.
     """
     gaps = [one for one in gap_lines(settings, venue, symbol, 0.0, _GAPS_MAX) if one.state == "open"]
-    times = [one.due_at for one in gaps if one.due_at is not None]
+    ended = [one for one in gaps if one.due_at is not None]
+    times = [one.due_at for one in ended if one.due_at is not None]
     if times:
         left_s = (min(times) - datetime.now(UTC)).total_seconds()
         when = f"in {duration(left_s)}" if left_s > 0 else "once the trades beside it are stored"
-        return f"nothing is due; the next of {gaps_of_trades(len(times))} is read {when}"
+        failed = next((f"; the last try at {one.venue} failed: {one.failure}" for one in ended if one.failure), "")
+        return f"nothing is due; the next of {gaps_of_trades(len(times))} is read {when}{printable(failed)}"
     healed = healed_venues(settings)
     lasting = sum(one.ended_at is None and one.venue in healed for one in gaps)
     if lasting:
-        return f"nothing is due; {gaps_of_trades(lasting)} not over yet; each is read 30 s after its end"
+        return f"nothing is due; {gaps_of_trades(lasting)} going on; each is read 30 s after its end"
     return "nothing is due; no gap of trades is open that can be filled"
 
 

@@ -1,15 +1,18 @@
 """Commands that change and list what recorders record while the appliance runs."""
 
+import time
 from typing import Annotated
 
 import typer
 
 from recorder.appliance.embedded_postgres import database_url
-from recorder.cli.common import Context, complete_venue, console, require_symbols, venue_settings
+from recorder.cli.common import Context, complete_venue, console, require_symbols, say_folded, venue_settings
 from recorder.cli.streams import symbols as listed
 from recorder.errors import ConfigError, nearest
 from recorder.instruments.subscription_store import Subscription, list_subscriptions, set_subscriptions
 from recorder.printable import printable
+from recorder.process.health import read_all
+from recorder.process.slots import SLOTS, program_of
 from recorder.process.terminal import say, say_json
 from recorder.settings import Settings
 from recorder.store.database import READER, RECORDER
@@ -111,5 +114,19 @@ def _prepare(
 
 def _change(settings: Settings, venue: str, symbols: list[str], channels: tuple[str, ...], *, active: bool) -> int:
     changed = set_subscriptions(database_url(settings, RECORDER), venue, symbols, channels, active=active)
-    say(f"{changed} of {len(symbols) * len(channels)} streams changed; recorders are notified")
+    own = settings.venues.get(venue)
+    recorded = own is not None and own.enabled
+    notified = "recorders are notified" if recorded else "it is in the database only"
+    say(f"{changed} of {len(symbols) * len(channels)} streams changed; {notified}")
+    if active and not recorded:
+        say_folded(
+            f"tapedeck: nothing records {venue}: enable [venues.{venue}] in the settings, then `tapedeck upgrade` "
+            "starts its recorder",
+            err=True,
+        )
+    elif active:
+        reports = read_all(settings.home)
+        recorders = [program_of(name, slot) for name in (own.recorders(venue) if own else []) for slot in SLOTS]
+        if not any(name in reports and not reports[name].stale(time.time()) for name in recorders):
+            say(f"tapedeck: no recorder of {venue} runs here now; one that starts records it", err=True)
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from recorder.clock import Clock
 from recorder.instruments.configured import make_venue
-from recorder.poller.healing.job import PERIOD_S, Healing, Source
+from recorder.poller.healing.job import OFFSET_S, PERIOD_S, Healing, Source
 from recorder.poller.job import Every, Job
 from recorder.poller.services import ClientService, Service
 from recorder.rest.client import client_of
@@ -35,7 +35,7 @@ def healing_job(settings: Settings, clock: Clock, url: Callable[[], str], only: 
         for name, (service, venue, history) in healed_venues(settings).items()
     }
     return Job(
-        NAME, Every(PERIOD_S, 11), 20.0, Healing(sources, url, clock, only),
+        NAME, Every(PERIOD_S, OFFSET_S), 20.0, Healing(sources, url, clock, only),
         "Fill gaps of trades from the history of their venue, and prove it.", repeatable=False,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from recorder.clock import Clock
@@ -40,6 +41,7 @@ from recorder.timestamps import plausible
 from recorder.venues.history import Candle, MinuteCandles, PastTrade, TimedHistory, TradeHistory
 
 PERIOD_S = 30
+OFFSET_S = 11
 NO_DATABASE = "no database"
 NOTHING_DUE = "nothing due"
 _ROUND_S = 15.0  # no hole is begun later in a round
@@ -167,8 +169,8 @@ class Healing:
                 self._pauses.answered(venue)
             except RestError as error:
                 left[venue] = 0
-                problems.append(f"{venue}: {str(error)[:_REASON_CHARS]}")
-                self._pauses.refused(venue)
+                again_s = self._clock.wall_ns() // _NS + self._pauses.refused(venue)
+                problems.append(f"{venue} (again at {_instant(again_s)}): {str(error)[:_REASON_CHARS]}")
             except DecodeError as error:
                 round.odd(f"{venue} {task.stream.symbol}", str(error))
                 self._later(task)
@@ -472,6 +474,11 @@ def _ids_of(stored: Sequence[StoredTrade], walk: Walk, first_id: int) -> set[int
     if spans and first_id not in spans[-1]:
         raise ReadError(f"control row {stored[-1].trade_id} differs")
     return {trade_id for span in spans for trade_id in span}
+
+
+def _instant(at_s: float) -> str:
+    """Return a second as `tapedeck gaps` finds it in the reason of a failed round."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _row(instrument_id: int, trade: PastTrade, received_ns: int) -> tuple[object, ...]:

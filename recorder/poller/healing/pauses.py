@@ -21,7 +21,9 @@ class Pauses:
         """Note that a venue answers."""
         self._pauses.pop(venue, None)
 
-    def refused(self, venue: str) -> None:
-        """Note that a venue does not answer."""
+    def refused(self, venue: str) -> float:
+        """Note that a venue does not answer, and return for how long it is left alone, seconds."""
         failures = min(self._pauses.get(venue, (0, 0.0))[0] + 1, _PAUSES_MAX)
-        self._pauses[venue] = failures, self._clock.monotonic_s() + _PAUSE_S * 2 ** (failures - 1)
+        pause_s: float = _PAUSE_S * 2 ** (failures - 1)
+        self._pauses[venue] = failures, self._clock.monotonic_s() + pause_s
+        return pause_s

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from support.captured_data import ROOT
 from support.machine.terminal import in_terminal
 
 from recorder.cli import main
+from recorder.process.health import HealthFile, JournalFigures, WriterFigures
 from recorder.simulator.running import running
 
 
@@ -82,3 +84,30 @@ def test_roles_print_every_role_of_the_schema_and_no_password(
     monkeypatch.setenv("DATABASE_URL", "")
     assert main(["roles", "--sql"]) == 0
     assert "DATABASE_URL is unset, so the SQL is for login tapedeck, database tapedeck_demo" in capsys.readouterr().err
+
+
+def test_verify_shows_in_a_terminal_what_it_waits_for_and_is_not_clean_while_the_database_is_behind(
+    tmp_path: Path,
+) -> None:
+    figures = WriterFigures(database="up", lag_bytes=5 << 20, journals={"recorder-x": JournalFigures(5 << 20, 1.0)})
+    HealthFile(tmp_path, "writer").write("live", "", figures)
+    (tmp_path / "journal").mkdir()
+    code, lines, _ = in_terminal([sys.executable, "-m", "recorder", "verify", "--wait", "0.6"], 80)
+    text = " ".join(" ".join(lines).split())
+    assert "waiting for the writer" in text
+    assert code == 1
+    assert "not all was checked: after 0.6 s the writer still has to load 5 MiB of the journals" in text
+    assert "NOT clean" in text
+
+
+def test_a_subscription_that_nothing_records_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__ENABLED", "false")
+    assert main(["subscribe", "kraken", "BTC/USD", "--channel", "trade"]) == 0
+    out, err = capsys.readouterr()
+    assert "1 of 1 streams changed; it is in the database only" in out
+    assert "nothing records kraken: enable [venues.kraken] in the settings" in " ".join(err.split())
+    monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__ENABLED", "true")
+    assert main(["subscribe", "kraken", "ETH/USD", "--channel", "trade"]) == 0
+    assert "no recorder of kraken runs here now; one that starts records it" in capsys.readouterr().err

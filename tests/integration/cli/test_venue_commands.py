@@ -160,6 +160,16 @@ def test_record_refuses_a_symbol_the_venue_does_not_list(capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("venue")
+def test_a_recording_in_which_nothing_came_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TAPEDECK__VENUES__KRAKEN__URL", "ws://127.0.0.1:9/")
+    assert main(["record", "kraken", "BTC/USD", "--seconds", "0.5", "--into", str(tmp_path / "tape")]) == 1
+    assert "nothing of kraken was received; " in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "tape" / "recorder.log").stat().st_size > 0
+
+
+@pytest.mark.usefixtures("venue")
 def test_record_prints_what_it_journals_and_needs_no_database(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

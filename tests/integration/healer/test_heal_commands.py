@@ -1,5 +1,6 @@
 """`tapedeck heal` and `tapedeck gaps`, without a poller, on a database with one gap."""
 
+import fcntl
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from recorder.cli import main
 from recorder.identity import instrument_id
+from recorder.settings import Settings
 from recorder.simulator.market import Trade
 from recorder.simulator.running import Running, running
 
@@ -71,7 +73,9 @@ def test_the_commands_show_the_gap_read_it_and_leave_the_rows_in_the_journal(
     (gap,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert (gap["state"], gap["symbol"], gap["first_id"] - gap["last_id"] - 1) == ("open", SYMBOL, len(missing))
     assert main(["gaps", "coinbase"]) == 0
-    assert "is read next" in capfd.readouterr().out
+    out = " ".join(capfd.readouterr().out.split())
+    assert "state ended, not healed yet" in out
+    assert "not read now: no poller runs; `tapedeck heal --once` reads it" in out
     assert main(["gaps", "kraken"]) == 0
     assert "0 gaps of trades" in capfd.readouterr().err
     for words, sentence in (
@@ -137,12 +141,44 @@ def test_what_no_subscription_asks_for_is_no_gap_to_look_at_and_long_names_stay_
     assert "polymarket 54442221...25774784" in out
     assert "unsubscribed" not in out
     assert "an ended market" not in out
-    assert "why goes on" in " ".join(out.split()), "no word is cut"
+    assert "state going on, why data is missing now" in " ".join(out.split()), "no word is cut"
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert err.startswith("1 gap of trades, 1 open (1 not over yet, 0 over and not filled);")
+    assert err.startswith("1 gap of trades, 1 open: 1 going on, 0 ended and not healed yet;")
     assert main(["gaps", "polymarket", "--unsubscribed", "--json"]) == 0
     symbols = sorted(json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines())
     assert symbols == [token, token, "an ended market"]
+
+
+def test_a_gap_whose_venue_does_not_answer_says_why_and_when_it_is_tried_again(
+    venue: Running, database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fill(database, venue)
+    again_at = (datetime.now(UTC) + timedelta(minutes=4)).replace(microsecond=0)
+    reason = f"coinbase (again at {again_at:%Y-%m-%dT%H:%M:%SZ}): it answers HTTP 503; kraken (again at "
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO poll_run (run_id, job, slot, slots, state, reason, started_at, duration_s, rows, bytes,"
+            " answers, attempts, odd, odd_samples, request_ids) VALUES (1, 'healing', now(), 1, 'failed', %s,"
+            " now() - interval '20 s', 1.0, 0, 0, 0, 3, 0, '{}', '{}')",
+            (reason,),
+        )
+    connection.close()
+    lock = Settings.load().journal.dir / "poller" / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:  # a running poller holds it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert main(["gaps", "--json"]) == 0
+        (gap,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        assert main(["gaps"]) == 0
+        text = " ".join(capfd.readouterr().out.split())
+        assert main(["heal"]) == 0
+    assert (gap["state"], gap["stage"], gap["failure"]) == ("open", "ended", "it answers HTTP 503")
+    next_try = datetime.fromisoformat(gap["next_try_at"])
+    assert again_at <= next_try <= again_at + timedelta(seconds=30)
+    assert next_try.second in (11, 41), "it is the slot of a round"
+    assert "s ago failed (it answers HTTP 503); read in " in text
+    assert "min" in text.partition("read in ")[2]
 
 
 def test_what_cannot_be_asked_for_is_said_in_a_sentence(venue: Running, capfd: pytest.CaptureFixture[str]) -> None:

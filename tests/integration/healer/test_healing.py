@@ -4,12 +4,14 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from support.fault_rig import Rig
 from support.poller.journals import Poller
 
+from recorder.cli.polls.reads import failures_of
 from recorder.clock import ManualClock, SystemClock
 from recorder.healer.verdict import SETTLED_NS
 from recorder.journal.reader import JournalReader
@@ -334,7 +336,10 @@ def test_a_cursor_that_loops_ends_the_read_and_a_refusal_pauses_the_venue(tmp_pa
             rig.do("coinbase", "rest", status=429, times=1)
             refused = healer.round()
             assert refused.state == "failed"
-            assert "429" in refused.reason
+            now = datetime.fromtimestamp(healer.clock.wall_ns() / 1e9, UTC)
+            failure = failures_of([(now, refused.reason)])["coinbase"]
+            assert "429" in failure.reason, "`tapedeck gaps` finds in poll_run why, and when it is tried again"
+            assert 55 <= (failure.again_at - now).total_seconds() <= 60
             assert healer.round().state == "skipped", "the venue is left alone for a minute"
             healer.pass_time(61)
             healer.until_healed()

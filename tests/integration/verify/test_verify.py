@@ -14,6 +14,7 @@ from recorder.simulator.running import running
 from recorder.store.database import Connection
 from recorder.truth import BookItem, Closed, QuoteItem, Subscribed, TradeItem, read_truth
 from recorder.verify.check import verify
+from recorder.verify.declared import GapCounts
 from recorder.verify.lineage import compare
 
 BTC = instrument_id("coinbase", "BTC-USD")
@@ -97,7 +98,7 @@ def test_progress_counts_the_rows_of_each_stream(loaded: Connection, truth: Path
     reports: list[tuple[str, int, int]] = []
     report = verify(loaded, [truth], progress=lambda what, rows, total: reports.append((what, rows, total)))
     named = [what for what, _, _ in reports]
-    assert named[:3] == ["rows of book", "rows of quote", "rows of trade"]
+    assert named[:4] == ["tables", "rows of book", "rows of quote", "rows of trade"]
     assert [what for what in named if what.startswith("coinbase BTC-USD")] == [
         f"coinbase BTC-USD {channel}" for channel in ("book", "quote", "trade")
     ]
@@ -273,3 +274,27 @@ def test_an_archive_file_in_the_second_place_only_is_named_as_not_looked_at(load
     assert report.ok, report.problems
     for path in paths:
         assert any(one.startswith(f"not looked at: {path.name} ") and "/second only" in one for one in report.notes)
+
+
+def test_declared_gaps_are_counted_by_what_may_become_of_them(loaded: Connection) -> None:
+    rows = (
+        ("open", "disconnect", "NULL"),  # going on
+        ("open", "disconnect", "now()"), ("open", "restart", "now()"),
+        ("unhealable", "disconnect", "now()"), ("healed", "disconnect", "now()"),
+        ("open", "unsubscribed", "NULL"),
+    )  # fmt: skip
+    execute(loaded, "INSERT INTO subscription (venue, symbol, channel) VALUES ('coinbase', '*', 'trade')")
+    execute(
+        loaded,
+        "INSERT INTO instrument (instrument_id, venue, symbol, first_seen)"
+        f" VALUES ({BTC}, 'coinbase', 'BTC-USD', now()) ON CONFLICT DO NOTHING",
+    )
+    for number, (state, cause, ended_at) in enumerate(rows, 1):
+        execute(
+            loaded,
+            "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, ended_at, revision)"
+            f" VALUES ({number}, {BTC}, 'trade', '{cause}', '{state}', now() - interval '9 days', {ended_at}, 1)",
+        )
+    assert verify(loaded).gaps == GapCounts(lasting=1, ended=2, unhealable=1, healed=1, unsubscribed=1)
+    execute(loaded, "UPDATE subscription SET active = false")
+    assert verify(loaded).gaps.lasting == 0, "a stream without a subscription misses nothing"

@@ -303,7 +303,7 @@ def test_the_status_says_what_the_gaps_are_that_it_counts() -> None:
             screen.print(view(current, 200))
         return capture.get()
 
-    assert "gaps: subscribed streams that miss data now" in said(2)
+    assert "gaps: subscribed streams whose gap is going on" in said(2)
     assert "gaps: " not in said(0)
 
 

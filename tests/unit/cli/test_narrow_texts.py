@@ -10,13 +10,16 @@ from recorder.backfill.progress import Asked, Progress
 from recorder.cli.common import counted, say_folded
 from recorder.cli.polls.backfill import BackfillLine
 from recorder.cli.polls.gaps import GapLine, _cells
+from recorder.cli.polls.reads import Reads
 from recorder.cli.verify import lines
+from recorder.poller.slots import Schedule
 from recorder.verify.check import Report
 from recorder.verify.polls import PollCheck
 from recorder.verify.reconcile import StreamCheck
 
 NS = 10**9
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
+READS = Reads("", Schedule(30, 11), {})
 
 
 def test_one_of_a_thing_is_named_in_the_singular() -> None:
@@ -47,8 +50,8 @@ def test_an_error_is_folded_in_a_terminal_and_names_each_venue_once() -> None:
 
 def test_a_list_of_all_channels_names_the_channel_of_each_gap() -> None:
     gap = GapLine("okx", "BTC-USDT", "trade", "disconnect", "open", None, 1, 5, NOW, NOW, None, None, None, 1)
-    assert _cells(gap, NOW, all_channels=True)[0] == "okx BTC-USDT trade"
-    assert _cells(gap, NOW, all_channels=False)[0] == "okx BTC-USDT"
+    assert _cells(gap, NOW, READS, all_channels=True)[0] == "okx BTC-USDT trade"
+    assert _cells(gap, NOW, READS, all_channels=False)[0] == "okx BTC-USDT"
 
 
 def test_verify_says_where_more_trades_than_were_sent_come_from() -> None:

@@ -48,7 +48,7 @@ def test_it_waits_while_a_health_report_says_there_is_a_backlog(
         writer_reports(settings, JournalFigures(1 << 20, called + (0.5 if number == 0 else 1.5)))
 
     found = polls(monkeypatch, progress)
-    assert verify._wait_for_writer(settings, int(called * 1e9), 30.0)
+    assert verify._wait_for_writer(settings, int(called * 1e9), 30.0) == verify.Waited(True)
     assert found == [False, False, True]
 
 
@@ -56,14 +56,17 @@ def test_it_waits_while_the_database_is_away(settings: Settings, monkeypatch: py
     called = time.time() - 10.0
     writer_reports(settings, JournalFigures(0, time.time()), database="down: refused")
     found = polls(monkeypatch, lambda _: None)
-    assert verify._wait_for_writer(settings, int(called * 1e9), 30.0)
+    waited = verify._wait_for_writer(settings, int(called * 1e9), 30.0)
+    assert waited.runs
+    assert "after 30 s the writer still has to load" in waited.behind
+    assert "the database is down: refused" in waited.behind
     assert found == [False, False, False]
 
 
 def test_without_a_writer_there_is_nothing_to_wait_for(settings: Settings) -> None:
-    assert not verify._wait_for_writer(settings, time.time_ns(), 30.0)
+    assert verify._wait_for_writer(settings, time.time_ns(), 30.0) == verify.Waited(False)
     writer_reports(settings, JournalFigures(1, 0.0))
     path = settings.home / "health" / "writer.json"
     path.write_bytes(path.read_bytes().replace(b'"updated_at":', b'"updated_at":1.5,"was":'))
     os.utime(path, (1.5, 1.5))
-    assert not verify._wait_for_writer(settings, time.time_ns(), 30.0)
+    assert verify._wait_for_writer(settings, time.time_ns(), 30.0) == verify.Waited(False)

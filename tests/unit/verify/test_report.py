@@ -2,11 +2,14 @@
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from recorder.cli import verify as command
 from recorder.verify.check import LedgerCheck, Report
+from recorder.verify.declared import GapCounts
+from recorder.verify.lineage import JournalComparison
 from recorder.verify.reconcile import StreamCheck
 
 
@@ -63,3 +66,67 @@ def test_progress_is_off_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     with command.ProgressBar(shown=False) as progress:
         progress("kraken BTC/USD book", 1, 2)
     assert output.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("gaps", "words"),
+    [
+        (GapCounts(), "clean: nothing lost, nothing doubled, everything accounted for"),
+        (
+            GapCounts(lasting=3, ended=5, unhealable=2, healed=40, unsubscribed=9),
+            "clean: every loss is declared, nothing doubled, everything accounted for; 8 gaps are open: 3 going on, "
+            "5 ended and not healed yet, 2 unhealable, 40 healed (see `tapedeck gaps --all`)",
+        ),
+        (
+            GapCounts(unhealable=2),
+            "clean: every loss is declared, nothing doubled, everything accounted for; gaps: 2 unhealable "
+            "(see `tapedeck gaps --all`)",
+        ),
+        (
+            GapCounts(healed=1),
+            "clean: nothing lost, nothing doubled, everything accounted for; gaps: 1 healed "
+            "(see `tapedeck gaps --all`)",
+        ),
+    ],
+)
+def test_the_last_line_names_the_declared_gaps(gaps: GapCounts, words: str) -> None:
+    one = report()
+    one.gaps = gaps
+    assert command.verdict(one) == words
+    assert words.split()[-1] in list(command.lines(one, 80))[-1]
+    assert msgspec.to_builtins(one)["gaps"]["lasting"] == gaps.lasting
+    one.ok = False
+    assert command.verdict(one).startswith("NOT clean")
+    assert ("8 gaps are open" in command.verdict(one)) is (gaps.open == 8)
+
+
+def test_what_was_not_looked_at_is_in_the_last_line() -> None:
+    one = report()
+    command._add(one, JournalComparison(seen=False), command.Waited(False), with_truth=False)
+    one.unseen.append("2 files of the archive that are elsewhere")
+    assert one.ok
+    assert command.verdict(one).endswith("; not looked at: the journals, 2 files of the archive that are elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("compared", "waited", "with_truth", "problem"),
+    [
+        (JournalComparison(), command.Waited(True, "the writer is late"), False, "not all was checked: the writer is"),
+        (JournalComparison(waiting=900), command.Waited(False), False, "no writer runs that loads the 900 bytes"),
+        (JournalComparison(), command.Waited(True), True, "nothing was compared with the truth"),
+    ],
+)
+def test_a_check_that_could_not_look_at_all_is_not_clean(
+    compared: JournalComparison, waited: command.Waited, with_truth: bool, problem: str
+) -> None:
+    one = report()
+    command._add(one, compared, waited, with_truth=with_truth)
+    assert not one.ok
+    assert any(problem in sentence for sentence in one.problems)
+    assert command.verdict(one) == "NOT clean"
+
+
+def test_a_few_bytes_that_a_running_writer_is_about_to_load_are_no_problem() -> None:
+    one = report()
+    command._add(one, JournalComparison(waiting=900), command.Waited(True), with_truth=False)
+    assert one.ok
