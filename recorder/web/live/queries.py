@@ -81,19 +81,3 @@ SELECT w.id, w.channel,
                                        AND g.started_at < now()
                                        AND (g.ended_at IS NULL OR g.ended_at > now() - interval '1 hour'))) AS s), 1)
   FROM unnest(%(ids)s::bigint[], %(channels)s::text[]) AS w (id, channel)"""
-
-LAST_SNAPSHOT = """
-SELECT max(ts_recv) FROM book
- WHERE instrument_id = %(id)s AND kind = 's' AND ts_recv > now() - %(back)s::interval"""
-
-BOOKS = """
-SELECT instrument_id, ts_recv, ts_event, session_id, frame_seq, kind, bids, asks
-  FROM book
- WHERE instrument_id = %(id)s AND ts_recv >= %(since)s
- ORDER BY ts_recv, session_id, frame_seq LIMIT %(most)s"""
-
-# Not what ended unsubscribed: nothing was received then, either.
-BOOK_GAPS = """
-SELECT instrument_id, max(started_at) FROM gap
- WHERE instrument_id = ANY (%(ids)s::bigint[]) AND channel = 'book' AND started_at > now() - interval '1 day'
- GROUP BY 1"""
