@@ -228,7 +228,8 @@ class Reader:
         pairs = sorted({(one.instrument_id, _CHANNELS[one.kind]) for one in topics if one.kind in _CHANNELS})
         if not pairs:
             return {}
-        asked = {"ids": [one for one, _ in pairs], "channels": [channel for _, channel in pairs]}
+        asked: dict[str, Any] = {"ids": [one for one, _ in pairs], "channels": [channel for _, channel in pairs]}
+        asked["behind_s"] = behind_s if (behind_s := self._behind_s()) > _OVERLAP_S else 0.0
         return {(one, channel): float(share) for one, channel, share in self._rows(queries.COVERAGE, asked)}
 
     # ---- gaps

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from recorder.store.database import Cursor
 from recorder.venues import VENUES
 from recorder.venues.orderbook import CutDepth, uncut
+from recorder.web.answers.prices import between
 from recorder.web.market_data.rebuild import Level, Levels, Rebuilt, grouped
 from recorder.web.queries import books as stored
 from recorder.web.queries.books import LOOK_BACK, Place
@@ -17,6 +18,11 @@ KEPT = 64
 """Instruments whose books are kept in memory."""
 
 MAX_MESSAGES = 500_000
+"""Read for a book of the past at most; counted before, so that a longer question costs little."""
+
+STEP = 200_000
+"""Read for a book of now in one question at most; the next question goes on there."""
+
 STALE = timedelta(seconds=20)
 """A recorder whose journal is loaded no further than this before a time says nothing of that time."""
 
@@ -75,7 +81,7 @@ class Books:
             [(now,)] = cursor.fetchall()
             if kept.reached is None or not timedelta() <= now - kept.reached <= _KEPT_FOR:
                 kept.rebuilt, kept.place = Rebuilt(cut_depth), None
-            return _answer(cursor, instrument_id, kept, now, levels)
+            return _answer(cursor, instrument_id, kept, now, levels, STEP)
 
     def at(
         self,
@@ -86,7 +92,11 @@ class Books:
         levels: int | None = DEPTH,
     ) -> BookAt:
         """Return the book at a past time, rebuilt from the last snapshot before it."""
-        return _answer(cursor, instrument_id, _Kept(cut_depth), at, levels)
+        kept = _Kept(cut_depth)
+        kept.place = stored.begin(cursor, instrument_id, at)
+        if kept.place is not None and stored.more_than(cursor, instrument_id, kept.place, at, MAX_MESSAGES):
+            return BookAt(at, None, None, None, f"more than {MAX_MESSAGES:,} messages since its last snapshot")
+        return _answer(cursor, instrument_id, kept, at, levels, MAX_MESSAGES)
 
     def _of(self, instrument_id: int, cut_depth: CutDepth) -> _Kept:
         with self._lock:
@@ -103,18 +113,17 @@ def cut_depth_of(venue: str) -> CutDepth:
     return uncut if found is None else found.cut_depth
 
 
-def _answer(cursor: Cursor, instrument_id: int, kept: _Kept, at: datetime, levels: int | None) -> BookAt:
+def _answer(cursor: Cursor, instrument_id: int, kept: _Kept, at: datetime, levels: int | None, most: int) -> BookAt:
     """Bring a book up to a time and return it, or since when and why it is unknown then."""
     rebuilt = kept.rebuilt
     place = kept.place or stored.begin(cursor, instrument_id, at)
     if place is None:
         reason = f"no snapshot was stored in the {LOOK_BACK[-1] / timedelta(hours=1):.0f} hours before"
         return BookAt(at, None, None, None, reason)
-    kept.place, complete = stored.read(cursor, instrument_id, rebuilt, place, at, MAX_MESSAGES)
-    if not complete:
-        kept.reached = None
-        return BookAt(at, None, None, None, f"more than {MAX_MESSAGES:,} messages since its last snapshot")
+    kept.place, complete = stored.read(cursor, instrument_id, rebuilt, place, at, most)
     kept.reached = at
+    if not complete:
+        return BookAt(at, None, rebuilt.last, rebuilt.last, "older messages are still read; ask again in a second")
     found = rebuilt.at(at, levels)
     if found is None:
         return BookAt(at, None, rebuilt.last, rebuilt.unknown_since(at), "a gap, and no snapshot since")
@@ -185,7 +194,8 @@ def _touch(bids: Sequence[Level], asks: Sequence[Level]) -> Mapping[str, float |
     bid, ask = bids[0][0] if bids else None, asks[0][0] if asks else None
     if bid is None or ask is None:
         return {"bid": bid, "ask": ask, "spread": None, "mid": None}
-    return {"bid": bid, "ask": ask, "spread": ask - bid, "mid": (ask + bid) / 2}
+    spread, mid = between(bid, ask)
+    return {"bid": bid, "ask": ask, "spread": spread, "mid": mid}
 
 
 def _imbalance(bids: Sequence[Level], asks: Sequence[Level]) -> float | None:

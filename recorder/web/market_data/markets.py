@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
 from recorder.venues import VENUES
+from recorder.web.answers.prices import between
 from recorder.web.market_data.instruments import contains
 
 PAGE = 50
@@ -213,7 +214,7 @@ def _side(
     elif snapshot is not None and snapshot["last_trade_price"] is not None:
         side["last"] = snapshot["last_trade_price"] if place == 0 else _mirrored(snapshot["last_trade_price"])
     if side["bid"] is not None and side["ask"] is not None:
-        side["spread"], side["mid"] = side["ask"] - side["bid"], (side["ask"] + side["bid"]) / 2
+        side["spread"], side["mid"] = between(side["bid"], side["ask"])
     return side
 
 

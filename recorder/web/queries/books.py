@@ -26,6 +26,9 @@ SELECT ts_recv, ts_event, session_id, frame_seq, kind = 's', bids, asks
  WHERE instrument_id = %(id)s AND ts_recv >= %(low)s AND ts_recv <= %(high)s
    AND (ts_recv, session_id, frame_seq) > (%(low)s, %(session)s, %(frame)s)
  ORDER BY ts_recv, session_id, frame_seq LIMIT %(limit)s"""
+_COUNT = """
+SELECT count(*) FROM (SELECT FROM book WHERE instrument_id = %(id)s AND ts_recv >= %(low)s AND ts_recv <= %(high)s
+                       LIMIT %(limit)s) AS messages"""
 # Also gaps that ended unsubscribed: nothing was received then, either.
 _GAPS = """
 SELECT started_at FROM gap
@@ -57,6 +60,13 @@ def begin(cursor: Cursor, instrument_id: int, at: datetime) -> Place | None:
             return Place(found[0])
         high = at - back
     return None
+
+
+def more_than(cursor: Cursor, instrument_id: int, after: Place, until: datetime, most: int) -> bool:
+    """Return whether more messages than this follow a place."""
+    cursor.execute(_COUNT, {"id": instrument_id, "low": after.ts_recv, "high": until, "limit": most + 1})
+    (found,) = cursor.fetchone() or (0,)
+    return int(found) > most
 
 
 def read(

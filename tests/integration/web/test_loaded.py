@@ -74,7 +74,12 @@ def test_an_export_and_a_list_that_refuse_gaps_refuse_what_is_not_loaded(
     for path in ("export/trades", "export/bars", "export/quotes", "trades", "bars", "features"):
         answer = web.get(f"/api/v1/{path}?{asked(market, on_gap='refuse')}", tokens["analyst"])
         assert answer.status == 409, path
-        assert "are not loaded yet; ask again later" in answer.json["detail"]
+        since = instant(end_of(market) - timedelta(minutes=5, seconds=0 if path.endswith("quotes") else 5))
+        assert (answer.json["type"], answer.json["known_until"]) == ("/docs/problems#not-loaded", since)
+        assert f"rows are known until {since} only; end the range there" in answer.json["detail"]
+        known = {"start": instant(end_of(market) - timedelta(minutes=50)), "end": since, "on_gap": "refuse"}
+        until_then = web.get(f"/api/v1/{path}?{urlencode({'instrument': KRAKEN, **known})}", tokens["analyst"])
+        assert until_then.status == 200, f"{path}: a range that ends where the known rows end is answered"
         assert [one["reason"] for one in answer.json["gaps"]] == ["not loaded yet"]
     to_now = urlencode({"instrument": KRAKEN, "start": instant(market.start + timedelta(minutes=70))})
     assert web.get(f"/api/v1/features?{to_now}", tokens["analyst"]).status == 409

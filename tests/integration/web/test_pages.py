@@ -6,11 +6,13 @@ import pytest
 from support.web.browser import NARROW, WIDE, WatchedPage
 from support.web.server import RunningWeb
 
+from recorder.web.answers.problems import KINDS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.mark.parametrize("path", ["/login", "/docs"])
+@pytest.mark.parametrize("path", ["/login", "/docs", "/docs/problems"])
 def test_a_page_loads_without_fault_and_without_the_internet(
     path: str, public_web: RunningWeb, browser: "Browser"
 ) -> None:
@@ -35,6 +37,26 @@ def test_a_page_fits_its_window_in_both_themes(
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != background
     assert shown.faults == []
     shown.close()
+
+
+def test_the_type_of_a_problem_leads_to_its_line_also_without_a_login(
+    web: RunningWeb, public_web: RunningWeb, browser: "Browser"
+) -> None:
+    refused = web.get("/api/v1/instruments")
+    assert (refused.status, refused.json["type"]) == (401, "/docs/problems#unauthorized")
+    for answer, running in (
+        (refused, web),
+        (public_web.get("/api/v1/instruments/none"), public_web),
+        (public_web.get("/api/v1/trades?instrument=kraken:BTC/USD&start=x"), public_web),
+        (public_web.post("/api/v1/trades"), public_web),
+    ):
+        shown = WatchedPage(browser, running.url)
+        address, _, anchor = answer.json["type"].partition("#")
+        page = shown.open(answer.json["type"])
+        assert page.locator(f"tr[id='{anchor}']").count() == 1, address
+        assert page.locator("tbody tr").count() == len(KINDS)
+        assert shown.faults == []
+        shown.close()
 
 
 def test_a_page_says_that_the_program_is_gone_and_recovers(

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers.prices import digits_of
 from recorder.web.market_data import books
-from recorder.web.routes.market_pages.charts import Seconds, digits_of, encoded, instrument_of
+from recorder.web.routes.market_pages.charts import Seconds, encoded, instrument_of
 from recorder.web.state import web_of
 from recorder.web.templates import render
 
