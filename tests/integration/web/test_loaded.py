@@ -87,6 +87,27 @@ def test_an_export_and_a_list_that_refuse_gaps_refuse_what_is_not_loaded(
     assert web.get(f"/api/v1/features?{to_now}", tokens["analyst"]).status == 200
 
 
+def test_a_gap_of_the_last_seconds_is_refused_although_they_are_not_loaded_either(
+    public_web: RunningWeb, web_database: str, market: Market, load: Load
+) -> None:
+    load(datetime.now(UTC))
+    query = urlencode({"instrument": KRAKEN, "start": "-30s", "on_gap": "refuse"})
+    assert public_web.get(f"/api/v1/quotes?{query}").status == 200
+    rows(
+        web_database,
+        "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, revision)"
+        " VALUES (77, %s, 'quote', 'disconnect', 'open', clock_timestamp(), 1)",
+        (BTC,),
+    )
+    refused = public_web.get(f"/api/v1/quotes?{query}")
+    rows(web_database, "DELETE FROM gap WHERE gap_id = 77")
+    assert (refused.status, refused.json["type"]) == (409, "/docs/problems#gaps")
+    ahead = instant(datetime.now(UTC) + timedelta(minutes=5))
+    query = urlencode({"instrument": KRAKEN, "start": "-30s", "end": ahead, "on_gap": "refuse"})
+    future = public_web.get(f"/api/v1/quotes?{query}")
+    assert (future.status, future.json["type"]) == (409, "/docs/problems#not-loaded")
+
+
 def test_an_answer_is_not_kept_while_bars_wait_to_be_derived(
     public_web: RunningWeb, market: Market, web_database: str
 ) -> None:

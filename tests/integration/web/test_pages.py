@@ -6,6 +6,7 @@ import pytest
 from support.web.browser import NARROW, WIDE, WatchedPage
 from support.web.server import RunningWeb
 
+from recorder.store.database import with_database
 from recorder.web.answers.problems import KINDS
 
 if TYPE_CHECKING:
@@ -73,3 +74,24 @@ def test_a_page_says_that_the_program_is_gone_and_recovers(
     page.locator("#banner-web").wait_for(state="hidden", timeout=5_000)
     own.stop()
     shown.close()
+
+
+def test_what_was_never_read_is_not_called_complete_or_empty(
+    web_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = RunningWeb(
+        tmp_path_factory.mktemp("web") / "home",
+        with_database(web_database, "tapedeck_absent"),
+        TAPEDECK__WEB__PUBLIC_READ="true",
+    )
+    own.start()
+    try:
+        text = own.get("/?part=live").body.decode()
+        assert text.count("not known yet") >= 4
+        for claim in ("no poll in the last hour", "no snapshot of a market", ">none<", "streams are live"):
+            assert claim not in text
+        assert "streams not known, trades not known" in text
+        assert "not known: the watchdog does not report" in own.get("/alerts").body.decode()
+        assert own.get("/api/v1/trades?instrument=kraken:BTC/USD").json["type"] == "/docs/problems#database-away"
+    finally:
+        own.stop()

@@ -59,7 +59,7 @@ def test_messages_that_are_loaded_long_after_they_were_received_are_applied(data
     one = rows.instrument("kraken", "LATE/USD")
     received = datetime.now(UTC) - timedelta(minutes=2)
     rows.book(one, "s", *SNAPSHOT, at=received)
-    books, connection = Books(), connect(database)
+    books, connection = Books(), connect(database, application_name="a-test")
     with connection.cursor() as cursor:
         first = books.now(cursor, one).levels
         assert first is not None
@@ -78,7 +78,7 @@ def test_a_book_that_is_still_read_is_not_shown_as_that_of_now(database: str) ->
     rows.book(one, "s", *SNAPSHOT)
     for number in range(5):
         rows.book(one, "d", [[9.5, 1.0 + number]], [])
-    rebuilt, connection, until = Rebuilt(), connect(database), datetime.now(UTC)
+    rebuilt, connection, until = Rebuilt(), connect(database, application_name="a-test"), datetime.now(UTC)
     with connection.cursor() as cursor:
         place = stored.begin(cursor, one, until)
         assert place is not None
