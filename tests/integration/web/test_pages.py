@@ -91,6 +91,8 @@ def test_what_was_never_read_is_not_called_complete_or_empty(
         for claim in ("no poll in the last hour", "no snapshot of a market", ">none<", "streams are live"):
             assert claim not in text
         assert "streams not known, trades not known" in text
+        health = own.get("/api/monitoring/subscription-health").json
+        assert (health["live"], health["stale"], health["panel"]["as_of"]) == (None, None, None)
         assert "not known: the watchdog does not report" in own.get("/alerts").body.decode()
         assert own.get("/api/v1/trades?instrument=kraken:BTC/USD").json["type"] == "/docs/problems#database-away"
     finally:

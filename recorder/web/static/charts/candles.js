@@ -18,6 +18,7 @@ export class Candles {
     this.element = element;
     this.digits = digits;
     this.model = null;
+    this.axis = null; // of the price scale, in pixels, for tests
     this.keys = [];
     this.type = "candles";
     this.lines = [];
@@ -173,10 +174,12 @@ export class Candles {
   #ticks(values, digits) {
     const last = this.#lastPrice;
     const at = last === null ? null : this.price.priceToCoordinate(last);
-    return values.map((value) => {
+    const texts = values.map((value) => {
       const y = this.price.priceToCoordinate(value);
       return at !== null && y !== null && Math.abs(y - at) < LABEL_PX ? "" : value.toFixed(digits);
     });
+    this.axis = { label: at, numbers: values.map((value, place) => [this.price.priceToCoordinate(value), texts[place]]) };
+    return texts;
   }
 
   #mark() {

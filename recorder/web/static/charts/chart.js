@@ -238,6 +238,7 @@ window.tapedeck = {
       shown: shownTimes(),
       values: Object.fromEntries([...model.values].map(([name, values]) => [name, [...values]])),
       updates,
+      axis: candles.axis,
       asks,
     };
   },

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 READY = 'html[data-chart-ready="1"]'
 PATH = "/chart/kraken:TAPE/USD"
 
+LABEL_PX = 18  # height of the label of the last price
+
 Trade = Callable[[float], None]
 
 
@@ -56,6 +58,10 @@ def test_the_stream_brings_the_bars_and_a_killed_program_is_said_and_found_again
     assert after["updates"] - before["updates"] >= 4
     assert after["asks"] - before["asks"] <= took_ms / 5000 + 1, "the server is asked every five seconds only"
     assert page.locator("#banner-live").is_hidden()
+    axis = after["axis"]
+    shown = [at for at, text in axis["numbers"] if text]
+    assert shown, "the price scale has numbers"
+    assert min(abs(at - axis["label"]) for at in shown) >= LABEL_PX, "none is half under the label of the last price"
     chart_web.kill()
     page.locator("#banner-live").get_by_text("The chart is stale").wait_for(timeout=5000)
     page.locator("#stale").get_by_text("No answer").wait_for(timeout=5000)
