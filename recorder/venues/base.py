@@ -193,6 +193,7 @@ class Venue(ABC):
     listing_paths: ClassVar[tuple[str, ...]]  # REST paths of the instrument list; of its first pages if `Paged`
     book_depths: ClassVar[tuple[int, ...]] = ()  # levels a side that the venue offers; empty where it does not ask
     default_book_depth: ClassVar[int] = 0
+    prediction_markets: ClassVar[bool] = False  # its instruments are the outcomes of the markets in table market
     book_is_cut: ClassVar[bool] = False  # a level that leaves the requested depth is gone, and no message deletes it
     fixed_books: ClassVar[str] = "complete books"  # what the venue sends where no depth can be chosen
     witness_questions: ClassVar[WitnessQuestions] = NOTHING_TO_ASK  # to its REST service

@@ -34,6 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     life.watched,
     static.router,
     documents.router,
+    documents.explained,
     login.router,
     instruments.router,
     charts.router,

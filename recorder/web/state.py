@@ -18,6 +18,7 @@ from recorder.web.answers.cache import Cache
 from recorder.web.live.reading import Reader
 from recorder.web.live.service import Live
 from recorder.web.live.watching import Watching
+from recorder.web.market_data.books import Books
 from recorder.web.monitor.gather import Monitor
 from recorder.web.monitor.observed import Observed
 from recorder.web.queries.pool import Attempts, Pool
@@ -52,6 +53,7 @@ class Web:
         self.users_pool = Pool(web, WEB, size=USERS_SIZE, read_only=False, attempts=attempts)
         self.accounts = Accounts(settings, self.users_pool, self.keys, self.tokens)
         self.cache: Cache[bytes] = Cache()
+        self.books = Books()
         self.counts = Counts()
         self.observed = Observed(settings)
         self.monitor = Monitor(settings, self.pool, self.observed)

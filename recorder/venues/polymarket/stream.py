@@ -288,6 +288,7 @@ class Polymarket(Venue):
     """The public market channel; a symbol is a token id."""
 
     name = "polymarket"
+    prediction_markets = True
     url = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     rest_url = "https://gamma-api.polymarket.com"
     # Bursts of connects are answered with 429.

@@ -1,5 +1,6 @@
 """How values are shown in the table browser: cut, linked, as text always."""
 
+import math
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -7,6 +8,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from recorder.web.answers.encode import instant, plain
+from recorder.web.answers.prices import shortest
 from recorder.web.browser.catalog import Table
 
 CUT = 80
@@ -49,6 +51,8 @@ def text(value: Any) -> str:
         case bytes() | memoryview():
             raw = bytes(value)
             return f"{raw[:4096].hex()} ({len(raw)} bytes)"
+        case float() if math.isfinite(value):
+            return shortest(value)
         case bool() | int() | float() | str():
             return str(value).lower() if isinstance(value, bool) else str(value)
         case _:

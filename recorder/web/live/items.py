@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from recorder.web.live.books import LiveBook
 from recorder.web.live.protocol import WIDTH_NAMES, finite, instant
+from recorder.web.market_data.rebuild import Levels, Rebuilt
 
 Item = dict[str, Any]
 _SIDES = {"b": "buy", "s": "sell"}
@@ -63,16 +63,20 @@ def bar(name: str, row: Sequence[Any]) -> Item:
     }
 
 
-def book(name: str, instrument_id: int, found: LiveBook) -> Item:
-    """Return the item of a book: the best levels as [price, size], best first."""
-    bids, asks = found.levels()
+MOST_LEVELS = 20
+"""Levels of a side of a book."""
+
+
+def book(name: str, instrument_id: int, rebuilt: Rebuilt, found: Levels | None, unknown_since: datetime | None) -> Item:
+    """Return the item of a book: the best levels as [price, size], best first; none while it is unknown."""
+    bids, asks = found or Levels([], [])
     return {
         **_about("book", instrument_id, name),
-        "ts_recv": instant(found.ts_recv),
-        "ts_event": instant(found.ts_event),
-        "unknown_since": instant(found.unknown_since),
-        "bids": bids,
-        "asks": asks,
+        "ts_recv": instant(rebuilt.last),
+        "ts_event": instant(rebuilt.last_event),
+        "unknown_since": None if found is not None else instant(unknown_since),
+        "bids": [list(level) for level in bids],
+        "asks": [list(level) for level in asks],
     }
 
 

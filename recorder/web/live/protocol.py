@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from recorder.web.answers.problems import type_of
+
 FRAME_BYTES = 64 * 1024
 """The longest message of a client."""
 TICK_S = 1.0
@@ -78,7 +80,7 @@ class Refused(Exception):
 
     def frame(self) -> str:
         """Return the message that tells it to the client."""
-        problem = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
+        problem = {"type": type_of(self.status), "title": self.title, "status": self.status, "detail": self.detail}
         return text_of({"op": "error", "id": self.about, "problem": problem})
 
 

@@ -70,30 +70,22 @@ SELECT g.gap_id, g.instrument_id, g.channel, g.cause, g.state, g.reason, g.start
    AND coalesce(g.ended_at, g.started_at) > now() - interval '10 minutes'
  ORDER BY g.started_at DESC LIMIT %(most)s"""
 
-# The share of the last hour outside of gaps that are not healed; overlapping gaps count once.
+# The share of the last hour in which nothing can be missing: outside of gaps that are not healed, after the begin of
+# the recording, and before what is in journals only. What overlaps counts once.
 COVERAGE = """
 SELECT w.id, w.channel,
        coalesce(1 - (SELECT extract(epoch FROM sum(upper(s) - lower(s))) / 3600
-                       FROM unnest((SELECT range_agg(tstzrange(greatest(g.started_at, now() - interval '1 hour'),
-                                                               least(coalesce(g.ended_at, now()), now())))
+                       FROM unnest((SELECT range_agg(missing * tstzrange(now() - interval '1 hour', now())) FROM (
+                                    SELECT tstzrange(g.started_at, greatest(g.started_at, g.ended_at)) AS missing
                                       FROM gap g
                                      WHERE g.instrument_id = w.id AND g.channel = w.channel AND g.state <> 'healed'
                                        AND g.started_at < now()
-                                       AND (g.ended_at IS NULL OR g.ended_at > now() - interval '1 hour'))) AS s), 1)
+                                       AND (g.ended_at IS NULL OR g.ended_at > now() - interval '1 hour')
+                                     UNION ALL
+                                    SELECT tstzrange(NULL, recording_begin(i.recorded, i.first_seen))
+                                      FROM instrument i WHERE i.instrument_id = w.id
+                                     UNION ALL
+                                    SELECT tstzrange(now() - %(behind_s)s * interval '1 second', NULL)
+                                     WHERE %(behind_s)s > 0) AS m)) AS s
+                      WHERE NOT isempty(s)), 1)
   FROM unnest(%(ids)s::bigint[], %(channels)s::text[]) AS w (id, channel)"""
-
-LAST_SNAPSHOT = """
-SELECT max(ts_recv) FROM book
- WHERE instrument_id = %(id)s AND kind = 's' AND ts_recv > now() - %(back)s::interval"""
-
-BOOKS = """
-SELECT instrument_id, ts_recv, ts_event, session_id, frame_seq, kind, bids, asks
-  FROM book
- WHERE instrument_id = %(id)s AND ts_recv >= %(since)s
- ORDER BY ts_recv, session_id, frame_seq LIMIT %(most)s"""
-
-# Not what ended unsubscribed: nothing was received then, either.
-BOOK_GAPS = """
-SELECT instrument_id, max(started_at) FROM gap
- WHERE instrument_id = ANY (%(ids)s::bigint[]) AND channel = 'book' AND started_at > now() - interval '1 day'
- GROUP BY 1"""

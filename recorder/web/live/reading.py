@@ -14,13 +14,14 @@ import psycopg2
 from recorder.errors import ConfigError, StoreError, StoreUnavailable
 from recorder.identity import instrument_id
 from recorder.printable import one_line
-from recorder.store.database import READER, Connection, classify, connect
-from recorder.venues import VENUES
-from recorder.venues.orderbook import CutDepth, uncut
+from recorder.store.database import READER, Connection, Cursor, classify, connect
 from recorder.web.live import items, queries
-from recorder.web.live.books import BookRow, LiveBook
 from recorder.web.live.outbox import ItemKey
 from recorder.web.live.protocol import Topic, text_of
+from recorder.web.market_data.books import cut_depth_of
+from recorder.web.market_data.rebuild import Rebuilt
+from recorder.web.queries import books as stored
+from recorder.web.queries.books import Place
 
 STATEMENT_S = 2.0
 _OVERLAP_S = 5.0  # journals are loaded side by side, so that rows do not come in the order of their receipt
@@ -28,7 +29,7 @@ _MOST_BEHIND_S = 3_600.0  # older rows are history: a chart asks for them
 _QUOTE_BACK = timedelta(days=1)
 _MOST_GAPS = 400  # less than a client may have waiting
 _MOST_BOOK_ROWS = 20_000
-_BOOK_BACK = ("5 minutes", "1 hour")
+_CLOCK_AHEAD = timedelta(hours=1)  # the clock of Postgres or of another recorder may be ahead of ours
 _CHANNELS = {"quote": "quote", "trade": "trade", "bar": "trade", "book": "book"}
 
 Rows = list[tuple[Any, ...]]
@@ -51,6 +52,13 @@ class Reading(NamedTuple):
     problem: str = ""  # why Postgres did not answer
 
 
+class _LiveBook:
+    def __init__(self, asked_at: datetime, rebuilt: Rebuilt) -> None:
+        self.asked_at = asked_at  # the book is unknown since then, until a snapshot is found
+        self.rebuilt = rebuilt
+        self.place: Place | None = None  # where to read on; None before the first snapshot
+
+
 class Reader:
     """Looks into Postgres. One thread uses it."""
 
@@ -68,7 +76,7 @@ class Reader:
         self._names: dict[int, str] = {}
         self._seen: dict[ItemKey, tuple[Any, ...]] = {}
         self._quoted: dict[int, datetime] = {}  # receipt of the last quote
-        self._books: dict[int, LiveBook] = {}
+        self._books: dict[int, _LiveBook] = {}
         self._gaps: dict[int, int] = {}  # revisions of the gaps that clients know, by id
 
     def close(self) -> None:
@@ -183,35 +191,29 @@ class Reader:
         )
 
     def _book_items(self, ids: list[int], now: datetime) -> dict[ItemKey, items.Item]:
-        gaps: dict[int, datetime] = dict(self._rows(queries.BOOK_GAPS, {"ids": ids}))
         found: list[tuple[Topic, int, tuple[Any, ...], items.Item]] = []
+        until = now + _CLOCK_AHEAD
         for one in ids:
             book = self._books.get(one)
-            since = None if book is None else book.ts_recv
             if book is None:
-                book = self._books[one] = LiveBook(now, _cut_depth(self._names.get(one, "")))
-            if since is None:
-                since = self._last_snapshot(one)
-            rows: Rows = []
-            if since is not None:
-                rows = self._rows(queries.BOOKS, {"id": one, "since": since, "most": _MOST_BOOK_ROWS})
-            gap_at = gaps.get(one)
-            for row in rows:
-                if gap_at is not None and row[1] > gap_at:
-                    book.gap(gap_at)
-                book.apply(BookRow(*row[1:]))
-            if gap_at is not None:
-                book.gap(gap_at)
-            state = (one, book.ts_recv, book.unknown_since, len(rows) == _MOST_BOOK_ROWS)
-            found.append((Topic("book", one), 0, state, items.book(self._names[one], one, book)))
+                venue = self._names.get(one, "").partition(":")[0]
+                book = self._books[one] = _LiveBook(now, Rebuilt(cut_depth_of(venue)))
+            complete = self._read_book(one, book, until)
+            rebuilt = book.rebuilt
+            levels = rebuilt.at(until, items.MOST_LEVELS) if complete else None
+            since = rebuilt.unknown_since(until) or book.asked_at
+            state = (one, rebuilt.last, levels is None, None if levels is not None else since)
+            found.append((Topic("book", one), 0, state, items.book(self._names[one], one, rebuilt, levels, since)))
         return self._changed(found)
 
-    def _last_snapshot(self, one: int) -> datetime | None:
-        for back in _BOOK_BACK:
-            ((found,),) = self._rows(queries.LAST_SNAPSHOT, {"id": one, "back": back})
-            if found is not None:
-                return found  # type: ignore[no-any-return]
-        return None
+    def _read_book(self, one: int, book: "_LiveBook", until: datetime) -> bool:
+        """Read on; return False where more is stored, so that the book is one of the past."""
+        with self._cursor() as cursor:
+            place = book.place or stored.begin(cursor, one, until)
+            if place is None:
+                return True
+            book.place, complete = stored.read(cursor, one, book.rebuilt, place, until, _MOST_BOOK_ROWS)
+            return complete
 
     def _changed(self, found: Iterable[tuple[Topic, int, tuple[Any, ...], items.Item]]) -> dict[ItemKey, items.Item]:
         """Return the items whose rows are not those of the last look."""
@@ -226,7 +228,8 @@ class Reader:
         pairs = sorted({(one.instrument_id, _CHANNELS[one.kind]) for one in topics if one.kind in _CHANNELS})
         if not pairs:
             return {}
-        asked = {"ids": [one for one, _ in pairs], "channels": [channel for _, channel in pairs]}
+        asked: dict[str, Any] = {"ids": [one for one, _ in pairs], "channels": [channel for _, channel in pairs]}
+        asked["behind_s"] = behind_s if (behind_s := self._behind_s()) > _OVERLAP_S else 0.0
         return {(one, channel): float(share) for one, channel, share in self._rows(queries.COVERAGE, asked)}
 
     # ---- gaps
@@ -272,6 +275,11 @@ class Reader:
             self._names |= {one: f"{venue}:{symbol}" for one, venue, symbol in rows}
 
     def _rows(self, query: str, values: Mapping[str, Any]) -> Rows:
+        with self._cursor() as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall()
+
+    def _cursor(self) -> Cursor:
         if self._connection is None:
             self._connection = connect(
                 self._url(),
@@ -280,9 +288,7 @@ class Reader:
                 statement_timeout_s=STATEMENT_S,
                 lock_timeout_s=1.0,
             )
-        with self._connection.cursor() as cursor:
-            cursor.execute(query, values)
-            return cursor.fetchall()
+        return self._connection.cursor()
 
     def _failed(self, error: Exception) -> str:
         self.close()
@@ -296,9 +302,3 @@ class Reader:
         self._books = {one: book for one, book in self._books.items() if Topic("book", one) in topics}
         if len(self._names) > 10_000:
             self._names.clear()
-
-
-def _cut_depth(name: str) -> CutDepth:
-    """Return how the venue of an instrument such as kraken:BTC/USD cuts its books."""
-    venue = VENUES.get(name.partition(":")[0])
-    return uncut if venue is None else venue.cut_depth

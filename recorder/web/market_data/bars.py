@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from psycopg2 import sql
 
 from recorder.store.database import Cursor
+from recorder.web.answers.prices import shortest
 
 INTERVALS: dict[str, int] = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
 """Length of a bar by its name, seconds."""
@@ -181,6 +182,8 @@ def csv(cursor: Cursor, instrument_id: int, shown: Window) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and math.isfinite(value):
+        return shortest(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -67,7 +67,7 @@ def find(cursor: Cursor, name: str) -> Instrument | None:
 # A page of names first: the last trade and quote are looked up for the rows of the page only.
 _SEARCH = """
 WITH page AS (
-    SELECT i.instrument_id, i.venue, i.symbol, i.kind, i.status, i.recorded, m.question,
+    SELECT i.instrument_id, i.venue, i.symbol, i.kind, i.status, i.recorded, i.tick_size::float8, m.question,
            m.outcomes[array_position(m.tokens, i.symbol)] AS outcome, m.slug
       FROM instrument i
       LEFT JOIN LATERAL (SELECT question, outcomes, tokens, slug FROM market
@@ -82,7 +82,7 @@ WITH page AS (
      LIMIT %(limit)s
 )
 SELECT p.venue, p.symbol, p.kind, p.status, p.recorded, p.question, p.outcome, p.slug,
-       t.price, t.ts_event, q.bid, q.ask, q.ts_recv
+       t.price, t.ts_event, q.bid, q.ask, q.ts_recv, p.tick_size
   FROM page p
   LEFT JOIN LATERAL (SELECT price, ts_event FROM trade
                       WHERE trade.instrument_id = p.instrument_id AND ts_event > now() - interval '1 day'
@@ -111,6 +111,7 @@ class Listed(NamedTuple):
     bid: float | None
     ask: float | None
     quoted_at: datetime | None
+    tick_size: float | None
 
     @property
     def name(self) -> str:

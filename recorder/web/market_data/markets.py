@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from recorder.store.database import Cursor
+from recorder.venues import VENUES
+from recorder.web.answers.prices import between
 from recorder.web.market_data.instruments import contains
 
 PAGE = 50
@@ -144,10 +146,11 @@ SELECT m.market_id, m.slug, m.question, m.outcomes, m.tokens, m.category, m.tags
   LEFT JOIN resolution r ON r.market_id = m.market_id
  WHERE m.slug = %(slug)s OR m.market_id = %(id)s
  ORDER BY m.market_id DESC LIMIT 1"""
+_VENUES = sorted({venue.name for venue in VENUES.values() if venue.prediction_markets})
 _LAST_QUOTE = """
-SELECT i.symbol, i.instrument_id, i.recorded, q.ts_recv, q.bid, q.bid_size, q.ask, q.ask_size, t.price, t.ts_event
+SELECT i.symbol, i.venue, i.recorded, q.ts_recv, q.bid, q.bid_size, q.ask, q.ask_size, t.price, t.ts_event
   FROM unnest(%(tokens)s) WITH ORDINALITY AS w (token, place)
-  JOIN instrument i ON i.venue = 'polymarket' AND i.symbol = w.token
+  JOIN instrument i ON i.venue = ANY (%(venues)s) AND i.symbol = w.token
   LEFT JOIN LATERAL (SELECT ts_recv, bid, bid_size, ask, ask_size FROM quote
                       WHERE quote.instrument_id = i.instrument_id AND ts_recv > now() - interval '1 day'
                         AND ts_recv < now() + interval '1 hour'
@@ -173,7 +176,7 @@ def market(cursor: Cursor, slug: str) -> dict[str, Any] | None:
         return None
     found = dict(zip((column.name for column in cursor.description or ()), row, strict=True))
     last = snapshots(cursor, found["market_id"], 1)
-    cursor.execute(_LAST_QUOTE, {"tokens": found["tokens"]})
+    cursor.execute(_LAST_QUOTE, {"tokens": found["tokens"], "venues": _VENUES})
     quotes = {symbol: rest for symbol, *rest in cursor.fetchall()}
     found["snapshot"] = last[0] if last else None
     found["sides"] = [
@@ -193,6 +196,7 @@ def _side(
         ("bid", "bid_size", "ask", "ask_size", "last", "as_of", "from", "spread", "mid")
     )
     side |= {"label": label, "token": token, "recorded": bool(quote and quote[1])}
+    side["instrument"] = f"{quote[0]}:{token}" if quote else None
     newest = quote[2] if quote else None
     if newest is not None and (snapshot is None or newest >= snapshot["ts_recv"]):
         assert quote is not None
@@ -210,7 +214,7 @@ def _side(
     elif snapshot is not None and snapshot["last_trade_price"] is not None:
         side["last"] = snapshot["last_trade_price"] if place == 0 else _mirrored(snapshot["last_trade_price"])
     if side["bid"] is not None and side["ask"] is not None:
-        side["spread"], side["mid"] = side["ask"] - side["bid"], (side["ask"] + side["bid"]) / 2
+        side["spread"], side["mid"] = between(side["bid"], side["ask"])
     return side
 
 

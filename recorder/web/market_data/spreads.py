@@ -11,11 +11,11 @@ POINTS = 240
 
 _QUOTES = """
 WITH listed AS (
-    SELECT instrument_id, venue, symbol, canonical, count(*) OVER (PARTITION BY canonical) AS every,
+    SELECT instrument_id, venue, symbol, canonical, tick_size, count(*) OVER (PARTITION BY canonical) AS every,
            count(*) OVER (PARTITION BY canonical, venue) AS here
       FROM instrument WHERE recorded AND kind = 'spot' AND canonical IS NOT NULL
 )
-SELECT l.canonical, l.venue, l.symbol, l.instrument_id, q.bid, q.bid_size, q.ask, q.ask_size,
+SELECT l.canonical, l.venue, l.symbol, l.instrument_id, l.tick_size::float8, q.bid, q.bid_size, q.ask, q.ask_size,
        extract(epoch FROM q.ts_recv)::float8, extract(epoch FROM now())::float8
   FROM listed l
   LEFT JOIN LATERAL (SELECT ts_recv, bid, bid_size, ask, ask_size FROM quote
@@ -44,6 +44,7 @@ class Quoted(NamedTuple):
     venue: str
     symbol: str
     instrument_id: int
+    tick_size: float | None
     bid: float | None
     bid_size: float | None
     ask: float | None
@@ -145,7 +146,7 @@ def history(
     cursor.execute(_HISTORY, values)
     at: dict[int, list[Quoted]] = defaultdict(list)
     for time, number, *prices in cursor.fetchall():
-        at[time].append(by_number[number]._replace(**dict(zip(Quoted._fields[4:], prices, strict=True))))
+        at[time].append(by_number[number]._replace(**dict(zip(Quoted._fields[5:], prices, strict=True))))
     columns: dict[str, list[Any]] = {name: [] for name in ("time", "net", "gross", "buy", "sell")}
     if at:
         for time in range(min(at), max(at) + 1, step):

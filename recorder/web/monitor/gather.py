@@ -81,7 +81,7 @@ class Monitor:
         health: HealthPage | None = panels["watchdog"].value if not panels["watchdog"].problem else None
         lines = None if panels["streams"].value is None else monitoring.streams(panels["streams"].value, seen)
         venues = monitoring.venues(seen, health, panels["venues"].value, lines)
-        programs = monitoring.programs(seen)
+        programs = monitoring.programs(seen, self._pool.problem())
         polls = panels["polls"].value or []
         problems = _problems(seen, programs, health)
         rows = [row.rows for row in venues if row.rows is not None]
@@ -155,6 +155,9 @@ def _problems(seen: Seen, programs: list[monitoring.ProgramRow], health: HealthP
     for item in [] if health is None else health.items:
         if item.verdict in ("warning", "critical") and not item.name.startswith("program "):
             found.append({"sign": _ITEMS[item.verdict], "text": f"{item.name}: {item.text}", "command": "", "log": ""})
+    if health is None:
+        text = "watchdog: it did not answer, so venues, disks and the clock are not judged"
+        found.append({"sign": "unknown", "text": text, "command": "tapedeck logs watchdog", "log": "watchdog"})
     return sorted(found, key=lambda one: _RANK[one["sign"]])
 
 

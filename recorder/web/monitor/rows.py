@@ -113,11 +113,21 @@ class FieldLine(NamedTuple):
     shares: dict[str, float]
 
 
-def programs(seen: Seen) -> list[ProgramRow]:
-    """Return all programs, worst first."""
+POSTGRES = "postgres"
+"""The program of the embedded server. It writes no report, so its own answer says how it is."""
+
+
+def programs(seen: Seen, database: str | None = None) -> list[ProgramRow]:
+    """Return all programs, worst first.
+
+    Args:
+        seen: What was seen of them.
+        database: Why Postgres does not answer; None where it does.
+    """
     rows = [
         _program(line, seen.observation.reports.get(line.program), seen.at) for line in seen.observation.status.programs
     ]
+    rows = [_answering(row, database) if row.name == POSTGRES and row.sign == "good" else row for row in rows]
     return sorted(rows, key=lambda row: (_RANK[row.sign], row.name))
 
 
@@ -127,6 +137,8 @@ def _program(line: Line, report: Report | None, now: float) -> ProgramRow:
     if line.problem is not None:
         sign = "bad" if line.supervisor != "RUNNING" or line.state == "silent" else "warn"
     text = line.problem or line.detail
+    if not text and not line.state:
+        text = f"supervisord reports {line.supervisor}; it writes no report"
     if age_s is not None and age_s > LATE_REPORT_S and line.problem is None:
         sign, text = "unknown", f"its last report is {age_s:.0f} s old"
     return ProgramRow(
@@ -144,6 +156,15 @@ def _program(line: Line, report: Report | None, now: float) -> ProgramRow:
         streams=line.streams,
         open_gaps=line.open_gaps,
         command=f"tapedeck logs {line.program}" if sign != "good" else "",
+    )
+
+
+def _answering(row: ProgramRow, problem: str | None) -> ProgramRow:
+    """Return the row of Postgres: that its process runs does not say that it answers."""
+    if problem is None:
+        return row._replace(state="answers", text="answers questions")
+    return row._replace(
+        sign="bad", state="silent", text=f"it does not answer: {problem}", command=f"tapedeck logs {row.name}"
     )
 
 

@@ -1,98 +1,120 @@
-"""The book at an instant, made again from the recorded messages."""
+"""The messages of a book and the gaps between them: read here for the API, for the pages and for the stream."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recorder.store.database import Cursor
-from recorder.venues import VENUES
-from recorder.venues.orderbook import Sides, uncut
-from recorder.web.answers.ranges import Span
-from recorder.web.queries.instruments import Instrument
+from recorder.web.market_data.rebuild import Message, Rebuilt
 
-LOOK_BACK = timedelta(days=2)
-MOST_DELTAS = 200_000
+LOOK_BACK = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=4), timedelta(hours=48))
+"""How far back a snapshot is looked for; a short look is tried first, because books of today are asked for most."""
+
+OVERLAP = timedelta(seconds=5)
+"""Journals are loaded side by side, so that messages of two sessions do not come in the order of their receipt."""
+
+_BATCH = 5_000
+_MOST_GAPS = 10_000
 
 _SNAPSHOT = """
-SELECT ts_recv, session_id, frame_seq, bids, asks FROM book
- WHERE instrument_id = %s AND kind = 's' AND ts_recv <= %s AND ts_recv > %s
- ORDER BY ts_recv DESC, frame_seq DESC LIMIT 1"""
-_DELTAS = """
-SELECT ts_recv, bids, asks FROM book
- WHERE instrument_id = %s AND session_id = %s AND kind = 'd' AND ts_recv >= %s AND ts_recv <= %s
-   AND (ts_recv, frame_seq) > (%s, %s)
- ORDER BY ts_recv, frame_seq LIMIT %s"""
-_GAP = """
-SELECT started_at, cause FROM gap
- WHERE instrument_id = %s AND channel = 'book' AND started_at >= %s AND started_at <= %s ORDER BY started_at LIMIT 1"""
+SELECT ts_recv FROM book
+ WHERE instrument_id = %(id)s AND kind = 's' AND ts_recv > %(low)s AND ts_recv <= %(high)s
+ ORDER BY ts_recv DESC LIMIT 1"""
+_MESSAGES = """
+SELECT ts_recv, ts_event, session_id, frame_seq, kind = 's', bids, asks
+  FROM book
+ WHERE instrument_id = %(id)s AND ts_recv >= %(low)s AND ts_recv <= %(high)s
+   AND (ts_recv, session_id, frame_seq) > (%(low)s, %(session)s, %(frame)s)
+ ORDER BY ts_recv, session_id, frame_seq LIMIT %(limit)s"""
+_COUNT = """
+SELECT count(*) FROM (SELECT FROM book WHERE instrument_id = %(id)s AND ts_recv >= %(low)s AND ts_recv <= %(high)s
+                       LIMIT %(limit)s) AS messages"""
+# Also gaps that ended unsubscribed: nothing was received then, either.
+_GAPS = """
+SELECT started_at FROM gap
+ WHERE instrument_id = %(id)s AND channel = 'book' AND started_at >= %(low)s AND started_at <= %(high)s
+ ORDER BY started_at LIMIT %(limit)s"""
+_LOADED = """
+SELECT max(written_at) FROM journal
+ WHERE recorder IN (SELECT recorder FROM session WHERE session_id = %(session)s)"""
+
+_FIRST = -(2**63)
 
 
-class BookAt(NamedTuple):
-    """A book, or since when it is not known."""
+class Place(NamedTuple):
+    """Where reading goes on: after this message."""
 
-    at: datetime  # asked for
-    as_of: datetime | None  # of the last message; None while the book is not known
-    bids: list[tuple[float, float]]  # price and size, best first
-    asks: list[tuple[float, float]]
-    unknown_since: datetime | None  # begin of the gap; None where the book is known, or nothing was recorded
-    reason: str
-
-    def document(self, levels: int) -> dict[str, Any]:
-        """Return it as answers carry it, with so many levels of each side."""
-        bid, ask = self.bids[0][0] if self.bids else None, self.asks[0][0] if self.asks else None
-        both = bid is not None and ask is not None
-        bids, asks = self.bids[:levels], self.asks[:levels]
-        bid_depth = sum((size for _price, size in bids), 0.0)
-        ask_depth = sum((size for _price, size in asks), 0.0)
-        depth = bid_depth + ask_depth
-        return {
-            "at": self.at,
-            "as_of": self.as_of,
-            "known": self.as_of is not None,
-            "unknown_since": self.unknown_since,
-            "reason": self.reason,
-            "bids": [list(level) for level in bids],
-            "asks": [list(level) for level in asks],
-            "bid_levels": len(self.bids),
-            "ask_levels": len(self.asks),
-            "spread": ask - bid if bid is not None and ask is not None else None,
-            "mid": (bid + ask) / 2 if bid is not None and ask is not None else None,
-            "imbalance": (bid_depth - ask_depth) / depth if both and depth else None,
-        }
+    ts_recv: datetime
+    session_id: int = _FIRST
+    frame_seq: int = 0
 
 
-def book_at(cursor: Cursor, one: Instrument, at: datetime) -> BookAt:
-    """Return the book of an instrument at an instant, by our clock.
+def begin(cursor: Cursor, instrument_id: int, at: datetime) -> Place | None:
+    """Return the place before the last snapshot before a time; None where there is none in two days."""
+    high = at
+    for back in LOOK_BACK:
+        cursor.execute(_SNAPSHOT, {"id": instrument_id, "low": at - back, "high": high})
+        found = cursor.fetchone()
+        if found is not None:
+            assert isinstance(found[0], datetime)
+            return Place(found[0])
+        high = at - back
+    return None
 
-    It is that of the session whose snapshot came last before. After a gap the book is unknown until the next snapshot:
-    a delta on a stale book gives a book that never existed.
+
+def more_than(cursor: Cursor, instrument_id: int, after: Place, until: datetime, most: int) -> bool:
+    """Return whether more messages than this follow a place."""
+    cursor.execute(_COUNT, {"id": instrument_id, "low": after.ts_recv, "high": until, "limit": most + 1})
+    (found,) = cursor.fetchone() or (0,)
+    return int(found) > most
+
+
+def read(
+    cursor: Cursor, instrument_id: int, into: Rebuilt, after: Place, until: datetime, most: int
+) -> tuple[Place, bool]:
+    """Apply the messages and the gaps after a place to a book.
+
+    Args:
+        cursor: In a transaction, or of a connection whose statements commit themselves.
+        instrument_id: Whose messages.
+        into: Takes them.
+        after: Where to begin.
+        until: Receipt of the last message.
+        most: Messages; at most so many and one batch of 5,000 are in memory.
+
+    Returns:
+        Where to go on, and whether the end was reached. After the end the last seconds before the newest message are
+        read once more, and not those before now: Postgres may be behind by more.
     """
-    cursor.execute(_SNAPSHOT, (one.instrument_id, at, at - LOOK_BACK))
-    row = cursor.fetchone()
-    if row is None:
-        return BookAt(at, None, [], [], None, "no snapshot of this book was recorded in the two days before")
-    since, session, frame, bids, asks = row
-    cursor.execute(_GAP, (one.instrument_id, since, at))
-    gap = cursor.fetchone()
-    if gap is not None and gap[0] > since:
-        return BookAt(at, None, [], [], gap[0], f"a gap began then ({gap[1]}), and no snapshot followed")
-    venue = VENUES.get(one.venue)
-    book = Sides(_levels(bids), _levels(asks), uncut if venue is None else venue.cut_depth)
-    as_of = since
-    cursor.execute(_DELTAS, (one.instrument_id, session, since, at, since, frame, MOST_DELTAS + 1))
-    deltas = cursor.fetchall()
-    if len(deltas) > MOST_DELTAS:
-        return BookAt(at, None, [], [], None, f"more than {MOST_DELTAS:,} messages since the last snapshot")
-    for recv, bid_levels, ask_levels in deltas:
-        book.apply(_levels(bid_levels), _levels(ask_levels))
-        as_of = recv
-    best = [(price, book.bids.values[price]) for price in reversed(book.bids.prices)]
-    return BookAt(at, as_of, best, [(price, book.asks.values[price]) for price in book.asks.prices], None, "")
+    low = after.ts_recv if into.began is None else min(into.began, after.ts_recv)
+    cursor.execute(_GAPS, {"id": instrument_id, "low": low, "high": until, "limit": _MOST_GAPS})
+    into.gaps([start for (start,) in cursor.fetchall()])
+    place = after
+    for message in _messages(cursor, instrument_id, after, until, most + 1):
+        if most == 0:
+            return place, False
+        into.apply(message)
+        place = Place(message.ts_recv, message.session_id, message.frame_seq)
+        most -= 1
+    return Place(max(place.ts_recv - OVERLAP, after.ts_recv)), True
 
 
-def around(at: datetime) -> Span:
-    """Return the range whose quality an answer about an instant carries."""
-    return Span(at - timedelta(minutes=1), at)
+def loaded_until(cursor: Cursor, session_id: int) -> datetime | None:
+    """Return until when the journal of a session's recorder is loaded; None where that is not known."""
+    cursor.execute(_LOADED, {"session": session_id})
+    (found,) = cursor.fetchone() or (None,)
+    return found if isinstance(found, datetime) else None
 
 
-def _levels(stored: list[list[float]] | None) -> list[tuple[float, float]]:
-    return [(price, size) for price, size in stored or []]
+def _messages(cursor: Cursor, instrument_id: int, after: Place, until: datetime, most: int) -> Iterator[Message]:
+    while most > 0:
+        limit = min(_BATCH, most)
+        values = {"id": instrument_id, "low": after.ts_recv, "session": after.session_id, "frame": after.frame_seq}
+        cursor.execute(_MESSAGES, values | {"high": until, "limit": limit})
+        rows = cursor.fetchall()
+        for row in rows:
+            yield Message(*row)
+        if len(rows) < limit:
+            return
+        after = Place(rows[-1][0], rows[-1][2], rows[-1][3])
+        most -= len(rows)

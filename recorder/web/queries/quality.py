@@ -17,9 +17,7 @@ _MISSING_TRADES = """
 SELECT lower(r), upper(r)
   FROM unnest((SELECT range_agg(span * tstzrange(%(start)s, %(end)s)) FROM (
                SELECT span FROM trade_gap
-                WHERE instrument_id = %(id)s AND span && tstzrange(%(start)s, %(end)s)
-                UNION ALL SELECT tstzrange(%(loaded)s, NULL)) AS g
-                WHERE span && tstzrange(%(start)s, %(end)s))) AS r
+                WHERE instrument_id = %(id)s AND span && tstzrange(%(start)s, %(end)s)) AS g)) AS r
  WHERE NOT isempty(r) ORDER BY 1"""
 _MISSING_OTHERS = """
 SELECT lower(r), upper(r)
@@ -29,8 +27,7 @@ SELECT lower(r), upper(r)
                   AND started_at < %(end)s AND (ended_at IS NULL OR ended_at >= %(start)s)
                 UNION ALL
                SELECT tstzrange(NULL, recording_begin(recorded, first_seen)) FROM instrument
-                WHERE instrument_id = %(id)s
-                UNION ALL SELECT tstzrange(%(loaded)s, NULL)) AS g
+                WHERE instrument_id = %(id)s) AS g
                 WHERE span && tstzrange(%(start)s, %(end)s))) AS r
  WHERE NOT isempty(r) ORDER BY 1"""
 _COUNTS = """
@@ -65,6 +62,7 @@ class Quality(NamedTuple):
     settled: bool  # whether that is known, so that an answer may be kept
     missing: tuple[tuple[datetime, datetime], ...]  # the ranges in which rows may be missing, in order
     not_loaded: tuple[datetime, datetime] | None = None  # the end of the range that Postgres does not have yet
+    declared: bool = False  # whether a gap, or time without recording, is in the range
 
     def document(self) -> dict[str, Any]:
         """Return it as answers carry it."""
@@ -107,10 +105,11 @@ def measure(cursor: Cursor, one: Instrument, channel: str, span: Span, width_s: 
         width_s: Length of the bars that are answered; the last one may reach beyond the range.
     """
     until = loaded_until(cursor, one.venue, late=_LATE if channel == "trade" else timedelta())
-    given = {"id": one.instrument_id, "channel": channel, "start": span.start, "end": span.end, "loaded": until,
-             "width": width_s}  # fmt: skip
+    given = {"id": one.instrument_id, "channel": channel, "start": span.start, "end": span.end, "width": width_s}
     cursor.execute(_MISSING_TRADES if channel == "trade" else _MISSING_OTHERS, given)
-    missing = tuple((low, high) for low, high in cursor.fetchall())
+    declared = [(low, high) for low, high in cursor.fetchall()]
+    not_loaded = (max(until, span.start), span.end) if until < span.end else None
+    missing = _with_end(declared, not_loaded)
     lost_s = sum((high - low).total_seconds() for low, high in missing)
     cursor.execute(_COUNTS, given)
     gaps, opened, healed, gap_revisions = cursor.fetchone() or (0, 0, 0, 0)
@@ -133,8 +132,21 @@ def measure(cursor: Cursor, one: Instrument, channel: str, span: Span, width_s: 
         hashlib.sha256(facts.encode()).hexdigest()[:12],
         channel == "trade" and closed and complete and marks == 0,
         missing,
-        (max(until, span.start), span.end) if until < span.end else None,
+        not_loaded,
+        bool(declared),
     )
+
+
+def _with_end(
+    declared: list[tuple[datetime, datetime]], end: tuple[datetime, datetime] | None
+) -> tuple[tuple[datetime, datetime], ...]:
+    """Return ranges in order, merged with the end of all of them."""
+    if end is None:
+        return tuple(declared)
+    before = [(low, min(high, end[0])) for low, high in declared if low < end[0]]
+    if before and before[-1][1] == end[0]:
+        return (*before[:-1], (before[-1][0], end[1]))
+    return (*before, end)
 
 
 def _range(low: datetime, high: datetime) -> dict[str, str]:

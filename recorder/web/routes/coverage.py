@@ -70,7 +70,8 @@ def stream(request: Request, instrument: str, channel: Channel = "trade", hour: 
     cells = _cells(rows, start, hours) if hour is None else []
     return render(
         request, "coverage_stream.html", gaps=gaps, certificates=made, reasons=_reasons(made), cells=cells,
-        states=STATES, before=start - HOUR, after=start + HOUR, f=formats, channels=coverage.CHANNELS, **values,
+        states=STATES, most_gaps=coverage.MOST_CELL_GAPS,
+        before=start - HOUR, after=start + HOUR, f=formats, channels=coverage.CHANNELS, **values,
     )  # fmt: skip
 
 
@@ -142,6 +143,7 @@ def cell(request: Request, instrument: Text, hour: datetime, channel: Channel = 
         "channel": channel,
         "hour": start,
         "gaps": [gap._asdict() for gap in gaps],
+        "gaps_cut": len(gaps) >= coverage.MOST_CELL_GAPS,
         "certificates": [{**one._asdict(), "document": None} for one in made],
         "reasons": _reasons(made),
     }

@@ -5,6 +5,7 @@ from starlette.responses import HTMLResponse, Response
 
 from recorder.web.access import Role, guarded
 from recorder.web.answers.encode import JSON
+from recorder.web.answers.problems import KINDS, PAGE
 from recorder.web.edge import CSP
 from recorder.web.openapi import document
 from recorder.web.templates import render
@@ -13,6 +14,7 @@ from recorder.web.templates import render
 _CSP = CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 router = guarded(Role.viewer, include_in_schema=False)
+explained = guarded(None, include_in_schema=False)
 
 
 @router.get("/api/v1/openapi.json")
@@ -28,3 +30,9 @@ async def docs(request: Request) -> HTMLResponse:
     page = render(request, "docs.html")
     page.headers["Content-Security-Policy"] = _CSP
     return page
+
+
+@explained.get(PAGE)
+async def problems(request: Request) -> HTMLResponse:
+    """Return what each kind of problem means and what to do; without a login, because a refusal leads here, too."""
+    return render(request, "problems.html", kinds=sorted(KINDS.items()))

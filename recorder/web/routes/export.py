@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded, principal_of
 from recorder.web.answers.encode import instant, plain, rows
+from recorder.web.answers.prices import shortest
 from recorder.web.answers.problems import Problem
 from recorder.web.answers.ranges import span
 from recorder.web.queries import instruments
@@ -120,8 +121,14 @@ def _csv(names: list[str], items: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     for item in items:
-        writer.writerow(["" if (value := plain(item[name])) is None else value for name in names])
+        writer.writerow([_cell(plain(item[name])) for name in names])
     return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return shortest(value) if isinstance(value, float) else value
 
 
 def _require_pyarrow() -> Any:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -115,15 +115,20 @@ def refuse_gaps(quality: Quality, on_gap: OnGap, *, to_now: bool = False) -> Non
     Raises:
         Problem: 409 with the ranges.
     """
-    since, until = quality.not_loaded or (datetime.max.replace(tzinfo=UTC),) * 2
-    declared = any(low < since for low, _high in quality.missing)
-    behind = quality.not_loaded is not None and not (to_now and until - since <= _USUALLY_BEHIND)
-    if on_gap == "refuse" and (declared or behind):
+    if on_gap != "refuse":
+        return
+    if quality.declared:
         detail = "rows may be missing in this range; choose another one, or set on_gap to mask or ignore"
-        if not declared:
-            detail = (f"rows from {instant(since)} on are not loaded yet; ask again later, end the range there, or set "
-                      "on_gap to mask or ignore")  # fmt: skip
         raise Problem(409, detail, kind="gaps", gaps=quality.listed(), quality=quality.document())
+    if quality.not_loaded is None:
+        return
+    since, until = quality.not_loaded
+    if to_now and until - since <= _USUALLY_BEHIND:
+        return
+    detail = (f"rows are known until {instant(since)} only; end the range there, ask again later, or set on_gap to "
+              "mask or ignore")  # fmt: skip
+    raise Problem(409, detail, kind="not-loaded", known_until=instant(since), gaps=quality.listed(),
+                  quality=quality.document())  # fmt: skip
 
 
 def mask(listing: Listing, items: list[dict[str, Any]], found: list[tuple[Any, ...]], quality: Quality) -> None:

@@ -1,7 +1,7 @@
 """Bars, indicators, features and books of one instrument, and the paths that earlier systems had for them."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
@@ -12,9 +12,10 @@ from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded
 from recorder.web.answers import cursors
 from recorder.web.answers.encode import JSON, encoded, plain
-from recorder.web.answers.ranges import parse, span
+from recorder.web.answers.ranges import Span, parse, span
 from recorder.web.answers.replies import reply
-from recorder.web.queries import books, derived, instruments
+from recorder.web.market_data import books
+from recorder.web.queries import derived, instruments
 from recorder.web.queries.derived import Table
 from recorder.web.queries.instruments import Instrument
 from recorder.web.queries.listing import Order
@@ -202,14 +203,19 @@ def book(
     levels: Annotated[int, Query(ge=1, le=1000, description="Levels of each side.")] = 20,
 ) -> Response:
     """Return the book as it was, made again from recorded messages. After a gap it is unknown until a snapshot."""
-    moment = parse("at", at) if at else datetime.now(UTC)
-    with web_of(request).pool.transaction() as cursor:
+    moment = parse("at", at) if at else None
+    web = web_of(request)
+    with web.pool.transaction() as cursor:
         one = instruments.find(cursor, instrument)
-        found = books.book_at(cursor, one, moment)
-        quality = measure(cursor, one, "book", books.around(moment))
+        cut_depth = books.cut_depth_of(one.venue)
+        if moment is None:
+            found = web.books.now(cursor, one.instrument_id, cut_depth, None)
+        else:
+            found = web.books.at(cursor, one.instrument_id, moment, cut_depth, None)
+        quality = measure(cursor, one, "book", Span(found.at - timedelta(minutes=1), found.at))
     document: dict[str, Any] = {
         "instrument": {"instrument_id": str(one.instrument_id), "venue": one.venue, "symbol": one.symbol},
-        **plain(found.document(levels)),
+        **plain(books.document(found, levels)),
         "quality": quality.document(),
     }
     return reply(request, encoded(document), JSON, quality)

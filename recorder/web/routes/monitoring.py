@@ -98,14 +98,14 @@ def websocket_coverage(request: Request) -> Response:
 
 @router.get("/subscription-health", summary="Streams that are stale or disconnected, and why")
 def subscription_health(request: Request) -> Response:
-    """Return the number of streams in each state, and those that are not live, worst first."""
+    """Return the number of streams in each state, null while it is not known, and those that are not live."""
     lines, panel = web_of(request).monitor.streams()
-    states = [line.state for line in lines or ()]
+    states = None if lines is None else [line.state for line in lines]
     return _answer(
         {
-            "live": states.count("LIVE"),
-            "stale": states.count("STALE"),
-            "disconnected": states.count("DISCONNECTED"),
+            "live": None if states is None else states.count("LIVE"),
+            "stale": None if states is None else states.count("STALE"),
+            "disconnected": None if states is None else states.count("DISCONNECTED"),
             "items": [_stream(line) for line in lines or () if line.state != "LIVE"],
             "panel": _panel(panel),
         }

@@ -4,7 +4,7 @@
 //
 // `live.values` has the newest item of each stream by `keyOf(item)`; `changed` the items since the last drawing. After
 // a reconnect there is a snapshot again and `changed` has everything, because nothing is resumed. A hidden page draws
-// nothing. `live.onevent` gets each gap, alert and status at once.
+// nothing. `live.onevent` gets each gap, alert and status at once, `live.onstate` whether ticks come, when that changes.
 
 import { banner } from "./base.js";
 
@@ -20,8 +20,11 @@ export class LiveStream {
   values = new Map();
   state = { connected: false, ticks: 0, missed: 0, draws: 0, connects: 0, problem: "" };
   onevent = null;
+  onstate = null;
 
-  constructor(streams, draw, { path = "/api/v1/stream" } = {}) {
+  constructor(streams, draw, { path = "/api/v1/stream", meanwhile = "What is shown may be old." } = {}) {
+    this.meanwhile = meanwhile;
+    this.alive = null;
     this.streams = streams;
     this.draw = draw;
     this.url = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`;
@@ -33,7 +36,7 @@ export class LiveStream {
     document.addEventListener("visibilitychange", () => this.#seen());
     addEventListener("pagehide", () => this.close());
     this.#connect();
-    window.tapedeck = { ...window.tapedeck, live: this.state };
+    window.tapedeck = Object.assign(window.tapedeck ?? {}, { live: this.state });
   }
 
   // Replaces what is subscribed; a snapshot follows.
@@ -71,6 +74,7 @@ export class LiveStream {
       } else if (message.op === "tick") {
         this.failures = 0;
         this.state.ticks += 1;
+        this.state.ts = message.ts;
         if (last) this.state.missed += message.seq - last - 1;
         last = message.seq;
         this.state.problem = message.problem ?? "";
@@ -143,7 +147,12 @@ export class LiveStream {
   #show() {
     const silent = performance.now() - this.heard;
     const stale = silent > STALE_MS;
+    const alive = this.state.connected && !stale && this.state.problem === "";
+    if (alive !== this.alive) {
+      this.alive = alive;
+      this.onstate?.(alive);
+    }
     const text = stale ? `The live connection has been silent for ${Math.round(silent / 1000)} s.` : `${this.state.problem}.`;
-    banner("live", stale || this.state.problem !== "", `${text.replace(/\.+$/, ".")} What is shown may be old.`);
+    banner("live", stale || this.state.problem !== "", `${text.replace(/\.+$/, ".")} ${this.meanwhile}`);
   }
 }

@@ -74,12 +74,38 @@ def test_an_export_and_a_list_that_refuse_gaps_refuse_what_is_not_loaded(
     for path in ("export/trades", "export/bars", "export/quotes", "trades", "bars", "features"):
         answer = web.get(f"/api/v1/{path}?{asked(market, on_gap='refuse')}", tokens["analyst"])
         assert answer.status == 409, path
-        assert "are not loaded yet; ask again later" in answer.json["detail"]
+        since = instant(end_of(market) - timedelta(minutes=5, seconds=0 if path.endswith("quotes") else 5))
+        assert (answer.json["type"], answer.json["known_until"]) == ("/docs/problems#not-loaded", since)
+        assert f"rows are known until {since} only; end the range there" in answer.json["detail"]
+        known = {"start": instant(end_of(market) - timedelta(minutes=50)), "end": since, "on_gap": "refuse"}
+        until_then = web.get(f"/api/v1/{path}?{urlencode({'instrument': KRAKEN, **known})}", tokens["analyst"])
+        assert until_then.status == 200, f"{path}: a range that ends where the known rows end is answered"
         assert [one["reason"] for one in answer.json["gaps"]] == ["not loaded yet"]
     to_now = urlencode({"instrument": KRAKEN, "start": instant(market.start + timedelta(minutes=70))})
     assert web.get(f"/api/v1/features?{to_now}", tokens["analyst"]).status == 409
     load(datetime.now(UTC))
     assert web.get(f"/api/v1/features?{to_now}", tokens["analyst"]).status == 200
+
+
+def test_a_gap_of_the_last_seconds_is_refused_although_they_are_not_loaded_either(
+    public_web: RunningWeb, web_database: str, market: Market, load: Load
+) -> None:
+    load(datetime.now(UTC))
+    query = urlencode({"instrument": KRAKEN, "start": "-30s", "on_gap": "refuse"})
+    assert public_web.get(f"/api/v1/quotes?{query}").status == 200
+    rows(
+        web_database,
+        "INSERT INTO gap (gap_id, instrument_id, channel, cause, state, started_at, revision)"
+        " VALUES (77, %s, 'quote', 'disconnect', 'open', clock_timestamp(), 1)",
+        (BTC,),
+    )
+    refused = public_web.get(f"/api/v1/quotes?{query}")
+    rows(web_database, "DELETE FROM gap WHERE gap_id = 77")
+    assert (refused.status, refused.json["type"]) == (409, "/docs/problems#gaps")
+    ahead = instant(datetime.now(UTC) + timedelta(minutes=5))
+    query = urlencode({"instrument": KRAKEN, "start": "-30s", "end": ahead, "on_gap": "refuse"})
+    future = public_web.get(f"/api/v1/quotes?{query}")
+    assert (future.status, future.json["type"]) == (409, "/docs/problems#not-loaded")
 
 
 def test_an_answer_is_not_kept_while_bars_wait_to_be_derived(

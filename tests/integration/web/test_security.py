@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OPEN = {
     "/health", "/api/v1/pulse", "/static/{version}/{path:path}", "/favicon.ico", "/login", "/logout", "/setup",
-    "/api/v1/auth/token", "/api/v1/auth/refresh",
+    "/api/v1/auth/token", "/api/v1/auth/refresh", "/docs/problems",
 }  # fmt: skip
 """All that may be asked without a login."""
 

@@ -102,3 +102,14 @@ class WatchedPage:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self._origin:
             self.faults.append(f"request to {url[:200]}")
+
+
+def wait_for(page: "Page", expression: str) -> None:
+    """Wait until an expression of the page holds; by frames, because the CSP forbids what evaluates texts."""
+    script = f"""() => new Promise((done, failed) => {{
+        const end = performance.now() + 15000;
+        const look = () => ({expression}) ? done() : performance.now() > end ? failed(new Error("not within 15 s"))
+            : requestAnimationFrame(look);
+        look();
+    }})"""
+    page.evaluate(script)

@@ -2,13 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg2
 from psycopg2.extras import execute_values
 
 from recorder.identity import instrument_id
 from support.web.rows import HOSTILE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TAPE, OTHER = instrument_id("kraken", "TAPE/USD"), instrument_id("coinbase", "TAPE-USD")
 THIN = instrument_id("kraken", HOSTILE)
@@ -58,6 +61,11 @@ INSERT INTO market (market_id, condition_id, tokens, outcomes, slug, question, c
                     neg_risk_other, active, end_at, volume, volume_24h, liquidity, known_since, known_at, revision)
 VALUES (%s, %s, %s, %s, %s, %s, 'crypto', '{bitcoin,daily}', %s, false, false, true, %s, 5000, 1200, 900, now(), now(),
         1)"""
+
+
+def figures(page: "Page") -> Any:
+    """Return what a page with a chart says of it."""
+    return json.loads(page.evaluate("JSON.stringify(tapedeck.chart)"))
 
 
 class Charted(NamedTuple):

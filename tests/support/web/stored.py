@@ -79,13 +79,22 @@ class StoredRows:
         bids: Sequence[Sequence[float]],
         asks: Sequence[Sequence[float]],
         session: int = 1,
+        at: datetime | None = None,
     ) -> None:
-        """Store a book message, received now: kind s replaces the book, d changes it."""
+        """Store a book message, received now unless another time is given: kind s replaces the book, d changes it."""
         with self.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO book (instrument_id, ts_recv, session_id, frame_seq, kind, bids, asks)"
-                " VALUES (%s, clock_timestamp(), %s, %s, %s, %s::float8[], %s::float8[])",
-                (instrument, session, next(_numbers), kind, [list(one) for one in bids], [list(one) for one in asks]),
+                " VALUES (%s, coalesce(%s, clock_timestamp()), %s, %s, %s, %s::float8[], %s::float8[])",
+                (
+                    instrument,
+                    at,
+                    session,
+                    next(_numbers),
+                    kind,
+                    [list(one) for one in bids],
+                    [list(one) for one in asks],
+                ),
             )
 
     def gap(

@@ -1,5 +1,6 @@
 """Books from messages: what a gap, a new session and a cut window do to them, and levels summed by steps."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
@@ -7,6 +8,10 @@ import pytest
 from recorder.web.market_data.rebuild import Message, Rebuilt, grouped
 
 BIDS, ASKS = [(99.0, 1.0), (98.0, 2.0)], [(101.0, 1.0), (102.0, 2.0)]
+
+
+def t(seconds: float) -> datetime:
+    return datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
 class Feed:
@@ -17,10 +22,10 @@ class Feed:
         self.frames = count(1)
 
     def snapshot(self, at: float, session: int = 1) -> None:
-        self.book.apply(Message(at, session, next(self.frames), True, BIDS, ASKS))
+        self.book.apply(Message(t(at), None, session, next(self.frames), True, BIDS, ASKS))
 
     def delta(self, at: float, bid: tuple[float, float], session: int = 1) -> None:
-        self.book.apply(Message(at, session, next(self.frames), False, [bid], []))
+        self.book.apply(Message(t(at), None, session, next(self.frames), False, [bid], []))
 
 
 def test_a_delta_sets_a_level_and_size_0_removes_it() -> None:
@@ -29,7 +34,7 @@ def test_a_delta_sets_a_level_and_size_0_removes_it() -> None:
     feed.snapshot(10)
     feed.delta(11, (99.0, 0.0))
     feed.delta(12, (98.5, 4.0))
-    levels = book.at(13, 10)
+    levels = book.at(t(13), 10)
     assert levels is not None
     assert levels.bids == [(98.5, 4.0), (98.0, 2.0)]
     assert levels.asks == ASKS
@@ -38,23 +43,49 @@ def test_a_delta_sets_a_level_and_size_0_removes_it() -> None:
 def test_a_book_is_unknown_from_the_begin_of_a_gap_to_the_next_snapshot() -> None:
     book = Rebuilt()
     feed = Feed(book)
-    book.gaps([20.0])
+    book.gaps([t(20.0)])
     feed.snapshot(10)
-    assert book.at(19, 10) is not None
-    assert book.at(20, 10) is None
-    assert book.unknown_since == 20.0
+    assert book.at(t(19), 10) is not None
+    assert book.at(t(20), 10) is None
+    assert book.unknown_since(t(20)) == t(20)
     feed.delta(30, (98.5, 4.0))
-    assert book.at(31, 10) is None, "a delta of an old book says nothing"
+    assert book.at(t(31), 10) is None, "a delta of an old book says nothing"
     feed.snapshot(40)
-    assert book.at(41, 10) is not None
-    assert book.unknown_since is None
+    assert book.at(t(41), 10) is not None
+    assert book.unknown_since(t(41)) is None
 
 
 def test_a_gap_of_which_nothing_came_before_leaves_the_book_of_after() -> None:
     book = Rebuilt()
-    book.gaps([5.0])
+    book.gaps([t(5.0)])
     Feed(book).snapshot(10)
-    assert book.at(11, 10) is not None
+    assert book.at(t(11), 10) is not None
+
+
+def test_a_gap_that_is_declared_late_ends_the_book_that_went_on_over_it() -> None:
+    book = Rebuilt()
+    feed = Feed(book)
+    feed.snapshot(10)
+    feed.delta(15, (98.5, 4.0))
+    book.gaps([t(12)])
+    assert book.at(t(16), 10) is None
+    assert book.unknown_since(t(16)) == t(12)
+    feed.snapshot(20, session=2)
+    book.gaps([])  # a later question looks for gaps after the newest snapshot only
+    feed.delta(21, (97.0, 1.0), session=1)
+    assert book.at(t(22), 10) == (BIDS, ASKS), "the session before the gap has no book any more"
+
+
+def test_two_sessions_that_overlap_keep_their_own_books() -> None:
+    book = Rebuilt()
+    feed = Feed(book)
+    feed.snapshot(10, session=1)
+    feed.snapshot(11, session=2)
+    feed.delta(12, (98.5, 4.0), session=1)
+    feed.delta(13, (97.5, 1.0), session=2)
+    levels = book.at(t(14), 10)
+    assert levels is not None
+    assert levels.bids == [*BIDS, (97.5, 1.0)]
 
 
 def test_a_delta_of_a_session_without_a_snapshot_changes_nothing() -> None:
@@ -62,21 +93,21 @@ def test_a_delta_of_a_session_without_a_snapshot_changes_nothing() -> None:
     feed = Feed(book)
     feed.snapshot(10, session=1)
     feed.delta(11, (98.5, 4.0), session=2)
-    levels = book.at(12, 10)
+    levels = book.at(t(12), 10)
     assert levels is not None
     assert levels.bids == BIDS
 
 
 def test_a_message_that_is_read_twice_counts_once() -> None:
     book = Rebuilt()
-    book.apply(Message(10, 1, 1, True, BIDS, ASKS))
-    later = Message(12, 1, 3, False, [(98.5, 4.0)], [])
-    book.apply(Message(11, 1, 2, False, [(98.5, 9.0)], []))
+    book.apply(Message(t(10), None, 1, 1, True, BIDS, ASKS))
+    later = Message(t(12), None, 1, 3, False, [(98.5, 4.0)], [])
+    book.apply(Message(t(11), None, 1, 2, False, [(98.5, 9.0)], []))
     book.apply(later)
-    book.apply(Message(11, 1, 2, False, [(98.5, 9.0)], []))
-    levels = book.at(13, 1)
+    book.apply(Message(t(11), None, 1, 2, False, [(98.5, 9.0)], []))
+    levels = book.at(t(13), 1)
     assert levels is not None
-    assert book.at(13, 10) == ([(99.0, 1.0), (98.5, 4.0), (98.0, 2.0)], ASKS)
+    assert book.at(t(13), 10) == ([(99.0, 1.0), (98.5, 4.0), (98.0, 2.0)], ASKS)
 
 
 def test_a_level_that_left_the_requested_depth_does_not_come_back() -> None:
@@ -87,7 +118,7 @@ def test_a_level_that_left_the_requested_depth_does_not_come_back() -> None:
     feed.delta(11, (99.5, 1.0))  # 98 leaves a book of two levels
     feed.delta(12, (99.5, 0.0))
     feed.delta(13, (99.0, 0.0))
-    levels = book.at(14, 10)
+    levels = book.at(t(14), 10)
     assert levels is not None
     assert levels.bids == []
 

@@ -8,7 +8,7 @@ NOW = 1_000.0
 
 
 def quote(venue: str, bid: float | None, ask: float | None, age_s: float = 1.0, number: int | None = None) -> Quoted:
-    return Quoted("BTC-USD", venue, f"BTC@{venue}", number or hash(venue), bid, 2.0, ask, 3.0, NOW - age_s)
+    return Quoted("BTC-USD", venue, f"BTC@{venue}", number or hash(venue), None, bid, 2.0, ask, 3.0, NOW - age_s)
 
 
 def test_it_buys_where_the_ask_is_low_and_takes_both_fees_off() -> None:

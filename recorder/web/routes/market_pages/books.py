@@ -6,24 +6,14 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from recorder.venues import VENUES
-from recorder.venues.orderbook import uncut
 from recorder.web.access import Role, guarded
+from recorder.web.answers.prices import digits_of
 from recorder.web.market_data import books
-from recorder.web.routes.market_pages.charts import Seconds, digits_of, encoded, instrument_of
+from recorder.web.routes.market_pages.charts import Seconds, encoded, instrument_of
 from recorder.web.state import web_of
 from recorder.web.templates import render
 
 router = guarded(Role.viewer, include_in_schema=False)
-
-
-def _books(request: Request) -> books.Books:
-    """Return the live books of the program; the first request makes them."""
-    state = request.app.state
-    if not hasattr(state, "books"):
-        state.books = books.Books()
-    found: books.Books = state.books
-    return found
 
 
 @router.get("/book")
@@ -49,14 +39,14 @@ def book_data(
     at: Seconds = None,
 ) -> Response:
     """Return the book now or at a past time, and the trades before it."""
-    with web_of(request).pool.transaction() as cursor:
+    web = web_of(request)
+    with web.pool.transaction() as cursor:
         found = instrument_of(cursor, name)
-        venue = VENUES.get(found.venue)
-        cut_depth = venue.cut_depth if venue is not None else uncut
+        cut_depth = books.cut_depth_of(found.venue)
         if at is None:
-            there = _books(request).now(cursor, found.instrument_id, cut_depth)
+            there = web.books.now(cursor, found.instrument_id, cut_depth)
         else:
-            there = _books(request).at(cursor, found.instrument_id, at, cut_depth)
+            there = web.books.at(cursor, found.instrument_id, books.instant_of(at), cut_depth)
         answer = {
             "instrument": found.name,
             "book": books.shown(there, levels, step),

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from recorder.store.database import Cursor
 from recorder.web.access import Role, guarded
+from recorder.web.answers.prices import digits_of
 from recorder.web.answers.problems import Problem
 from recorder.web.assets import Assets
 from recorder.web.market_data import bars, instruments
@@ -49,13 +50,6 @@ def seconds_of(interval: str) -> int:
             422, f"interval: there is no {interval[:8]!r}; ask for {', '.join(bars.INTERVALS)}", kind="invalid"
         )
     return bars.INTERVALS[interval]
-
-
-def digits_of(step: float | None) -> int:
-    """Return the digits behind the point of prices that are multiples of a step; 2 where it is not known."""
-    if step is None or not step > 0:
-        return 2
-    return next((digits for digits in range(12) if abs(step * 10**digits - round(step * 10**digits)) < 1e-6), 12)
 
 
 def encoded(value: Any) -> Response:

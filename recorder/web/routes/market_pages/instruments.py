@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers.prices import price
 from recorder.web.market_data import instruments, models
 from recorder.web.state import web_of
 from recorder.web.templates import render
@@ -27,11 +28,6 @@ _CARD_TEXT = 600  # characters of a value
 router = guarded(Role.viewer, include_in_schema=False)
 
 Word = Annotated[str, Query(max_length=400)]
-
-
-def price(value: float | None) -> str:
-    """Return a price with the digits it has; a missing one is a dash, never 0."""
-    return "–" if value is None else f"{value:,.10f}".rstrip("0").rstrip(".")
 
 
 @router.get("/instruments")

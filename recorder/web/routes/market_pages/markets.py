@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers import prices
 from recorder.web.answers.problems import Problem
 from recorder.web.market_data import markets, models
 from recorder.web.routes.market_pages.charts import encoded
@@ -27,7 +28,7 @@ Least = Annotated[int, Query(ge=0, le=10**9)]
 
 def cents(price: float | None, otherwise: str | None = None) -> str:
     """Return a probability as cents; a missing one is a word, never 0."""
-    return otherwise or "–" if price is None else f"{price * 100:.1f} ¢"
+    return otherwise if otherwise and price is None else prices.cents(price)
 
 
 def amount(value: float | None) -> str:

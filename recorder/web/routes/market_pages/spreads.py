@@ -8,14 +8,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from recorder.web.access import Role, guarded
+from recorder.web.answers import prices
 from recorder.web.answers.problems import Problem
 from recorder.web.market_data import spreads
 from recorder.web.market_data.spreads import Quoted, Spread
 from recorder.web.routes.market_pages.charts import encoded
 from recorder.web.state import web_of
 from recorder.web.templates import render
-
-DIGITS = 6
 
 router = guarded(Role.viewer, include_in_schema=False)
 
@@ -42,7 +41,7 @@ def spreads_now(request: Request) -> Response:
     left_out = [one for one in found if not spreads.is_fresh(one, now, settings.fresh_s)]
     digits: dict[str, int] = {}
     for one in found:  # of all venues of a pair, so that one price reads the same in every row
-        digits[one.canonical] = max(digits.get(one.canonical, 0), _digits(one.bid), _digits(one.ask))
+        digits[one.canonical] = max(digits.get(one.canonical, 0), _digits(one))
     return encoded(
         {
             "as_of": now,
@@ -96,6 +95,9 @@ def _left_out(quote: Quoted, now: float) -> dict[str, Any]:
     return {"pair": quote.canonical, "venue": quote.venue, "name": f"{quote.venue}:{quote.symbol}", "reason": reason}
 
 
-def _digits(price: float | None) -> int:
-    text = f"{price or 0:.{DIGITS}f}".rstrip("0")
-    return len(text.partition(".")[2])
+def _digits(quote: Quoted) -> int:
+    """Return the digits of an instrument's prices: those of its tick, or those that its quote has."""
+    known = prices.digits_of(quote.tick_size)
+    if known is not None:
+        return known
+    return min(prices.MOST_DECIMALS, max(prices.decimals(one) for one in (quote.bid or 0.0, quote.ask or 0.0)))

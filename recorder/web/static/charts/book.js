@@ -4,11 +4,12 @@ import { getJson } from "../base.js";
 import { asked, remember, Round, stateIn } from "./ask.js";
 import { drawDepth } from "./depth.js";
 import { compact, element, instant, lasted, number, onTheme, say } from "./format.js";
+import { digitsIn, price } from "./price.js";
 
 const page = document.getElementById("book");
 const { instrument } = page.dataset;
 const tick = Number(page.dataset.tick) || null;
-const digits = Number(page.dataset.digits);
+const digits = digitsIn(page.dataset.digits);
 const steps = tick ? [1, 2, 5, 10, 20, 50, 100, 500, 1000] : [];
 const at = (id) => document.getElementById(id);
 
@@ -46,10 +47,10 @@ function show() {
     const since = book.unknown_since ?? book.last;
     say(at("unknown"), `Book unknown${since === null ? "" : ` since ${instant(since)}`}: ${book.reason}.`);
   }
-  say(at("bid"), number(book.bid, digits));
-  say(at("ask"), number(book.ask, digits));
-  say(at("mid"), number(book.mid, digits + 1));
-  say(at("spread"), book.spread === null ? "–" : `${number(book.spread, digits)} (${number((book.spread / book.mid) * 1e4, 2)} bp)`);
+  say(at("bid"), price(book.bid, digits));
+  say(at("ask"), price(book.ask, digits));
+  say(at("mid"), price(book.mid, digits, 1));
+  say(at("spread"), book.spread === null ? "–" : `${price(book.spread, digits)} (${number((book.spread / book.mid) * 1e4, 2)} bp)`);
   const side = book.imbalance === null ? "" : book.imbalance > 0 ? " ▲ more bids" : book.imbalance < 0 ? " ▼ more asks" : "";
   say(at("imbalance"), book.imbalance === null ? "–" : `${number(book.imbalance, 3)}${side}`);
   say(at("as-of"), `${instant(book.at)}${book.last === null ? "" : `, last message ${lasted(book.at - book.last)} before`}`);
@@ -64,13 +65,13 @@ function show() {
 
 function ladder({ bids, asks, spread, mid }) {
   const most = Math.max(1e-300, ...[...bids, ...asks].map((level) => level[2]));
-  const row = (kind) => ([price, size, total]) => {
-    const cells = [number(price, digits), compact(size), compact(total)].map((text) => element("td", {}, text));
+  const row = (kind) => ([level, size, total]) => {
+    const cells = [price(level, digits), compact(size), compact(total)].map((text) => element("td", {}, text));
     cells[0].className = "price";
     cells[2].style.backgroundSize = `${Math.round((total / most) * 100)}% 80%`;
     return element("tr", { class: kind }, ...cells);
   };
-  const middle = element("td", { colspan: "3" }, mid === null ? "one side is empty" : `mid ${number(mid, digits + 1)} · spread ${number(spread, digits)}`);
+  const middle = element("td", { colspan: "3" }, mid === null ? "one side is empty" : `mid ${price(mid, digits, 1)} · spread ${price(spread, digits)}`);
   const empty = (text) => element("tr", {}, element("td", { colspan: "3" }, text));
   at("ladder").replaceChildren(
     ...(asks.length ? asks.map(row("ask")).reverse() : [empty("no asks")]),
@@ -83,13 +84,13 @@ function curve() {
   const { bids, asks, mid } = last.book;
   drawn = drawDepth(at("depth"), bids, asks, mid, digits, pointer);
   const under = drawn && drawn.under;
-  say(at("readout"), under && under.side ? `${under.side === "bid" ? "Bids from" : "Asks up to"} ${number(under.price, digits)}: ${compact(under.total)}` : "Point at the curve, or read the ladder.");
+  say(at("readout"), under && under.side ? `${under.side === "bid" ? "Bids from" : "Asks up to"} ${price(under.price, digits)}: ${compact(under.total)}` : "Point at the curve, or read the ladder.");
 }
 
 function tradeRow(trade) {
   const side = trade.side === "buy" ? "▲ buy" : trade.side === "sell" ? "▼ sell" : "? unknown";
   const tone = trade.side === "buy" ? "rise" : trade.side === "sell" ? "fall" : "";
-  return element("tr", {}, element("td", {}, instant(trade.ts_event, false)), element("td", { class: tone }, side), element("td", { class: "number" }, number(trade.price, digits)), element("td", { class: "number" }, compact(trade.size)));
+  return element("tr", {}, element("td", {}, instant(trade.ts_event, false)), element("td", { class: tone }, side), element("td", { class: "number" }, price(trade.price, digits)), element("td", { class: "number" }, compact(trade.size)));
 }
 
 const round = new Round(ask, { everyMs: 1000, onState: stateIn(at("stale")) });
@@ -118,7 +119,7 @@ function move(seconds) {
 
 at("levels").value = state.levels;
 at("levels").addEventListener("change", ({ target }) => choose({ levels: target.value }));
-for (const many of steps) at("group").append(element("option", { value: String(many) }, `${number(many * tick, undefined)}`));
+for (const many of steps) at("group").append(element("option", { value: String(many) }, price(many * tick, digits)));
 if (!steps.length) at("group").append(element("option", { value: "1" }, "tick not known"));
 at("group").value = state.group;
 at("group").addEventListener("change", ({ target }) => choose({ group: target.value }));

@@ -7,6 +7,7 @@ import { heikinAshi } from "./model.js";
 
 const PANE_PX = 120;
 const PRICE_PX = 380;
+const LABEL_PX = 18; // height of the label of the last price, and some room
 
 export class Candles {
   #chosen = null; // the range that the next frame shows
@@ -17,6 +18,7 @@ export class Candles {
     this.element = element;
     this.digits = digits;
     this.model = null;
+    this.axis = null; // of the price scale, in pixels, for tests
     this.keys = [];
     this.type = "candles";
     this.lines = [];
@@ -49,8 +51,12 @@ export class Candles {
     if (this.volume) chart.removeSeries(this.volume);
     this.hatch.detach();
     const shape = this.type === "line" ? library.LineSeries : library.CandlestickSeries;
-    const format = { type: "price", precision: this.digits, minMove: 10 ** -this.digits };
-    this.grid.applyOptions({ priceFormat: format }); // the first series of a pane gives the numbers of its scale
+    const digits = Math.min(12, this.digits ?? this.model.decimals);
+    const format = { type: "price", precision: digits, minMove: 10 ** -digits };
+    // The first series of a pane gives the numbers of its scale.
+    this.scale = { type: "custom", minMove: format.minMove, formatter: (value) => value.toFixed(digits), tickmarksFormatter: (values) => this.#ticks(values, digits) };
+    this.labelled = null;
+    this.grid.applyOptions({ priceFormat: this.scale });
     this.price = chart.addSeries(shape, { priceFormat: format, ...this.#priceColors() }, 0);
     this.marked = null;
     this.markers = library.createSeriesMarkers(this.price, []);
@@ -158,7 +164,30 @@ export class Candles {
     return found;
   }
 
+  // The last price, as it is drawn.
+  get #lastPrice() {
+    const shown = this.price.dataByIndex(this.model.slots + 1, this.library.MismatchDirection.NearestLeft);
+    return shown ? (shown.close ?? shown.value) : null;
+  }
+
+  // The numbers of the price scale; one that the label of the last price would cover in part is left out.
+  #ticks(values, digits) {
+    const last = this.#lastPrice;
+    const at = last === null ? null : this.price.priceToCoordinate(last);
+    const texts = values.map((value) => {
+      const y = this.price.priceToCoordinate(value);
+      return at !== null && y !== null && Math.abs(y - at) < LABEL_PX ? "" : value.toFixed(digits);
+    });
+    this.axis = { label: at, numbers: values.map((value, place) => [this.price.priceToCoordinate(value), texts[place]]) };
+    return texts;
+  }
+
   #mark() {
+    const labelled = this.#lastPrice;
+    if (labelled !== this.labelled) {
+      this.labelled = labelled;
+      this.grid.applyOptions({ priceFormat: { ...this.scale } }); // the library keeps the numbers until their format changes
+    }
     const last = this.model.last;
     const forming = last && !last.complete;
     const wanted = forming ? `${last.time} ${this.colors.text}` : "";

@@ -2,10 +2,12 @@
 
 import { getJson } from "../base.js";
 import { asked, remember, Round, stateIn } from "./ask.js";
+import { answerOf, Follower } from "./follow.js";
 import { instant, onTheme, say } from "./format.js";
 import { chosen, columnsOf, INDICATORS, PRESETS, presetOf } from "./indicators.js";
 import { Legend } from "./legend.js";
 import { Bars } from "./model.js";
+import { digitsIn } from "./price.js";
 
 const MORE_SLOTS = 500;
 const MOST_SLOTS = 20000;
@@ -17,7 +19,7 @@ const TYPES = ["candles", "line", "heikin-ashi"];
 
 const element = document.getElementById("chart");
 const instrument = element.dataset.instrument;
-const digits = Number(element.dataset.digits);
+const digits = digitsIn(element.dataset.digits);
 const intervals = JSON.parse(element.dataset.intervals);
 const root = document.documentElement;
 
@@ -34,6 +36,8 @@ let since = null;
 let crosshair = null;
 let loading = false;
 let updates = 0;
+let asks = 0; // answers of the server; with the stream far fewer than updates
+let follower = null;
 const legend = new Legend(document.getElementById("legend"), digits);
 
 const seconds = () => intervals[state.interval];
@@ -64,11 +68,27 @@ async function follow() {
   if (asking !== model) return; // the timeframe was changed meanwhile
   const change = model.take(answer);
   since = answer.as_of;
+  asks += 1;
+  drawChange(change);
+  missing(answer);
+  describe();
+}
+
+function drawChange(change) {
   updates += 1;
   if (change.changed.length || change.after || change.inserted) {
     if (!candles.update(change)) keepingRange(() => candles.redraw(), 0);
   }
-  missing(answer);
+}
+
+// Takes bars of the stream; a bar that is over has indicators, which are asked for.
+function streamed(items) {
+  if (model === null || loading) return;
+  const answer = answerOf(items, model, state.interval);
+  if (answer === null) return;
+  const over = answer.bars.time.some((time, at) => answer.bars.complete[at] && model.bars.get(time)?.complete !== true);
+  drawChange(model.take(answer));
+  if (over) round.soon();
   describe();
 }
 
@@ -117,6 +137,7 @@ async function changeInterval(name) {
   state.interval = name;
   await change(async () => {
     await load(null);
+    follower?.change(name);
     if (shown) await view(shown, following);
   });
 }
@@ -175,7 +196,7 @@ function describe() {
   const end = atEnd();
   legend.show(model, candles.panes, candles.lines, candles.tops(), crosshair ?? (model.last ? model.last.time : null));
   if (times) document.getElementById("csv").href = `/data/bars.csv?${new URLSearchParams({ instrument, interval: state.interval, start: times[0], end: times[1] })}`;
-  say(document.getElementById("as-of"), `${model.bars.size.toLocaleString("en-US")} bars, as of ${instant(since)}`);
+  say(document.getElementById("as-of"), `${model.bars.size.toLocaleString("en-US")} bars, as of ${instant(Math.max(since, follower?.live.alive ? follower.asOf : 0))}`);
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     const away = times && !end;
@@ -217,6 +238,8 @@ window.tapedeck = {
       shown: shownTimes(),
       values: Object.fromEntries([...model.values].map(([name, values]) => [name, [...values]])),
       updates,
+      axis: candles.axis,
+      asks,
     };
   },
   bar: (time) => model.bars.get(time),
@@ -246,7 +269,7 @@ async function begin() {
   onTheme(() => keepingRange(() => candles.restyle(), 0));
   document.addEventListener("zonechange", () => { candles.restyle(); describe(); });
   element.addEventListener("keydown", keys);
-  round.run();
+  follower = new Follower(instrument, state.interval, round, streamed);
 }
 
 for (const link of document.querySelectorAll("[data-interval-name]")) {

@@ -1,6 +1,7 @@
 // The depth curve on a canvas: how much could be bought or sold up to each price.
 
-import { color, compact, number } from "./format.js";
+import { color, compact } from "./format.js";
+import { price } from "./price.js";
 
 const FOOT = 20;
 const SIDE = 8;
@@ -57,13 +58,13 @@ export function drawDepth(canvas, bids, asks, mid, digits, pointer = null) {
   pen.fillStyle = color("--chart-text");
   pen.textBaseline = "bottom";
   pen.textAlign = "left";
-  pen.fillText(number(low, digits), SIDE, height - 2);
+  pen.fillText(price(low, digits), SIDE, height - 2);
   pen.fillText(`Bids ${compact(bids.length ? bids[bids.length - 1][2] : 0)}`, SIDE, 14);
   pen.textAlign = "right";
-  pen.fillText(number(high, digits), width - SIDE, height - 2);
+  pen.fillText(price(high, digits), width - SIDE, height - 2);
   pen.fillText(`Asks ${compact(asks.length ? asks[asks.length - 1][2] : 0)}`, width - SIDE, 14);
   pen.textAlign = "center";
-  if (mid !== null && width > 500) pen.fillText(number(mid, digits), x(mid), height - 2);
+  if (mid !== null && width > 500) pen.fillText(price(mid, digits), x(mid), height - 2);
   let under = null;
   if (pointer !== null) {
     const price = low + ((pointer - SIDE) / (width - 2 * SIDE)) * span;

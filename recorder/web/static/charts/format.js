@@ -10,16 +10,6 @@ export function number(value, digits) {
   return value.toLocaleString("en-US", { maximumFractionDigits: places });
 }
 
-// Digits behind the point of a price step; 2 where the step is not known.
-export function digitsOf(step) {
-  if (!(step > 0)) return 2;
-  for (let digits = 0; digits < 12; digits++) {
-    const scaled = step * 10 ** digits;
-    if (Math.abs(scaled - Math.round(scaled)) < 1e-6) return digits;
-  }
-  return 12;
-}
-
 export function compact(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   return value.toLocaleString("en-US", { notation: "compact", maximumSignificantDigits: 4 });

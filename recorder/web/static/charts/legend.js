@@ -1,6 +1,7 @@
 // The legend over the panes: what the bar under the crosshair is, in words and numbers, one line a pane.
 
 import { compact, element, instant, number } from "./format.js";
+import { price } from "./price.js";
 
 export class Legend {
   constructor(holder, digits) {
@@ -17,6 +18,7 @@ export class Legend {
       this.rows.push(row);
       this.holder.append(row);
     }
+    const digits = this.digits ?? model.decimals;
     const bar = time === null ? null : model.bars.get(time) || null;
     panes.forEach((_name, pane) => {
       this.rows[pane].style.top = `${tops[pane] + 4}px`;
@@ -24,7 +26,7 @@ export class Legend {
       for (const line of lines) {
         if (line.pane !== pane) continue;
         const value = time === null ? null : model.value(line.column, time);
-        const shown = pane === 0 ? number(value, this.digits) : Math.abs(value) >= 10000 ? compact(value) : number(value, value === null ? undefined : 2);
+        const shown = pane === 0 ? price(value, digits) : Math.abs(value) >= 10000 ? compact(value) : number(value, value === null ? undefined : 2);
         parts.push(entry(line.label, shown, line.kind === "line" ? `shade-${line.shade}` : ""));
       }
       this.rows[pane].replaceChildren(...parts);
@@ -35,9 +37,10 @@ export class Legend {
     if (time === null) return [entry("", "no bar yet")];
     const when = entry("", instant(time));
     if (!bar) return [when, entry("", model.inGap(time) ? "no bar: in a gap, trades may be missing" : "no trade in this slot")];
+    const digits = this.digits ?? model.decimals;
     const rise = bar.close - bar.open;
     const sign = rise > 0 ? "▲" : rise < 0 ? "▼" : "=";
-    const parts = [when, ...["open", "high", "low", "close"].map((name) => entry(name[0].toUpperCase(), number(bar[name], this.digits)))];
+    const parts = [when, ...["open", "high", "low", "close"].map((name) => entry(name[0].toUpperCase(), price(bar[name], digits)))];
     parts.push(entry("", `${sign} ${number((rise / bar.open) * 100, 2)} %`, rise >= 0 ? "rise" : "fall"), entry("trades", number(bar.trades, 0)));
     if (!bar.complete) parts.push(entry("", "forming", "note"));
     if (bar.coverage === null) parts.push(entry("", "coverage unknown", "note"));

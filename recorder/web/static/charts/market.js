@@ -4,6 +4,7 @@ import { getJson } from "../base.js";
 import { asked, remember, Round, stateIn } from "./ask.js";
 import { instant, lasted, number, onTheme, say } from "./format.js";
 import { drawLines, keepDrawn } from "./lines.js";
+import { decimals, price } from "./price.js";
 
 const page = document.getElementById("market");
 const canvas = document.getElementById("history");
@@ -25,7 +26,11 @@ async function ask() {
 }
 
 const mirrored = (value) => (value === null ? null : 1 - value);
-const percent = (value) => `${number(value * 100, 1)} %`;
+const percent = (value) => `${number(value * 100, 1)} %`; // of the axis
+const exact = (value) => {
+  const shown = Math.round(value * 1e6) / 1e4;
+  return `${price(shown, Math.max(1, decimals(shown)))} %`;
+};
 
 function draw(pointer) {
   if (last === null) return;
@@ -39,7 +44,7 @@ function draw(pointer) {
     return;
   }
   const value = mid[drawn.under];
-  const words = value === null ? "a side of the book was empty" : `${outcomes[0]} ${percent(value)}${outcomes[1] ? `, ${outcomes[1]} ${percent(1 - value)}` : ""}`;
+  const words = value === null ? "a side of the book was empty" : `${outcomes[0]} ${exact(value)}${outcomes[1] ? `, ${outcomes[1]} ${exact(1 - value)}` : ""}`;
   say(readout, `${instant(time[drawn.under])}: ${words}`);
 }
 

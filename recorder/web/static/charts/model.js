@@ -1,6 +1,9 @@
 // The bars of one instrument and one length, slot by slot, with their indicators and gaps. Knows nothing of the page.
 
+import { decimals } from "./price.js";
+
 const COLUMNS = ["open", "high", "low", "close", "volume", "vwap", "trades", "coverage", "complete", "revision"];
+const PRICES = ["open", "high", "low", "close"];
 
 export class Bars {
   constructor(intervalS) {
@@ -11,6 +14,7 @@ export class Bars {
     this.values = new Map(); // indicator -> Map(start -> value)
     this.gaps = [];
     this.sorted = [];
+    this.decimals = 0; // most digits behind the point of a stored price
   }
 
   get slots() {
@@ -39,6 +43,7 @@ export class Bars {
       if (!had) this.sorted.push(time);
       this.bars.set(time, bar);
       changed.push(time);
+      for (const name of PRICES) if (bar[name] !== null) this.decimals = Math.max(this.decimals, decimals(bar[name]));
     });
     const touched = new Set(changed);
     if (answer.indicators) {
@@ -53,7 +58,7 @@ export class Bars {
         });
       }
     }
-    this.#takeGaps(answer);
+    if (answer.gaps) this.#takeGaps(answer);
     this.low = this.low === null ? answer.low : Math.min(this.low, answer.low);
     this.high = this.high === null ? answer.high : Math.max(this.high, answer.high);
     if (inserted || before) this.sorted.sort((a, b) => a - b);

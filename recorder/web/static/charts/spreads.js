@@ -4,6 +4,7 @@ import { getJson } from "../base.js";
 import { asked, remember, Round, stateIn } from "./ask.js";
 import { compact, element, instant, lasted, number, onTheme, say } from "./format.js";
 import { drawLines, keepDrawn } from "./lines.js";
+import { price } from "./price.js";
 
 const at = (id) => document.getElementById(id);
 const canvas = at("history");
@@ -31,8 +32,8 @@ function table() {
     const sign = one.net_bps > 0 ? "▲ " : "";
     return element("tr", {},
       element("td", {}, button),
-      element("td", {}, link(one.buy)), element("td", { class: "number" }, number(one.buy.price, one.digits)),
-      element("td", {}, link(one.sell)), element("td", { class: "number" }, number(one.sell.price, one.digits)),
+      element("td", {}, link(one.buy)), element("td", { class: "number" }, price(one.buy.price, one.digits)),
+      element("td", {}, link(one.sell)), element("td", { class: "number" }, price(one.sell.price, one.digits)),
       element("td", { class: "number" }, number(one.gross_bps, 2)),
       element("td", { class: `number ${one.net_bps > 0 ? "rise" : ""}` }, `${sign}${number(one.net_bps, 2)}`),
       element("td", { class: "number" }, compact(one.size)),

@@ -1,20 +1,19 @@
 """The page of a chart in a real browser, against rows in Postgres."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from support.web.browser import NARROW, WatchedPage
-from support.web.charted import BARS, HOLE, PARTIAL, QUIET, TAPE, Charted
+from support.web.browser import NARROW, WatchedPage, wait_for
+from support.web.charted import BARS, HOLE, PARTIAL, QUIET, TAPE, Charted, figures
 from support.web.server import RunningWeb
 
 from recorder.web.assets import Assets
 from recorder.web.routes.market_pages.charts import SCRIPT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 READY = 'html[data-chart-ready="1"]'
 PATH = "/chart/kraken:TAPE/USD"
@@ -38,21 +37,6 @@ def read(url: str, query: str, *values: object) -> list[tuple[Any, ...]]:
         rows = cursor.fetchall() if cursor.description else []
     connection.close()
     return rows
-
-
-def figures(page: "Page") -> Any:
-    return json.loads(page.evaluate("JSON.stringify(tapedeck.chart)"))
-
-
-def wait_for(page: "Page", expression: str) -> None:
-    """Wait until an expression of the page holds; by frames, because the CSP forbids what evaluates texts."""
-    script = f"""() => new Promise((done, failed) => {{
-        const end = performance.now() + 15000;
-        const look = () => ({expression}) ? done() : performance.now() > end ? failed(new Error("not within 15 s"))
-            : requestAnimationFrame(look);
-        look();
-    }})"""
-    page.evaluate(script)
 
 
 def test_bars_gaps_and_indicators_are_those_of_postgres(

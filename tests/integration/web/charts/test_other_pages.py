@@ -45,6 +45,25 @@ def test_a_hostile_instrument_has_pages_of_its_own(chart_web: RunningWeb, browse
     opened.close()
 
 
+def test_prices_have_the_digits_of_the_tick_or_those_that_they_have(chart_web: RunningWeb, browser: "Browser") -> None:
+    opened = WatchedPage(browser, chart_web.url)
+    page = opened.open("/instruments?q=TAPE")
+    cells = page.locator("tr", has_text="coinbase").locator("td.number").all_inner_texts()
+    assert cells == ["–", "1,004.00", "1,004.50"], "the tick is 0.01"
+    module = (page.locator("script[src*='base.js']").get_attribute("src") or "").replace("base.js", "charts/price.js")
+    shown = page.evaluate(
+        """async (module) => {
+            const { price } = await import(module);
+            const own = [1e-5, 1e-8, 77569.1, 3].map((value) => price(value));
+            return [price(77569.140000001, 2), ...own, price(null, 2), price(0.5, 2, 1)];
+        }""",
+        module,
+    )
+    assert shown == ["77,569.14", "0.00001", "0.00000001", "77,569.1", "3", "–", "0.500"]
+    assert opened.faults == []
+    opened.close()
+
+
 def test_the_history_of_a_market_breaks_where_a_side_is_empty(chart_web: RunningWeb, charted: Charted) -> None:
     past = chart_web.get("/data/market/11?hours=6").json["history"]
     assert past["mid"][-1] is None, "the last book has no bid, which is not a bid of 0"

@@ -157,6 +157,23 @@ def test_coverage_of_a_snapshot_counts_overlapping_gaps_once(rows: StoredRows, r
     assert found["coverage"] == pytest.approx(0.5, abs=0.01)
 
 
+def test_coverage_leaves_out_time_before_the_recording_and_what_is_not_loaded(rows: StoredRows, database: str) -> None:
+    now = datetime.now(UTC)
+    young = rows.instrument("kraken", "YOUNG/USD", first_seen=now - timedelta(minutes=15))
+    listed = rows.instrument("kraken", "LISTED/USD")
+    with rows.cursor() as cursor:
+        cursor.execute("UPDATE instrument SET recorded = false WHERE instrument_id = %s", (listed,))
+    for one in (young, listed):
+        rows.quote(one, 1, 2)
+    reader = Reader(lambda: database, lambda: 360.0)
+    found = {
+        one["instrument"]: one["coverage"]
+        for one in values(reader.snapshot([Topic("quote", young), Topic("quote", listed)]))
+    }
+    assert found == {"kraken:YOUNG/USD": pytest.approx(0.25 - 0.1, abs=0.01), "kraken:LISTED/USD": 0}
+    reader.close()
+
+
 def test_without_postgres_it_says_so_and_recovers_by_itself(rows: StoredRows, database: str) -> None:
     btc = rows.instrument("kraken", "BTC/USD")
     topics = frozenset({Topic("quote", btc)})

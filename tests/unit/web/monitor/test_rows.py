@@ -131,3 +131,12 @@ def test_what_is_not_complete_never_reads_100_percent() -> None:
     assert [formats.age(seconds) for seconds in (0.04, 12, 300, 90_000, None)] == ["0.0 s", "12 s", "5 min", "25 h", ""]
     assert [formats.size(count) for count in (5, 2048, 3 << 30)] == ["5 B", "2 KiB", "3.0 GiB"]
     assert [formats.number(value) for value in (0, 0.25, 1234.5)] == ["0", "0.2", "1,234"]
+
+
+def test_postgres_is_healthy_only_while_it_answers_although_its_process_runs() -> None:
+    processes = {"postgres": Process("postgres", "RUNNING", 7, 0, 100.0)}
+    found = Seen(NOW, Observation(processes, {}, judge("home", ["postgres"], processes, {}, NOW)), (), Marks(), True)
+    (well,) = monitoring.programs(found)
+    assert (well.sign, well.state, well.text) == ("good", "answers", "answers questions")
+    (away,) = monitoring.programs(found, "connection refused")
+    assert (away.sign, away.text) == ("bad", "it does not answer: connection refused")
