@@ -131,6 +131,7 @@ def watch_disk(work: Work) -> Outcome:
     if not use.excess:
         return Outcome("done", sentence(use))
     done: list[str] = []
+    let_go = 0
     with closing(connect(work.url(), application_name="keeper", role=KEEPER)) as connection:
         try:
             freed = _trim(settings, connection, use)
@@ -143,7 +144,7 @@ def watch_disk(work: Work) -> Outcome:
                 left -= gone
                 done += [f"{int(gone) >> 20} MiB of the archive are in the second place only"] if gone else []
             if left > 0 and settings.keeper.let_go:
-                gone = _let_go(connection, to_let_go([one for one, _ in archived], left), dict(archived))
+                gone = let_go = _let_go(connection, to_let_go([one for one, _ in archived], left), dict(archived))
                 left -= gone
                 done += [f"{int(gone) >> 20} MiB of the archive were let go and declared"] if gone else []
         except psycopg2.Error as error:
@@ -152,7 +153,7 @@ def watch_disk(work: Work) -> Outcome:
     problem = (
         f"the budget is exceeded by {int(left) >> 20} MiB: raise keeper.budget_gb, or let more go" if left > 0 else ""
     )
-    return Outcome("done", text, problem)
+    return Outcome("done", text, problem, let_go_bytes=let_go)
 
 
 def _trim(settings: Settings, connection: Connection, use: Use) -> int:

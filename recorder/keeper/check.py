@@ -1,10 +1,10 @@
-"""The job `check`: every file of the archive is read again and compared with table archive."""
+"""The job `check`: every file of the archive and every manifest is read again and compared with table archive."""
 
 from contextlib import closing
 
 from recorder.errors import StoreUnavailable
 from recorder.keeper.job import Outcome, Work
-from recorder.store.archive_files import check_files
+from recorder.store.archive_files import FilesCheck, check_files
 from recorder.store.database import KEEPER, connect
 
 _NAMED = 3
@@ -22,13 +22,18 @@ def check_archive(work: Work) -> Outcome:
         raise StoreUnavailable("the keeper was stopped before it had read all files of the archive")
     if not check.files and not check.faults and not check.elsewhere:
         return Outcome("skipped", "the archive has no file yet")
-    detail = f"{check.files} files with {check.rows:,} rows are as they were archived"
+    detail = f"{check.files} files with {check.rows:,} rows and {check.manifests} manifests are as they were archived"
     if check.elsewhere:
         detail += f"; {len(check.elsewhere)} are in the second place only and were not looked at"
+    return Outcome("done", detail, problem_of(check), len(check.faults))
+
+
+def problem_of(check: FilesCheck) -> str:
+    """Return what is damaged or missing; empty when nothing is."""
+    if not check.faults:
+        return ""
     named = "; ".join(map(str, check.faults[:_NAMED]))
-    if not named:
-        return Outcome("done", detail)
     count = len(check.faults)
     what = "1 file of the archive is" if count == 1 else f"{count} files of the archive are"
     more = "; `tapedeck verify` names all" if count > _NAMED else ""
-    return Outcome("done", detail, f"{what} damaged or missing: {named}{more}")
+    return f"{what} damaged or missing: {named}{more}"

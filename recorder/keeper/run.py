@@ -69,7 +69,10 @@ def run_once(job: Job, work: Work, *, preparing: bool = False) -> Ran | None:
         began = work.now()
         try:
             outcome = job.handler(work)
-            ran = Ran(began, work.now(), outcome.state, outcome.detail, outcome.problem)
+            ran = Ran(
+                began, work.now(), outcome.state, outcome.detail, outcome.problem, outcome.damaged,
+                outcome.let_go_bytes,
+            )  # fmt: skip
         except (StoreError, ConfigError, JournalError, OSError) as error:
             reason = str(error)[:_REASON_CHARS]
             waits = isinstance(error, StoreUnavailable)

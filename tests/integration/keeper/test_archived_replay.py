@@ -1,9 +1,10 @@
 """A replay changes no row of a day that the archive has, and stores none a second time."""
 
-from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg2
 import pytest
 from support.keeper import query
 from support.recordings import BEGIN_NS, Inverted, feed, record
@@ -26,7 +27,7 @@ TABLES = ("trade", "quote", "book")
 
 
 @pytest.fixture
-def journals(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def journals(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Journals of a recorder whose adapter was wrong, loaded; the command line knows them and the database."""
     folder = tmp_path / "journal"
     record(folder / "recorder-coinbase", Inverted, feed())
@@ -39,7 +40,7 @@ def journals(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DATABASE_URL", database)
     monkeypatch.setenv("TAPEDECK__JOURNAL__DIR", str(folder))
-    yield folder
+    return folder
 
 
 def rows(url: str) -> dict[str, int]:
@@ -67,11 +68,8 @@ def test_a_replay_over_an_archived_day_changes_nothing_and_says_why(
     assert rows(database) == before
     assert query(database, "SELECT trade_id, aggressor FROM trade ORDER BY 1") == sides
     assert query(database, "SELECT count(*) FROM day_partition WHERE table_name = ANY (%s)", list(tables)) == [(0,)]
-    import psycopg2
-
-    connection = psycopg2.connect(database)
-    assert verify(connection).ok
-    connection.close()
+    with closing(psycopg2.connect(database)) as connection:
+        assert verify(connection).ok
 
 
 def test_a_day_that_is_archived_during_a_replay_is_left_alone(database: str, tmp_path: Path, journals: Path) -> None:

@@ -4,7 +4,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from support.keeper import query, work
+from support.keeper import query, work, write_manifest
 
 from recorder.keeper.budget import measure, watch_disk
 from recorder.keeper.copies import copy_archive
@@ -17,15 +17,16 @@ MIB = 1 << 20
 def archived(url: str, root: Path, table: str, venue: str = "kraken", size: int = 2 * MIB) -> Path:
     """Write a file of the archive with its row in the ledger."""
     name = f"{table}/venue={venue}/date={DAY}/part-0.parquet"
-    for path, data in ((root / name, b"x" * size), (root / f"manifest/venue={venue}/date={DAY}.json", b"{}")):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(b"x" * size)
     query(
         url,
         "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
         " sha256, checksum) VALUES (%s, %s, %s, 1, 'kept', %s, %s, 7, 0, %s, %s, 5)",
         table, DAY, venue, str(root), name, size, sha256(b"x" * size).hexdigest(),
     )  # fmt: skip
+    files = query(url, "SELECT table_name, sha256 FROM archive WHERE venue = %s", venue)
+    write_manifest(root, venue, DAY, dict(files))
     return root / name
 
 
