@@ -1,4 +1,4 @@
-"""Processor Performance: the writer and Postgres."""
+"""Processor Performance: the writer, Postgres, and what follows them."""
 
 from dashboards.board import Board
 from dashboards.panels import GREEN, GREY, RED, Limits, Query, figure, lines
@@ -123,6 +123,41 @@ BOARD = Board(
             "person's.",
             [Query("sum(rate(tapedeck_postgres_temporary_bytes_total[$__rate_interval]))", "written")],
             unit="Bps",
+        ),
+        lines(
+            "What follows the journals",
+            "How far bars are behind the trades in Postgres, and column files behind the journals. Of a program that "
+            "is off it is 0.",
+            [
+                Query("max(tapedeck_deriver_lag_seconds) or vector(0)", "bars"),
+                Query("max(tapedeck_columns_lag_seconds) or vector(0)", "column files"),
+            ],
+            unit="s",
+            limits=Limits(10, 60),
+        ),
+        lines(
+            "Jobs of the keeper with a problem",
+            "1 for each job whose last run failed or found a problem. `tapedeck keep --list` says why.",
+            [Query("max by (keeper_job) (tapedeck_keeper_job_problem)", "{{keeper_job}}")],
+            unit="none",
+            limits=Limits(1, 1),
+        ),
+        lines(
+            "Archive",
+            "Files of the archive that are missing or changed, by the job that found them.",
+            [Query("max by (keeper_job) (tapedeck_keeper_damaged_files)", "{{keeper_job}}")],
+            unit="none",
+            limits=Limits(1, 1),
+        ),
+        lines(
+            "Age of backups",
+            "Age of the newest backup, and time since one was proved by a restore. 0 while there is none.",
+            [
+                Query("max(tapedeck_backup_age_seconds) or vector(0)", "newest backup"),
+                Query("max(tapedeck_backup_proof_age_seconds) or vector(0)", "last proof"),
+            ],
+            unit="s",
+            limits=Limits(1.5 * 86_400, 2 * 86_400),
         ),
     ],
 )
