@@ -15,6 +15,7 @@ import psycopg2
 from recorder.appliance.disk import DAY_S, Sample, folder_bytes, growth
 from recorder.errors import ConfigError
 from recorder.journal.retention import Limits, Retention
+from recorder.keeper.check import replaced_files
 from recorder.keeper.copies import place_of
 from recorder.keeper.job import Outcome, Work
 from recorder.keeper.journals import POLLER, claim_new, loaded
@@ -153,6 +154,12 @@ def watch_disk(work: Work) -> Outcome:
             if freed:
                 done.append(f"{freed >> 20} MiB of loaded journals removed")
             left = use.excess - freed
+            for path in replaced_files(settings):
+                if left <= 0:
+                    break
+                left -= path.stat().st_size
+                path.unlink()
+                _log.warning("archive.replaced_removed", path=str(path))
             archived = _archived(connection)
             if left > 0:
                 chosen = local_to_remove([one for one, _ in archived], left)

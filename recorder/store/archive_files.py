@@ -26,6 +26,9 @@ _STILL = """
 SELECT count(*) FROM archive
  WHERE table_name = %s AND day = %s AND venue = %s AND path = %s AND sha256 = %s AND state = 'kept' AND here"""
 
+REPLACED = "replaced"
+"""Folder of files that a later revision of their day replaced, for a database that is restored from before it."""
+
 MANIFEST = "manifest"
 """The kind of a file of the archive that is no table."""
 
@@ -209,7 +212,7 @@ def check_files(
                 if not one.here:
                     check.elsewhere.append(Elsewhere(one.table, one.path, one.rows, one.copied_to or ""))
                     continue
-                reason = _fault(path, one, partial(_report, progress, before, total), stopped, sizes_only)
+                reason = _fault(path, one, partial(_report, progress, before, total), stopped, sizes_only=sizes_only)
                 if stopped():
                     check.complete = False
                     break
@@ -226,6 +229,34 @@ def check_files(
     except psycopg2.Error as error:
         raise classify(error) from error
     return check
+
+
+def bring_back(connection: Connection) -> list[Path]:
+    """Put files back that a later revision replaced, where table archive names them: it is that of a restored database.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        StoreUnavailable: The database cannot be read.
+        OSError: A file cannot be moved.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_KEPT)
+            named = [_Named(*row) for row in cursor.fetchall()]
+    except psycopg2.Error as error:
+        raise classify(error) from error
+    found = []
+    for one in named:
+        path, aside = Path(one.folder) / one.path, Path(one.folder) / REPLACED / one.path
+        if not one.here or path.exists() or not aside.exists():
+            continue
+        if _fault(aside, one, lambda _: None, lambda: False, sizes_only=False) is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.replace(path)
+            found.append(path)
+    return found
 
 
 def _check_manifests(cursor: Cursor, named: Iterable[_Named], check: FilesCheck) -> None:
@@ -253,7 +284,7 @@ def _report(progress: Progress, before: int, total: int, read: int) -> None:
 
 
 def _fault(
-    path: Path, named: _Named, progress: Callable[[int], None], stopped: Callable[[], bool], sizes_only: bool
+    path: Path, named: _Named, progress: Callable[[int], None], stopped: Callable[[], bool], *, sizes_only: bool
 ) -> str | None:
     """Return what is wrong with a file; None when it is as archived."""
     try:

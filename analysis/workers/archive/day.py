@@ -7,6 +7,7 @@ again); after it the ledger names the files. Rows that come later make another r
 The manifest of a run waits beside that of the run before, and takes its place after the COMMIT.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -37,7 +38,7 @@ from analysis.load.postgres import PostgresReader, PostgresSource
 from analysis.load.source import Instrument
 from analysis.load.tables import LAYOUTS, TRADE, Layout
 from analysis.workers.archive import row_checksum
-from recorder.store.archive_files import coming, manifest_fault, sealed
+from recorder.store.archive_files import REPLACED, coming, manifest_fault, sealed
 from recorder.store.database import KEEPER, Connection, Cursor, classify, connect
 
 SUPERSEDED = "superseded"
@@ -362,15 +363,15 @@ class Archiver:
                 raise classify(error) from error
 
     def _sweep(self, layout: Layout, venue: str, day: date, path: str, earlier: _Earlier | None) -> None:
-        """Remove the file that a revision replaced, and put aside files that the ledger does not know."""
+        """Put aside the file that a revision replaced, and files that the ledger does not know."""
         for found in data_folder(self._root, layout.name, venue, day).glob("part-*.parquet"):
             name = str(found.relative_to(self._root))
             if name == path:
                 continue
-            if earlier is not None and name == earlier.path:
-                found.unlink()
-                continue
-            aside = self._root / SUPERSEDED / name
+            replaced = earlier is not None and name == earlier.path
+            aside = self._root / (REPLACED if replaced else SUPERSEDED) / name
+            if replaced:  # a database that is restored from a backup before this revision needs it
+                os.utime(found)
             make_folder(aside.parent, self._root)
             found.replace(aside)
             sync(aside.parent)

@@ -151,7 +151,7 @@ def test_a_run_by_hand_replaces_what_the_program_reports(database: str, tmp_path
     given = work(database, now=NOW, home=tmp_path)
     job = Job("one", Every(3600), lambda _: Outcome("done", "", "a problem"), "")
     run_once(job, given)
-    runner = Runner([job], given)
+    runner = Runner([job], given._replace(now=lambda: NOW + 2))
     assert health_of(runner)().state == "degraded"
     mended = job._replace(handler=lambda _: Outcome("done"))
     run_once(mended, given._replace(now=lambda: NOW + 1))

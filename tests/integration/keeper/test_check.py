@@ -71,6 +71,25 @@ def test_a_check_that_was_stopped_is_repeated(database: str, tmp_path: Path) -> 
         check_archive(given)
 
 
+def test_a_replaced_file_comes_back_for_a_restored_database_and_goes_with_the_backups(
+    database: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "home" / "archive"
+    root.mkdir(parents=True)
+    path = archived(database, root, "trade")
+    aside = root / "replaced" / path.name
+    aside.parent.mkdir()
+    path.rename(aside)
+    given = work(database, now=NOW, home=tmp_path / "home")
+    assert check_archive(given).problem == ""
+    assert path.exists()
+    aside.write_bytes(b"of an earlier revision")
+    check_archive(given)
+    assert aside.exists()
+    check_archive(given._replace(now=lambda: NOW + 30 * 86_400))
+    assert not aside.exists()
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
