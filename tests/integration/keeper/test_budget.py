@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 from support.keeper import query, work, write_manifest
 
-from recorder.backup.catalog import NOTE, Note
+from recorder.backup.catalog import NOTE, Backup, Note
+from recorder.backup.prove import copied
 from recorder.journal.retention import read_claims
 from recorder.keeper.budget import measure, watch_disk
 from recorder.keeper.copies import copy_archive
@@ -136,6 +137,17 @@ def test_a_journal_that_is_younger_than_the_backups_is_kept_for_them(database: s
     (tmp_path / "backups" / "one" / NOTE).write_bytes(msgspec.json.encode(note))
     trim_journals(given)
     assert read_claims(journal)["backup"].segment == 0
+
+
+def test_the_copy_of_a_proof_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    backup = Backup(tmp_path / "one", Note("one", NOW, NOW, 1, "16", "tape", "7", NOW, {}))
+    backup.data.mkdir(parents=True)
+    (backup.data / "file").write_bytes(b"x")
+    (tmp_path / "proof-killed" / "postgres").mkdir(parents=True)
+    with copied(tmp_path, backup) as home:
+        assert (home / "postgres" / "data" / "file").read_bytes() == b"x"
+        assert list(tmp_path.glob("proof-*")) == [home]
+    assert list(tmp_path.glob("proof-*")) == []
 
 
 def test_a_job_whose_lock_cannot_be_had_fails_alone(database: str, tmp_path: Path) -> None:
