@@ -78,6 +78,7 @@ class Derivation:
         """
         self._parameters: dict[str, Any] = {"lateness": timedelta(seconds=lateness_s), "marks": MARKS}
         self._complete_until: dict[str, int] = {}  # by venue; minutes since 1970
+        self._lacks = ""  # what keeps it from reading archived days
         self._again_s: dict[int, float] = {}  # by day: monotonic
         self.unreadable: dict[int, str] = {}  # by day that left the table: why its bars cannot be derived
         self.counts = Counts()
@@ -92,8 +93,12 @@ class Derivation:
             cursor.execute(bar_sql.prepare(bar_sql.MINUTE_S))
             for part_s, width_s in bar_sql.ROLL_UPS:
                 cursor.execute(bar_sql.prepare(width_s, part_s))
-            cursor.execute(bar_sql.ARCHIVED_TRADES)
-            cursor.execute(bar_sql.prepare_archived())
+            try:
+                cursor.execute(bar_sql.ARCHIVED_TRADES)
+                cursor.execute(bar_sql.prepare_archived())
+                self._lacks = ""
+            except psycopg2.errors.InsufficientPrivilege as error:  # of a server whose roles are of an earlier version
+                self._lacks = str(error).strip()
 
     def recent(self, connection: Connection, *, forming: bool) -> bool:
         """Derive the minutes whose trades changed, and complete the bars that are over.
@@ -192,6 +197,8 @@ class Derivation:
         Raises:
             Unreadable: The archive cannot be read now.
         """
+        if self._lacks:
+            raise Unreadable(left.day, f"{self._lacks}; `tapedeck migrate` or `tapedeck roles --sql` grants it")
         try:
             from analysis.load.kept.ledger import Archived
             from analysis.workers.archived_trades import copy_trades
