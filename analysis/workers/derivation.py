@@ -145,7 +145,15 @@ class Derivation:
         except Unreadable as error:
             self._leave(connection, error)
             return True
+        if not marks:
+            self._forget()
         return bool(marks)
+
+    def _forget(self) -> None:
+        """Forget the days that nothing marks any more, because another deriver has derived them."""
+        left = self._left()
+        for day in [day for day in self.unreadable if day not in left]:
+            del self.unreadable[day], self._again_s[day]
 
     def _left(self) -> list[int]:
         """Return the days whose marks are left for now, because their file was not readable a moment before."""

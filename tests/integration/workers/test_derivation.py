@@ -436,6 +436,22 @@ def test_bars_of_an_archived_day_are_not_complete_while_its_file_is_missing(
     assert not deriving.derivation.unreadable
 
 
+def test_without_the_right_to_a_temporary_table_only_archived_days_wait(deriving: Deriving, archived: Path) -> None:
+    name = deriving.sql("SELECT current_database()")[0][0]
+    deriving.sql(f'REVOKE TEMPORARY ON DATABASE "{name}" FROM PUBLIC, {DERIVER}')
+    connection = connect(deriving.url, application_name="deriver", role=DERIVER)
+    derivation = Derivation(lateness_s=2.0)
+    derivation.prepare(connection)
+    late(deriving, 7001, 30, 99_999.0)
+    late(deriving, 7002, 3 * 86_400, 5.0)
+    while derivation.recent(connection, forming=True) or derivation.backlog(connection):
+        pass
+    connection.close()
+    assert deriving.bar("complete") == (False,)
+    assert deriving.bar("high", start=NOON + timedelta(days=3)) == (5.0,)
+    assert ["tapedeck roles" in reason for reason in derivation.unreadable.values()] == [True]
+
+
 @pytest.mark.parametrize("conflict", ["", "ON CONFLICT DO NOTHING"])
 def test_an_insert_of_rows_of_several_days_marks_each_of_their_minutes(deriving: Deriving, conflict: str) -> None:
     deriving.derive()
