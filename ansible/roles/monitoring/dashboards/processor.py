@@ -137,27 +137,14 @@ BOARD = Board(
         ),
         lines(
             "Jobs of the keeper with a problem",
-            "1 for each job whose last run failed or found a problem. `tapedeck keep --list` says why.",
-            [Query("max by (keeper_job) (tapedeck_keeper_job_problem)", "{{keeper_job}}")],
-            unit="none",
-            limits=Limits(1, 1),
-        ),
-        lines(
-            "Archive",
-            "Files of the archive that are missing or changed, by the job that found them.",
-            [Query("max by (keeper_job) (tapedeck_keeper_damaged_files)", "{{keeper_job}}")],
-            unit="none",
-            limits=Limits(1, 1),
-        ),
-        lines(
-            "Age of backups",
-            "Age of the newest backup, and time since one was proved by a restore. 0 while there is none.",
+            "1 for each job whose last run failed or found a problem, and the number of files of the archive that are "
+            "missing or changed. `tapedeck keep --list` says why.",
             [
-                Query("max(tapedeck_backup_age_seconds) or vector(0)", "newest backup"),
-                Query("max(tapedeck_backup_proof_age_seconds) or vector(0)", "last proof"),
+                Query("max by (keeper_job) (tapedeck_keeper_job_problem)", "{{keeper_job}}"),
+                Query("max(tapedeck_keeper_damaged_files)", "damaged files"),
             ],
-            unit="s",
-            limits=Limits(1.5 * 86_400, 2 * 86_400),
+            unit="none",
+            limits=Limits(1, 1),
         ),
     ],
 )
