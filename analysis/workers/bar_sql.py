@@ -34,12 +34,16 @@ SELECT t.prices[1] AS open, t.high, t.low, t.prices[t.trade_count] AS close, t.v
                                              ELSE 0 END END) END AS signed_notional
           FROM (SELECT price, size, aggressor,
                        (price = 0 OR abs(price) BETWEEN 1e-70 AND 1e70) AND size BETWEEN 1e-70 AND 1e70 AS sound
-                  FROM trade
+                  FROM {source}) AS one) AS t
+ WHERE t.trade_count > 0"""
+_STORED = """trade
                  WHERE instrument_id = p.instrument_id AND ts_event >= p.start
                    AND ts_event < p.start + interval '1 minute'
                    AND ts_event >= to_timestamp($4) AND ts_event < to_timestamp($5)
-                 ORDER BY ts_event, trade_id) AS one) AS t
- WHERE t.trade_count > 0"""
+                 ORDER BY ts_event, trade_id"""
+_ARCHIVED = """archived_trade
+                 WHERE instrument_id = p.instrument_id AND minute = extract(epoch FROM p.start)::bigint / 60
+                 ORDER BY at_us, trade_id"""
 
 _OF_BARS = """
 SELECT (array_agg(open))[1] AS open, max(high) AS high, min(low) AS low, (array_agg(close))[count(*)] AS close,
@@ -117,21 +121,37 @@ SELECT instrument_id, extract(epoch FROM start)::bigint, revision FROM stored
 SELECT instrument_id, extract(epoch FROM start)::bigint, 0 FROM removed"""
 
 
-def prepare(width_s: int, part_s: int | None = None) -> str:
+ARCHIVED_TRADES = """
+CREATE TEMP TABLE IF NOT EXISTS archived_trade (
+    instrument_id bigint, minute bigint, at_us bigint, trade_id bigint, price double precision, size double precision,
+    aggressor "char"
+) ON COMMIT DELETE ROWS;
+CREATE INDEX IF NOT EXISTS archived_trade_minute ON archived_trade (instrument_id, minute)"""
+"""Makes the table of this session for trades that are read from the archive; times are since 1970."""
+
+
+def prepare_archived() -> str:
+    """Return the statement that prepares `DERIVE_ARCHIVED`."""
+    return prepare(MINUTE_S, source=_ARCHIVED, name="derive_archived")
+
+
+def prepare(width_s: int, part_s: int | None = None, *, source: str = _STORED, name: str = "") -> str:
     """Return the statement that prepares `DERIVE` for bars of one length: planning it each time takes longer than it.
 
     Args:
         width_s: Length of the bars.
         part_s: Length of the shorter bars that they are made of; None for bars of one minute, made of trades.
+        source: Where their trades are.
+        name: Of the statement; the default is by the length.
     """
-    values = _OF_TRADES if part_s is None else _OF_BARS.format(part_s=part_s, width_s=width_s)
+    values = _OF_TRADES.format(source=source) if part_s is None else _OF_BARS.format(part_s=part_s, width_s=width_s)
     changed = [f"excluded.{name}" if name != "complete" else "b.complete OR excluded.complete" for name in _VALUES]
     statement = _STORE.format(
         width_s=width_s, values=values, missing=_MISSING, loaded=LOADED, columns=", ".join(_VALUES),
         changed=", ".join(changed), present=", ".join(f"b.{name}" for name in _VALUES),
     )  # fmt: skip
-    bounds = ", double precision, double precision" if part_s is None else ""
-    return f"PREPARE derive_{width_s} (bigint[], bigint[], interval{bounds}) AS {statement}"
+    bounds = ", double precision, double precision" if part_s is None and source == _STORED else ""
+    return f"PREPARE {name or f'derive_{width_s}'} (bigint[], bigint[], interval{bounds}) AS {statement}"
 
 
 DERIVE_MINUTES = "EXECUTE derive_60 (%(ids)s, %(starts)s, %(lateness)s, %(first)s, %(last)s)"
@@ -141,6 +161,9 @@ DERIVE_MINUTES = "EXECUTE derive_60 (%(ids)s, %(starts)s, %(lateness)s, %(first)
 out partitions. The rows are instrument_id, start and revision of each bar that changed; the revision of a bar that was
 removed, because it has no trade any more, is 0.
 """
+
+DERIVE_ARCHIVED = "EXECUTE derive_archived (%(ids)s, %(starts)s, %(lateness)s)"
+"""Does the same from the trades in table archived_trade."""
 
 ROLL_UP = "EXECUTE derive_{width_s} (%(ids)s, %(starts)s, %(lateness)s)"
 """Does the same for longer bars, from the next shorter ones."""
@@ -152,17 +175,20 @@ WITH taken AS (
      WHERE kind = 'm' AND dirty_id = ANY (ARRAY(
            SELECT dirty_id FROM bar_dirty
             WHERE kind = 'm' AND (%(forming)s OR low < date_trunc('minute', now()))
+              AND extract(epoch FROM low)::bigint / 86400 <> ALL (%(left)s::bigint[])
             ORDER BY dirty_id LIMIT %(marks)s FOR UPDATE SKIP LOCKED))
     RETURNING instrument_ids, low
 )
 SELECT extract(epoch FROM low)::bigint, instrument_ids FROM taken"""
-"""Takes marks of minutes; those of minutes that still form only where `forming`."""
+"""Takes marks of minutes; those of minutes that still form only where `forming`, and none of the days `left`."""
 
 TAKE_RANGE = """
 WITH taken AS (
     DELETE FROM bar_dirty
      WHERE kind = 'r' AND dirty_id = ANY (ARRAY(
-           SELECT dirty_id FROM bar_dirty WHERE kind = 'r' ORDER BY dirty_id LIMIT 1 FOR UPDATE SKIP LOCKED))
+           SELECT dirty_id FROM bar_dirty
+            WHERE kind = 'r' AND extract(epoch FROM low)::bigint / 86400 <> ALL (%(left)s::bigint[])
+            ORDER BY dirty_id LIMIT 1 FOR UPDATE SKIP LOCKED))
     RETURNING instrument_ids, low, high
 )
 SELECT instrument_ids, low, high FROM taken"""
@@ -243,7 +269,11 @@ UPDATE bar b SET complete = true, updated_at = clock_timestamp()
            AND f.start + f.interval_s * interval '1 second' + %(lateness)s <= coalesce(l.until, now())
            AND NOT EXISTS (SELECT FROM bar_dirty m
                             WHERE m.kind = 'm' AND m.low < f.start + f.interval_s * interval '1 second'
-                              AND m.low >= f.start AND f.instrument_id = ANY (m.instrument_ids))) AS d
+                              AND m.low >= f.start AND f.instrument_id = ANY (m.instrument_ids))
+           AND NOT EXISTS (SELECT FROM bar_dirty m
+                            WHERE m.kind = 'r' AND m.low < f.start + f.interval_s * interval '1 second'
+                              AND m.high > f.start AND m.high < now() - interval '6 days'
+                              AND f.instrument_id = ANY (m.instrument_ids))) AS d
  WHERE b.instrument_id = d.instrument_id AND b.interval_s = d.interval_s AND b.start = d.start"""
 
 WAITING = """
@@ -254,6 +284,24 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(marked_at)), 0)::doub
 """The age of the oldest mark that is no range, seconds; and the number of ranges."""
 
 ARCHIVED = """
-SELECT DISTINCT day - DATE '1970-01-01' FROM archive
- WHERE table_name = 'trade' AND day = ANY (SELECT DATE '1970-01-01' + d FROM unnest(%(days)s::integer[]) AS d)"""
-"""Which days, since 1970, have left table trade."""
+SELECT a.day - DATE '1970-01-01', a.venue, a.folder, a.path, a.row_count, a.sha256, a.state, a.here, a.copied_to,
+       array_agg(i.instrument_id)
+  FROM archive a
+  JOIN instrument i ON i.venue = a.venue
+ WHERE a.table_name = 'trade' AND i.instrument_id = ANY (%(ids)s)
+   AND a.day = ANY (SELECT DATE '1970-01-01' + d FROM unnest(%(days)s::integer[]) AS d)
+ GROUP BY a.table_name, a.day, a.venue"""
+"""Which days, since 1970, have left table trade: by venue, with the instruments that are asked for."""
+
+UNCERTAIN = """
+UPDATE bar b SET complete = false, revision = b.revision + 1, updated_at = clock_timestamp()
+  FROM (SELECT DISTINCT b.instrument_id, b.interval_s, b.start
+          FROM bar_dirty m
+         CROSS JOIN LATERAL unnest(m.instrument_ids) AS i (instrument_id)
+          JOIN bar b ON b.instrument_id = i.instrument_id
+           AND b.interval_s IN (60, 300, 900, 3600, 14400, 86400)
+           AND b.start < m.high AND b.start > m.low - interval '1 day'
+           AND b.start + b.interval_s * interval '1 second' > m.low
+         WHERE m.kind IN ('m', 'r') AND extract(epoch FROM m.low)::bigint / 86400 = %(day)s) AS u
+ WHERE b.instrument_id = u.instrument_id AND b.interval_s = u.interval_s AND b.start = u.start AND b.complete"""
+"""Notes of the bars that marks of a day concern that they are not complete, because they cannot be derived now."""

@@ -22,6 +22,7 @@ from analysis.workers.derivation import Derivation
 from recorder.appliance import embedded_postgres
 from recorder.backoff import Backoff
 from recorder.errors import ConfigError, StoreError, StoreUnavailable
+from recorder.printable import one_line
 from recorder.process import program
 from recorder.process.health import DeriverFigures, HealthFile
 from recorder.process.log import get_logger
@@ -195,6 +196,10 @@ def health_of(deriver: Deriver, max_lag_s: float) -> Callable[[], Health]:
         )
         if deriver.database != "up":
             return Health("waiting", deriver.database, figures)
+        if deriver.derivation.unreadable:
+            reason = next(iter(deriver.derivation.unreadable.values()))
+            days = len(deriver.derivation.unreadable)
+            return Health("degraded", f"bars of {days} archived days cannot be derived: {one_line(reason)}", figures)
         if lag_s > max_lag_s:
             return Health("degraded", f"the bars are {lag_s:.0f} s behind the trades in Postgres", figures)
         notes = [f"{deriver.ranges} ranges of days are still to be derived"] if deriver.ranges else []

@@ -27,6 +27,7 @@ from recorder.store.scratch_server import restored_server
 Verdict = Literal["proved", "damaged", "differs", "failed"]
 
 _SPARE = 1.05
+_PREFIX = "proof-"
 
 _log = get_logger(__name__)
 
@@ -132,8 +133,10 @@ def copied(folder: Path, backup: Backup) -> Iterator[Path]:
         StoreError: There is no room.
         OSError: It cannot be copied.
     """
+    for left in folder.glob(f"{_PREFIX}*"):  # of a proof that was killed; the lock of the folder is ours
+        shutil.rmtree(left)
     catalog.require_room(folder, int(backup.note.bytes * _SPARE))
-    with tempfile.TemporaryDirectory(prefix="proof-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as name:
         home = Path(name)
         (home / "postgres").mkdir(mode=0o700)
         shutil.copytree(backup.data, home / "postgres" / "data", symlinks=True)

@@ -34,6 +34,7 @@ from recorder.position import Position
 from recorder.process.screen import Screen
 from recorder.process.terminal import say_json
 from recorder.replay.apply import ReplayStore
+from recorder.replay.archived import named
 from recorder.replay.polls import PollReplay, is_polls, replay_polls
 from recorder.replay.redecode import venue_of
 from recorder.replay.report import Example, ReplayReport, TableCount
@@ -43,6 +44,7 @@ from recorder.settings import Settings
 from recorder.store.database import REPLAY
 
 _MEMBERS = {"symbol", "trade_id", "ts_event", "frame_seq"}  # columns that identify a row to a person
+_NAMED_DAYS = 3
 _PROGRESS_BYTES = 1 << 18  # of journal, between two updates of the bar
 
 
@@ -80,7 +82,8 @@ def replay(
     could be compared. Certificates hold the same verdict (`tapedeck certify`).
 
     Exit code: 0 when every frame could be replayed, whether or not anything differs; 1 when some could not (damaged
-    frames, rows Postgres refuses, differing blocks the writer has yet to load); 2 when you must change something.
+    frames, rows Postgres refuses, differing blocks the writer has yet to load, or of days in the archive, which stay as
+    they were recorded); 2 when you must change something.
 
     Examples:
 
@@ -135,7 +138,10 @@ def replay(
         for one in polls:
             for line in poll_lines(one, applied=apply):
                 console().print(line, soft_wrap=True, markup=False)
-    complete = all(not report.skipped and (applier is None or not applier.not_loaded) for report, applier in results)
+    complete = all(
+        not report.skipped and (applier is None or not (applier.not_loaded or applier.archived))
+        for report, applier in results
+    )
     complete = complete and not any(one.skipped for one in polls)
     return 0 if complete else 1
 
@@ -236,6 +242,8 @@ def as_values(report: ReplayReport, applier: ReplayApplier | None) -> dict[str, 
     if applier is not None:
         values["applied"] = msgspec.to_builtins(applier.applied)
         values["not_loaded_blocks"] = applier.not_loaded
+        values["archived_blocks"] = applier.archived
+        values["archived_days"] = [named(day) for day in sorted(applier.archived_days)]
     return values
 
 
@@ -260,6 +268,13 @@ def show(target: Screen, results: list[tuple[ReplayReport, ReplayApplier | None]
             print_line(f"  {line}")
         for line in _outcome(report, applier):
             print_line(line)
+
+
+def _days(applier: ReplayApplier) -> str:
+    """Return the archived days of a result for a person."""
+    days = [named(day) for day in sorted(applier.archived_days, key=lambda day: (day[1], day[0]))]
+    more = f" and {len(days) - _NAMED_DAYS} more days" if len(days) > _NAMED_DAYS else ""
+    return ", ".join(days[:_NAMED_DAYS]) + more
 
 
 def _details(report: ReplayReport) -> Iterator[str]:
@@ -306,8 +321,11 @@ def _outcome(report: ReplayReport, applier: ReplayApplier | None) -> Iterator[st
         return
     if applier.not_loaded:
         yield f"{applier.not_loaded:,} blocks that differ are left out, because the writer has not loaded them yet"
+    if applier.archived:
+        yield f"{applier.archived:,} blocks that differ are left out, because the archive has {_days(applier)}"
     if not applier.applied.any:
-        yield "nothing to apply: the stored rows are those of the frames"
+        if not applier.archived:
+            yield "nothing to apply: the stored rows are those of the frames"
         return
     for name, changed in applier.applied.tables.items():
         if changed.any:

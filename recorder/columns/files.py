@@ -212,6 +212,10 @@ class ColumnFiles:
         found = (Day(venue, symbol, kind, day) for day in days)
         return next((day for day in found if self.rows(day)), None)
 
+    def days(self) -> set[int]:
+        """Return the days that have files, since 1970."""
+        return {_day_of(path) for path in self.folder.glob("*/*/*/time.*.bin")}
+
     def remove_before(self, day: int) -> int:
         """Remove the files of all days before one, right after `sync`; return their number."""
         removed = 0

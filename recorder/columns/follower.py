@@ -40,6 +40,7 @@ _DISCOVER_S = 1.0
 _UNREADABLE_S = 5.0
 _DAY_US = 86_400 * 1_000_000
 _LATEST_US = (1 << 32) * 1_000_000  # a u32 of seconds
+_ADVANCE_S, _ADVANCE_DAYS = 3600.0, 7  # the retention moves by so many days within so long
 _LISTED = 1000  # losses in the manifest
 
 _log = get_logger(__name__)
@@ -89,7 +90,8 @@ class Follower:
         self.unreadable: dict[str, float] = {}
         self._names = self._names_of_folders()
         self._last: dict[int, tuple[float, float, int, float, float]] = {}  # price, size, side, bid, ask
-        self._newest_day = 0
+        self._newest_day = self._latest_day = 0
+        self._advanced_s = float("-inf")
         self._losses = self._read_losses()
         self._discovered_s = self._flushed_s = self._synced_s = float("-inf")
 
@@ -246,7 +248,7 @@ class Follower:
             self.counts.unnamed += 1
             return
         venue, symbol = name
-        self._newest_day = max(self._newest_day, row.ts_recv_us // _DAY_US)
+        self._advance(row.ts_recv_us // _DAY_US)
         if isinstance(row, QuoteRow):
             price, size, side, _, _ = self._market(row.instrument_id, venue, symbol)
             self._last[row.instrument_id] = (price, size, side, row.bid, row.ask)
@@ -283,8 +285,23 @@ class Follower:
             self._last[instrument] = found
         return found
 
+    def _advance(self, day: int) -> None:
+        """Let the newest day, from which the retention counts, come nearer to the day of a row.
+
+        A clock that was set forward by mistake would remove every file at once: some days an hour are enough.
+        """
+        if day <= self._newest_day:
+            return
+        if not self._newest_day:
+            days = [found for found in self.files.days() if found <= day]
+            self._newest_day = max(days, default=day)
+        now_s = time.monotonic()
+        if now_s - self._advanced_s >= _ADVANCE_S:
+            self._advanced_s, self._latest_day = now_s, self._newest_day + _ADVANCE_DAYS
+        self._newest_day = max(self._newest_day, min(day, self._latest_day))
+
     def _oldest_day(self) -> int:
-        """Return the first day that is kept, counted from the newest row and not from a clock, which may be wrong."""
+        """Return the first day that is kept."""
         return self._newest_day - self._settings.retention_days if self._newest_day else 0
 
     # ---- names and losses

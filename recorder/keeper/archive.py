@@ -15,9 +15,11 @@ import msgspec
 import psycopg2
 
 from recorder.keeper import budget
+from recorder.keeper.check import problem_of
 from recorder.keeper.job import Outcome, Work
 from recorder.keeper.plan import SHED, Limit, Move, Partition, moves
 from recorder.settings import Settings
+from recorder.store.archive_files import FilesCheck, check_files
 from recorder.store.database import KEEPER, Cursor, classify, connect
 
 _NEEDED = ("analysis", "pyarrow", "polars", "adbc_driver_postgresql")
@@ -53,11 +55,13 @@ def archive_days(work: Work) -> Outcome:
         StoreError, ConfigError: The database cannot be used.
     """
     due = planned(work)
+    check = _look(work)
+    damage = problem_of(check)
     if not due:
-        return Outcome("skipped", "no day is beyond the limits")
+        return Outcome("skipped", "no day is beyond the limits", damage, len(check.faults))
     if missing():
         text = f"{len(due)} days are to be archived, which needs {', '.join(missing())}: install the extra `derive`"
-        return Outcome("done", "nothing was dropped", f"{text}; nothing is dropped")
+        return Outcome("done", "nothing was dropped", f"{text}; nothing is dropped", len(check.faults))
     rows = files = 0
     refused: list[str] = []
     for move in due:
@@ -68,7 +72,13 @@ def archive_days(work: Work) -> Outcome:
             refused.append(f"{move.table} {move.day}: {answer.reason}")
         rows, files = rows + answer.rows, files + (answer.outcome == "released")
     detail = f"{files} days with {rows:,} rows left their tables"
-    return Outcome("done", detail, "; ".join(refused[:3]))
+    return Outcome("done", detail, "; ".join([*([damage] if damage else []), *refused[:3]]), len(check.faults))
+
+
+def _look(work: Work) -> FilesCheck:
+    """Compare the files of the archive with its ledger: by size, and all of their bytes where a person asks."""
+    with closing(connect(work.url(), application_name="keeper", role=KEEPER)) as connection:
+        return check_files(connection, stopped=work.stop.is_set, sizes_only=not work.by_hand)
 
 
 def planned(work: Work) -> list[Move]:

@@ -13,9 +13,12 @@ import msgspec
 import psycopg2
 
 from recorder.appliance.disk import DAY_S, Sample, folder_bytes, growth
+from recorder.errors import ConfigError
 from recorder.journal.retention import Limits, Retention
+from recorder.keeper.check import replaced_files
+from recorder.keeper.copies import place_of
 from recorder.keeper.job import Outcome, Work
-from recorder.keeper.journals import POLLER, loaded
+from recorder.keeper.journals import POLLER, claim_new, loaded
 from recorder.keeper.plan import ArchivedDay, local_to_remove, to_let_go
 from recorder.keeper.run import folder_of
 from recorder.process import files
@@ -28,6 +31,15 @@ GIB = 1 << 30
 _FILES = """
 SELECT table_name, day, venue, bytes, copied_to IS NOT NULL, folder, path
   FROM archive WHERE state = 'kept' AND here"""
+_COPY = """
+SELECT folder, path, sha256, copied_to FROM archive
+ WHERE table_name = %s AND day = %s AND venue = %s AND state = 'kept' AND here AND copied_to IS NOT NULL"""
+_ELSEWHERE = """
+UPDATE archive SET here = false
+ WHERE table_name = %s AND day = %s AND venue = %s AND path = %s AND sha256 = %s AND state = 'kept'
+   AND copied_to IS NOT NULL"""
+_REMAINING = "SELECT folder, path FROM archive WHERE state = 'let go'"
+_NAMED = 3
 _LET_GO = "the budget of the disk (keeper.budget_gb) left no room for it"
 
 _log = get_logger(__name__)
@@ -58,21 +70,23 @@ def archive_folder(settings: Settings) -> Path:
 
 
 def measure(settings: Settings) -> Use:
-    """Measure every part: journals, tables, WAL, archive, logs, and what else is in the home, such as exports."""
-    home, journal, archive = settings.home.absolute(), settings.journal.dir.absolute(), archive_folder(settings)
+    """Measure every part, wherever its folder is, and what else is in the home, such as exports."""
+    home = settings.home.absolute()
     wal = folder_bytes(home / "postgres" / "data" / "pg_wal")
-    parts = {
-        "journals": folder_bytes(journal),
+    folders = {
+        "journals": settings.journal.dir.absolute(),
+        "archive": archive_folder(settings),
+        "columns": settings.columns.dir.absolute(),
+        "backups": settings.backup.dir.absolute(),
+    }
+    parts = {name: folder_bytes(folder) for name, folder in folders.items()}
+    outside = sum(parts[name] for name, folder in folders.items() if home not in folder.parents)
+    parts |= {
         "tables": folder_bytes(home / "postgres") - wal,
         "wal": wal,
-        "archive": folder_bytes(archive),
         "logs": folder_bytes(home / "log"),
     }
-    inside = sum(parts.values())
-    inside -= sum(
-        parts[name] for name, folder in (("journals", journal), ("archive", archive)) if home not in folder.parents
-    )
-    parts["other"] = max(0, folder_bytes(home) - inside)
+    parts["other"] = max(0, folder_bytes(home) - (sum(parts.values()) - outside))
     gb = settings.keeper.budget_gb
     return Use(parts, None if gb is None else gb * GIB)
 
@@ -131,19 +145,30 @@ def watch_disk(work: Work) -> Outcome:
     if not use.excess:
         return Outcome("done", sentence(use))
     done: list[str] = []
+    wrong: list[str] = []  # why files stay that might go
+    let_go = 0
     with closing(connect(work.url(), application_name="keeper", role=KEEPER)) as connection:
         try:
+            _remove_let_go(connection)
             freed = _trim(settings, connection, use)
             if freed:
                 done.append(f"{freed >> 20} MiB of loaded journals removed")
             left = use.excess - freed
+            for path in replaced_files(settings):
+                if left <= 0:
+                    break
+                left -= path.stat().st_size
+                path.unlink()
+                _log.warning("archive.replaced_removed", path=str(path))
             archived = _archived(connection)
             if left > 0:
-                gone = _remove_here(connection, local_to_remove([one for one, _ in archived], left), dict(archived))
+                chosen = local_to_remove([one for one, _ in archived], left)
+                gone, kept = _remove_here(connection, chosen, work)
                 left -= gone
+                wrong += kept
                 done += [f"{int(gone) >> 20} MiB of the archive are in the second place only"] if gone else []
             if left > 0 and settings.keeper.let_go:
-                gone = _let_go(connection, to_let_go([one for one, _ in archived], left), dict(archived))
+                gone = let_go = _let_go(connection, to_let_go([one for one, _ in archived], left), dict(archived))
                 left -= gone
                 done += [f"{int(gone) >> 20} MiB of the archive were let go and declared"] if gone else []
         except psycopg2.Error as error:
@@ -152,7 +177,8 @@ def watch_disk(work: Work) -> Outcome:
     problem = (
         f"the budget is exceeded by {int(left) >> 20} MiB: raise keeper.budget_gb, or let more go" if left > 0 else ""
     )
-    return Outcome("done", text, problem)
+    problem = "; ".join([*([problem] if problem else []), *wrong[:_NAMED]])
+    return Outcome("done", text, problem, let_go_bytes=let_go)
 
 
 def _trim(settings: Settings, connection: Connection, use: Use) -> int:
@@ -162,6 +188,7 @@ def _trim(settings: Settings, connection: Connection, use: Use) -> int:
     room = max(0.0, (use.parts["journals"] - use.excess) / GIB)
     limits = settings.journal.model_copy(update={"retention_gb": min(room, settings.journal.retention_gb)})
     own_limits = {POLLER: Limits(settings.poller.keep_days, min(room, settings.poller.keep_gb))}
+    claim_new(settings)
     return Retention(limits, own_limits).clean(loaded(settings.journal.dir, own), own, present)
 
 
@@ -171,18 +198,45 @@ def _archived(connection: Connection) -> list[tuple[ArchivedDay, Path]]:
         return [(ArchivedDay(*row[:5]), Path(row[5]) / row[6]) for row in cursor.fetchall()]
 
 
-def _remove_here(connection: Connection, chosen: list[ArchivedDay], paths: dict[ArchivedDay, Path]) -> int:
-    """Remove files that the second place has; the ledger says so first."""
+def _remove_here(connection: Connection, chosen: list[ArchivedDay], work: Work) -> tuple[int, list[str]]:
+    """Remove files that the second place has, which is asked once more; the ledger says so first.
+
+    Returns:
+        The bytes removed, and why other files stay.
+    """
+    gone, kept = 0, []
     for one in chosen:
+        if work.stop.is_set():
+            break
         with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE archive SET here = false WHERE table_name = %s AND day = %s AND venue = %s"
-                " AND copied_to IS NOT NULL",
-                (one.table, one.day, one.venue),
-            )
-        paths[one].unlink(missing_ok=True)
+            cursor.execute(_COPY, (one.table, one.day, one.venue))
+            row = cursor.fetchone()
+            if row is None:
+                continue  # another revision, which has no copy yet
+            folder, path, digest, address = row
+            try:
+                there = place_of(address).digest(path)
+            except (OSError, ConfigError) as error:
+                kept.append(f"{path} stays, because {address} does not give its copy: {error}")
+                continue
+            if there != digest:
+                kept.append(f"{path} stays, because its copy in {address} differs")
+                continue
+            cursor.execute(_ELSEWHERE, (one.table, one.day, one.venue, path, digest))
+            if cursor.rowcount != 1:
+                continue
+        (Path(folder) / path).unlink(missing_ok=True)
+        gone += one.bytes
         _log.warning("archive.second_place_only", table=one.table, day=str(one.day), venue=one.venue, bytes=one.bytes)
-    return sum(one.bytes for one in chosen)
+    return gone, kept
+
+
+def _remove_let_go(connection: Connection) -> None:
+    """Remove files that were let go, and that a kill left."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REMAINING)
+        for folder, path in cursor.fetchall():
+            (Path(folder) / path).unlink(missing_ok=True)
 
 
 def _let_go(connection: Connection, chosen: list[ArchivedDay], paths: dict[ArchivedDay, Path]) -> int:

@@ -15,6 +15,7 @@ import psycopg2
 from recorder.errors import ConfigError
 from recorder.keeper.job import Outcome, Work
 from recorder.process import files
+from recorder.store.archive_files import DIGESTS, current_manifest, manifest_path
 from recorder.store.database import KEEPER, classify, connect
 
 _CHUNK = 1 << 20
@@ -111,8 +112,16 @@ def copy_archive(work: Work) -> Outcome:
                     if place.digest(path) != digest:
                         wrong.append(f"{path} differs there from what was written")
                         continue
-                    manifest = f"manifest/venue={venue}/date={day}.json"
-                    place.put(Path(folder) / manifest, manifest)
+                    cursor.execute(DIGESTS, (venue, day))
+                    there = manifest_path(Path(folder), venue, day)
+                    manifest, fault = current_manifest(there, venue, day, dict(cursor.fetchall()))
+                    if fault is not None:
+                        wrong.append(f"the manifest {manifest} {fault}")
+                        continue
+                    place.put(manifest, str(there.relative_to(folder)))
+                    if place.digest(str(there.relative_to(folder))) != sha256(manifest.read_bytes()).hexdigest():
+                        wrong.append(f"{there.relative_to(folder)} differs there from what was written")
+                        continue
                     cursor.execute(_COPIED, (address, table, day, venue, digest))
                     copied += 1
         except psycopg2.Error as error:

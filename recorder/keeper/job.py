@@ -53,6 +53,8 @@ class Outcome(msgspec.Struct, frozen=True):
     state: Literal["done", "skipped"] = "done"
     detail: str = ""  # what was done, or why nothing was
     problem: str = ""  # why a person should look although the run did not fail
+    damaged: int = 0  # files of the archive that are missing or differ
+    let_go_bytes: int = 0  # of the archive that were removed for good
 
 
 class Work(NamedTuple):
@@ -63,6 +65,7 @@ class Work(NamedTuple):
     admin: Callable[[], str]  # of the database, with the login that owns the tables
     stop: threading.Event  # ends every wait
     now: Callable[[], float]  # unix seconds
+    by_hand: bool = False  # a person waits for the answer, so that it may take longer
 
 
 Handler = Callable[[Work], Outcome]
@@ -87,6 +90,8 @@ class Ran(msgspec.Struct, frozen=True):
     state: str = ""  # done, skipped, failed; waits: Postgres is away
     detail: str = ""
     problem: str = ""
+    damaged: int = 0
+    let_go_bytes: int = 0
 
 
 def next_at(schedule: Schedule, ran: Ran, retry_s: float, now: float) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg2
 
+from recorder.backup import take
 from recorder.journal.retention import Limits, Retention, read_claims
 from recorder.keeper.job import Outcome, Work
 from recorder.position import Position
@@ -33,8 +34,16 @@ def trim_journals(work: Work) -> Outcome:
                 own, present = lineage.identity(cursor)
         except psycopg2.Error as error:
             raise classify(error) from error
+    claim_new(work.settings)
     removed = retention_of(work.settings).clean(loaded(work.settings.journal.dir, own), own, present)
     return Outcome("done", f"{removed >> 20} MiB removed") if removed else Outcome("skipped", "nothing is too old")
+
+
+def claim_new(settings: Settings) -> None:
+    """Let journals that are younger than the newest backup be kept for it, too: a restored server lacks all of them."""
+    folders = [path.parent for path in settings.journal.dir.glob("*/journal.id")]
+    if any(take.CLAIM not in read_claims(folder) for folder in folders):
+        take.claim(settings)
 
 
 def retention_of(settings: Settings) -> Retention:

@@ -37,7 +37,8 @@ def health_of(runner: Runner) -> Callable[[], Health]:
             last = runner.last[job.name]
             jobs[job.name] = KeepFigures(
                 None if job.name in runner.running else runner.next_at(job), runner.running.get(job.name),
-                last.ended or None, last.state, last.detail, last.problem,
+                last.ended or None, last.state, last.detail, last.problem, last.damaged,
+                last.let_go_bytes, float(job.schedule.period_s),
             )  # fmt: skip
         problems = [f"{name}: {one.problem}" for name, one in jobs.items() if one.problem]
         if problems:

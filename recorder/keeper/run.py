@@ -62,6 +62,15 @@ def run_once(job: Job, work: Work, *, preparing: bool = False) -> Ran | None:
         work: What its handler gets.
         preparing: The appliance starts, so that a missing database, table or login is no fault yet.
     """
+    try:
+        return _run(job, work, preparing=preparing)
+    except OSError as error:  # its lock cannot be had, as on a full disk: other jobs may make room
+        reason = f"{folder_of(work.settings.home)} cannot be used: {error.strerror}"
+        _log.warning("job.failed", job=job.name, reason=reason)
+        return Ran(work.now(), work.now(), "failed", reason, reason)
+
+
+def _run(job: Job, work: Work, *, preparing: bool) -> Ran | None:
     home = work.settings.home
     with exclusive(home, job.name) as free:
         if not free:
@@ -69,7 +78,10 @@ def run_once(job: Job, work: Work, *, preparing: bool = False) -> Ran | None:
         began = work.now()
         try:
             outcome = job.handler(work)
-            ran = Ran(began, work.now(), outcome.state, outcome.detail, outcome.problem)
+            ran = Ran(
+                began, work.now(), outcome.state, outcome.detail, outcome.problem, outcome.damaged,
+                outcome.let_go_bytes,
+            )  # fmt: skip
         except (StoreError, ConfigError, JournalError, OSError) as error:
             reason = str(error)[:_REASON_CHARS]
             waits = isinstance(error, StoreUnavailable)
@@ -92,10 +104,23 @@ class Runner:
         self._work = work
         self.last = {job.name: last_run(work.settings.home, job.name) for job in jobs}
         self.running: dict[str, float] = {}
+        self._seen_ns: dict[str, int] = {}  # by job: when its outcome on disk was changed
 
     def next_at(self, job: Job) -> float:
         """Return when a job runs next by its schedule, unix seconds."""
         return next_at(job.schedule, self.last[job.name], job.retry_s, self._work.now())
+
+    def _look(self, job: Job) -> None:
+        """Take over the outcome of a run by hand, which may have ended what this process still reports."""
+        try:
+            changed_ns = os.stat(folder_of(self._work.settings.home) / f"{job.name}.json").st_mtime_ns
+        except OSError:
+            return
+        if changed_ns != self._seen_ns.get(job.name):
+            self._seen_ns[job.name] = changed_ns
+            ran = last_run(self._work.settings.home, job.name)
+            if ran.began > self.last[job.name].began:
+                self.last[job.name] = ran
 
     def part(self, job: Job) -> Part:
         """Return a part that runs a job by its schedule until it is stopped."""
@@ -105,6 +130,7 @@ class Runner:
             again_s = float("-inf")  # monotonic: when a run that failed is repeated
             began_s = time.monotonic()
             while not stop.wait(_LOOK_S):
+                self._look(job)
                 failed = self.last[job.name].state in ("failed", "waits")
                 if not (failed and time.monotonic() >= again_s) and self.next_at(job) > self._work.now():
                     continue

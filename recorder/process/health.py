@@ -153,6 +153,9 @@ class KeepFigures(msgspec.Struct, frozen=True):
     last_state: str = ""  # done, skipped, failed; waits: Postgres is away
     last_detail: str = ""  # for a person
     problem: str = ""  # why a person should look
+    damaged: int = 0  # files of the archive that its last run found missing or changed
+    let_go_bytes: int = 0  # of the archive that its last run removed for good
+    period_s: float = 0.0  # between two runs by its schedule
 
 
 class KeeperFigures(msgspec.Struct, frozen=True, tag_field="kind", tag="keeper"):

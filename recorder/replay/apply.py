@@ -10,16 +10,14 @@ import psycopg2.errors
 from recorder.errors import ConfigError, RecorderError, StoreError
 from recorder.pgcopy.decode import number, split
 from recorder.position import Position
+from recorder.replay.archived import PG_EPOCH_DAY, US_PER_DAY, Day, archived_days, day_of, days_of
 from recorder.replay.compare import TABLES
 from recorder.replay.redecode import RedecodedBlock
-from recorder.replay.transaction import Applied, Journal, ReplayBatch
+from recorder.replay.transaction import Applied, Archived, Journal, ReplayBatch
 from recorder.store.database import REPLAY, Connection, classify, connect
 from recorder.store.partitions import FIRST_DAY, LAST_DAY_AHEAD, OLDEST_DAYS
-from recorder.timestamps import NS_PER_DAY
 from recorder.venues import venue_class
 
-_PG_EPOCH_DAY = 10_957
-_US_PER_DAY = NS_PER_DAY // 1000
 _DEADLOCK_TRIES = 5
 _LOCK_TIMEOUT = "5s"  # a busy server may take this long to notice that a replay was killed
 
@@ -70,10 +68,24 @@ class ReplayStore:
             self._segment = position.segment
         return position.offset in self._replayed
 
+    def archived(self, blocks: Sequence[RedecodedBlock]) -> set[Day]:
+        """Return the days of rows of these blocks that have left their tables.
+
+        Raises:
+            StoreUnavailable: The connection is lost.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                days = set[Day]().union(*(days_of(block) for block in blocks))
+                return archived_days(cursor, self._journal.venue, days)
+        except psycopg2.Error as error:
+            self._fail(error)
+
     def apply(self, blocks: Sequence[RedecodedBlock]) -> Applied:
         """Make the stored rows of some blocks of one segment equal to what their frames give now.
 
         Raises:
+            Archived: A day of their rows has left its table meanwhile; nothing was changed.
             RowRejected: Postgres refuses a row; nothing was changed.
             StoreUnavailable: The connection is lost; either all blocks were corrected or none.
         """
@@ -88,6 +100,9 @@ class ReplayStore:
                 self._roll_back()
             except psycopg2.Error as error:
                 self._fail(error)
+            except Archived:
+                self._roll_back()
+                raise
         raise AssertionError("unreachable")
 
     def _correct(self, blocks: Sequence[RedecodedBlock]) -> Applied:
@@ -122,13 +137,12 @@ class ReplayStore:
         return None if row is None else Position(*row)
 
     def _ensure_partitions(self, table: str, blocks: Sequence[RedecodedBlock]) -> None:
-        place, received = (2, 3) if table == "trade" else (1, 1)
+        received = 3 if table == "trade" else 1
         last_day = int(time.time()) // 86_400 + LAST_DAY_AHEAD
         for block in blocks:
             for row in split(block.now[table]):
-                day, received_day = (
-                    number(row[2 + 12 * at : 14 + 12 * at]) // _US_PER_DAY + _PG_EPOCH_DAY for at in (place, received)
-                )
+                day = day_of(table, row)
+                received_day = number(row[2 + 12 * received : 14 + 12 * received]) // US_PER_DAY + PG_EPOCH_DAY
                 key = (table, day)
                 if key in self._days or not max(FIRST_DAY, received_day - OLDEST_DAYS) <= day <= last_day:
                     continue

@@ -8,9 +8,10 @@ from recorder.errors import RowRejected
 from recorder.journal.reader import JournalReader
 from recorder.position import Position
 from recorder.replay.apply import ReplayStore
+from recorder.replay.archived import Day, days_of
 from recorder.replay.redecode import RedecodedBlock, Skipped, redecode
 from recorder.replay.report import ReplayReport
-from recorder.replay.transaction import Applied
+from recorder.replay.transaction import Applied, Archived
 from recorder.venues.base import Decoder
 
 _BATCH_BYTES = 8 << 20
@@ -39,6 +40,8 @@ class ReplayApplier:
     def __init__(self, store: ReplayStore, report: ReplayReport) -> None:
         self.applied = Applied()
         self.not_loaded = 0  # blocks that differ and that the writer has not loaded yet
+        self.archived = 0  # blocks that differ and have rows of archived days
+        self.archived_days: set[Day] = set()  # of these rows
         self._store = store
         self._report = report
         self._batch: list[RedecodedBlock] = []
@@ -66,9 +69,14 @@ class ReplayApplier:
             self._apply(batch)
 
     def _apply(self, batch: list[RedecodedBlock]) -> None:
-        """Apply a batch. Where Postgres refuses a row, only the block with that row is left out."""
+        """Apply a batch, leaving out blocks of archived days and the block of a row that Postgres refuses."""
+        batch = self._without_archived(batch)
+        if not batch:
+            return
         try:
             self.applied.add(self._store.apply(batch))
+        except Archived:
+            self._apply(batch)  # the next look finds the day that left its table meanwhile
         except RowRejected as error:
             if len(batch) == 1:
                 reason = f"not applied, because Postgres refuses a row of it: {error}"
@@ -77,6 +85,21 @@ class ReplayApplier:
             middle = len(batch) // 2
             self._apply(batch[:middle])
             self._apply(batch[middle:])
+
+    def _without_archived(self, batch: list[RedecodedBlock]) -> list[RedecodedBlock]:
+        """Return the blocks that have no row of an archived day, and count the others."""
+        gone = self._store.archived(batch)
+        if not gone:
+            return batch
+        left = []
+        for block in batch:
+            touched = days_of(block) & gone
+            if touched:
+                self.archived += 1
+                self.archived_days |= touched
+            else:
+                left.append(block)
+        return left
 
 
 def replay(

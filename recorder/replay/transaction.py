@@ -14,10 +14,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from recorder import __version__
+from recorder.errors import StoreError
 from recorder.pgcopy import encode, scalars
 from recorder.pgcopy.decode import fields, number, split
 from recorder.pgcopy.stream import COPY_HEADER, CopyReader, copy_stream
 from recorder.replay import statements
+from recorder.replay.archived import archived_days, days_of
 from recorder.replay.compare import TABLES
 from recorder.replay.redecode import RedecodedBlock
 from recorder.store.database import Cursor
@@ -29,6 +31,10 @@ _KEY_END = 2 + 3 * 12  # of a trade tuple: instrument_id, trade_id, ts_event, wh
 _IDENTITY_END = _KEY_END + 12  # and ts_recv, which identifies the block of the trade
 _FOUR = struct.pack("!h", 4)
 _SEVEN = struct.pack("!h", 7)
+
+
+class Archived(StoreError):
+    """A day of the rows has left its table, so that its rows are in the archive."""
 
 
 class Changed(msgspec.Struct):
@@ -98,7 +104,11 @@ class ReplayBatch:
         self._segment = blocks[0].position.segment
 
     def correct(self) -> Applied:
-        """Correct all blocks or none."""
+        """Correct all blocks or none.
+
+        Raises:
+            Archived: A day of their rows is archived; the transaction is still open.
+        """
         self._cursor.execute("BEGIN")
         self._cursor.execute(statements.PREPARE)
         self._instruments()
@@ -122,6 +132,10 @@ class ReplayBatch:
         self._quarantine()
         self._heal()
         self._correct_ledgers()
+        # At the end: a day that is not archived now cannot leave its table before the COMMIT, because the archiver
+        # waits for the rows that were written.
+        if archived_days(self._cursor, self._journal.venue, set().union(*map(days_of, self._blocks))):
+            raise Archived("a day of these rows left its table meanwhile")
         self._cursor.execute("COMMIT")
         return self.applied
 

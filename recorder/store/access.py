@@ -40,9 +40,9 @@ BEGIN
                 WHERE d.datname = current_database() AND x.grantee = 0 AND x.privilege_type = 'TEMPORARY') THEN
         EXECUTE pg_catalog.format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     END IF;
-    IF EXISTS (SELECT FROM unnest(ARRAY['{WRITER}', '{REPLAY}', '{TRAINER}']) role
+    IF EXISTS (SELECT FROM unnest(ARRAY['{WRITER}', '{REPLAY}', '{TRAINER}', '{DERIVER}']) role
                 WHERE NOT pg_catalog.has_database_privilege(role, current_database(), 'TEMPORARY')) THEN
-        EXECUTE pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO {WRITER}, {REPLAY}, {TRAINER}',
+        EXECUTE pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO {WRITER}, {REPLAY}, {TRAINER}, {DERIVER}',
                                   current_database());
     END IF;
     FOR function IN

@@ -280,6 +280,7 @@ def _count_lost(ledger: list[LedgerCheck], files: FilesCheck | None) -> None:
 def _archive_notes(files: FilesCheck) -> Iterator[str]:
     """Yield what was read of the archive, and each file that was not looked at."""
     yield f"{files.files} files of the archive with {files.rows:,} rows were read: size and SHA-256 are as archived"
+    yield f"{files.manifests} manifests of the archive were read: they are as written and name these files"
     for one in files.elsewhere:
         yield f"not looked at: {one.path} ({one.rows:,} rows of {one.table}) is in {one.copied_to} only"
 

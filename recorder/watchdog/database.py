@@ -87,7 +87,8 @@ SELECT pg_database_size(current_database()), (SELECT max(version) FROM schema_mi
 _BACKUP = """
 SELECT p.verdict, p.detail, p.name,
        (SELECT extract(epoch FROM now() - max(began_at)) / 86400 FROM restore_proof WHERE verdict = 'proved')::float8,
-       (SELECT extract(epoch FROM now() - min(began_at)) / 86400 FROM backup)::float8
+       (SELECT extract(epoch FROM now() - min(began_at)) / 86400 FROM backup)::float8,
+       (SELECT extract(epoch FROM now() - max(began_at)) / 86400 FROM backup WHERE removed_at IS NULL)::float8
   FROM (SELECT) one LEFT JOIN (SELECT * FROM restore_proof ORDER BY began_at DESC LIMIT 1) p ON true"""
 
 _DEFAULT = "SELECT table_name FROM default_partitions_in_use()"

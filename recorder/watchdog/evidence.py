@@ -11,9 +11,11 @@ from recorder.appliance.supervisor import Process
 from recorder.process.health import (
     ColumnsFigures,
     DeriverFigures,
+    KeeperFigures,
     PollerFigures,
     RecorderFigures,
     Report,
+    WebFigures,
     WriterFigures,
 )
 from recorder.shards import venue_of
@@ -73,6 +75,7 @@ class BackupFacts(msgspec.Struct, frozen=True):
     name: str | None  # the backup it was of
     proved_days: float | None  # since a backup was last proved
     oldest_days: float | None  # since the first backup; None where there is none
+    newest_days: float | None = None  # since the last one that is kept
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True):
@@ -206,6 +209,18 @@ class Evidence(msgspec.Struct, frozen=True):
         """The last figures of the deriver."""
         figures = self.reports["deriver"].figures if "deriver" in self.reports else None
         return figures if isinstance(figures, DeriverFigures) else None
+
+    @property
+    def keeper(self) -> KeeperFigures | None:
+        """The last figures of the keeper."""
+        figures = self.reports["keeper"].figures if "keeper" in self.reports else None
+        return figures if isinstance(figures, KeeperFigures) else None
+
+    @property
+    def web(self) -> WebFigures | None:
+        """The last figures of the program that serves the API and the pages."""
+        figures = self.reports["web"].figures if "web" in self.reports else None
+        return figures if isinstance(figures, WebFigures) else None
 
     @property
     def poller(self) -> PollerFigures | None:

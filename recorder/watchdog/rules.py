@@ -10,7 +10,7 @@ from typing import NamedTuple
 from recorder.errors import ConfigError, nearest
 from recorder.printable import printable
 from recorder.settings import WatchdogSettings
-from recorder.watchdog import conditions
+from recorder.watchdog import conditions, keeping
 from recorder.watchdog.alerts import Finding, Severity
 from recorder.watchdog.evidence import Evidence
 
@@ -57,6 +57,15 @@ RULES: tuple[Rule, ...] = (
          conditions.database_lagging, (*_DATABASE, *_PROGRAM, "disk_full")),
     Rule("backup_unproved", "ticket", "days since a backup was proved by a restore", 2, "days", 0,
          conditions.backup_unproved, _DATABASE),
+    Rule("backup_old", "ticket", "age of the newest backup", 2, "days", 0, keeping.backup_old, _DATABASE),
+    Rule("archive_damaged", "ticket", "files of the archive that are missing or differ", 0, "files", 0,
+         keeping.archive_damaged, _PROGRAM),
+    Rule("archive_let_go", "info", "what the budget of the disk removed for good", 0, "bytes", 0,
+         keeping.archive_let_go, _PROGRAM),
+    Rule("disk_budget", "ticket", "whether the disk budget is exceeded and nothing may go", 0, "", 60,
+         keeping.disk_budget, (*_PROGRAM, "disk_full")),
+    Rule("keeper_job", "ticket", "time since a job of the keeper should have run, and jobs that failed", 900, "s", 120,
+         keeping.keeper_job, (*_DATABASE, *_PROGRAM, "disk_full", "partitions_ahead", "clock_step")),
     Rule("columns_lagging", "ticket", "how far column files are behind the journals", 60, "s", 30,
          conditions.columns_lagging, (*_PROGRAM, "disk_full")),
     Rule("bars_lagging", "ticket", "how far bars are behind the trades in Postgres", 60, "s", 30,
@@ -102,6 +111,7 @@ RULES: tuple[Rule, ...] = (
     Rule("program_unwell", "ticket", "programs that report a problem which no other rule names", 0, "", 180,
          conditions.program_unwell,
          (*_DATABASE, *_VENUE, "database_lagging", "bars_lagging", "columns_lagging", "venue_no_data",
+          "archive_damaged", "disk_budget", "keeper_job", "backup_unproved",
           "streams_silent", "streams_refused",
           "book_resync_loop", "frames_dropped", "lineage", "disk_full", "poll_slots_missed", "poll_success",
           "poll_backlog", "circuit_open", "clock_step")),

@@ -4,8 +4,10 @@ The order is what keeps a row from being in neither place. The files and their m
 read back and summed; a transaction keeps the day from being changed, sums it by SQL, compares, writes the ledger and
 drops the partition. A kill before its COMMIT leaves the day in the table (and perhaps in files that the next run writes
 again); after it the ledger names the files. Rows that come later make another revision of the files in the same way.
+The manifest of a run waits beside that of the run before, and takes its place after the COMMIT.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -23,6 +25,7 @@ from analysis.load.kept.ledger import KEYS, is_known
 from analysis.load.manifest import (
     CertificateRow,
     FileEntry,
+    Manifest,
     data_folder,
     day_range,
     digest,
@@ -35,6 +38,7 @@ from analysis.load.postgres import PostgresReader, PostgresSource
 from analysis.load.source import Instrument
 from analysis.load.tables import LAYOUTS, TRADE, Layout
 from analysis.workers.archive import row_checksum
+from recorder.store.archive_files import REPLACED, coming, manifest_fault, sealed
 from recorder.store.database import KEEPER, Connection, Cursor, classify, connect
 
 SUPERSEDED = "superseded"
@@ -45,6 +49,7 @@ _WHOSE = "SELECT DISTINCT instrument_id FROM {table} WHERE {clock} >= %s AND {cl
 _NAMES = "SELECT instrument_id, venue, symbol, first_seen, canonical FROM instrument WHERE instrument_id = ANY (%s)"
 _LEDGER = """
 SELECT venue, path, row_count, duplicates, checksum FROM archive WHERE table_name = %s AND day = %s"""
+_DIGESTS = "SELECT venue, table_name, sha256 FROM archive WHERE day = %s"
 _CERTIFICATES = """
 SELECT DISTINCT ON (instrument_id, channel, hour) instrument_id, channel, hour, revision, grade, sha256
   FROM certificate WHERE instrument_id = ANY (%s) AND hour >= %s AND hour < %s
@@ -97,6 +102,7 @@ class Archiver:
     def __init__(self, url: str, root: Path) -> None:
         self._url = url
         self._root = root
+        self._digests: dict[str, dict[str, str]] = {}  # of the day at work: SHA-256 by venue and table in the ledger
 
     def archive(self, table: str, day: date) -> Result:
         """Archive a day of a table and drop it.
@@ -110,6 +116,7 @@ class Archiver:
         with exclusive(self._root):
             (self._root / KEEPERS).touch()
             with PostgresSource(self._url).reading() as reader:
+                self._settle(day)
                 earlier, whose, certificates = self._facts(layout, day)
                 if not whose and not earlier:
                     return self._empty(layout, day)
@@ -121,11 +128,61 @@ class Archiver:
                 }
             rows = self._release(layout, day, filed, earlier)
             for venue, one in filed.items():
+                self._put_manifest(venue, day)
                 self._sweep(layout, venue, day, one.entry.path, earlier.get(venue))
         return Result("released", rows, sum(one.entry.bytes for one in filed.values()), len(filed))
 
     def _connect(self) -> Connection:
         return connect(self._url, application_name="keeper", role=KEEPER, statement_timeout_s=_STATEMENT_S)
+
+    def _settle(self, day: date) -> None:
+        """Put manifests in their places whose transaction was committed before a kill, and remove the others."""
+        with closing(self._connect()) as one:
+            try:
+                with one.cursor() as cursor:
+                    cursor.execute(_DIGESTS, (day,))
+                    self._digests = {}
+                    for venue, table, sha256 in cursor.fetchall():
+                        self._digests.setdefault(venue, {})[table] = sha256
+            except psycopg2.Error as error:
+                raise classify(error) from error
+        for path in (self._root / "manifest").glob(f"venue=*/.date={day}.json.next"):
+            venue = path.parent.name.removeprefix("venue=")
+            digests = self._digests.get(venue, {})
+            named = set(self._decoded(path).files) if manifest_fault(path, venue, day, digests) is None else None
+            if named is not None and named <= digests.keys():
+                self._put_manifest(venue, day)
+            else:
+                path.unlink()
+
+    def _put_manifest(self, venue: str, day: date) -> None:
+        path = manifest_path(self._root, venue, day)
+        coming(path).replace(path)
+        sync(path.parent)
+
+    @staticmethod
+    def _decoded(path: Path) -> Manifest:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+
+    def _old_manifest(self, venue: str, day: date) -> Manifest | None:
+        """Return the manifest of a day, without files that the ledger does not name; None where it has none.
+
+        Raises:
+            ArchiveError: It is damaged, or missing though the ledger has files of the day.
+        """
+        path, digests = manifest_path(self._root, venue, day), self._digests.get(venue, {})
+        fault = manifest_fault(path, venue, day, {})
+        if fault is not None and (digests or path.exists()):
+            raise ArchiveError(
+                f"{path} {fault}: bring it back from the second place, or from a backup of the archive; "
+                "nothing was dropped"
+            )
+        found = read_manifest(self._root, venue, day)
+        if found is None:
+            return None
+        # Of a database that was restored since, the manifest may name files that the ledger does not know.
+        files = {table: entry for table, entry in found.files.items() if digests.get(table) == entry.sha256}
+        return msgspec.structs.replace(found, files=files)
 
     def _facts(
         self, layout: Layout, day: date
@@ -164,7 +221,7 @@ class Archiver:
         self, cursor: Cursor, layout: Layout, venue: str, day: date, late: Sequence[Instrument]
     ) -> list[Instrument]:
         """Return instruments with those of the archived file of the day."""
-        manifest = read_manifest(self._root, venue, day)
+        manifest = self._old_manifest(venue, day)
         if manifest is None:
             raise ArchiveError(
                 f"{manifest_path(self._root, venue, day)} is missing, though table archive names the day"
@@ -183,7 +240,7 @@ class Archiver:
         certificates: Sequence[CertificateRow],
     ) -> _Filed:
         """Write the file and the manifest of a venue, and read the file back."""
-        old = read_manifest(self._root, venue, day)
+        old = self._old_manifest(venue, day)
         entry = write_table(reader, self._root, venue, day, layout, whose, lambda _steps: None)
         head = manifest_of(reader, venue, day, whose, datetime.now(UTC), {})
         named = {row.instrument_id: row for row in (*(old.instruments if old else ()), *head.instruments)}
@@ -196,9 +253,9 @@ class Archiver:
             gaps=list({row.gap_id: row for row in (*(old.gaps if old else ()), *head.gaps)}.values()),
             certificates=[*earlier, *(row for row in certificates if row.instrument_id in numbers)],
         )
-        path = manifest_path(self._root, venue, day)
+        path = coming(manifest_path(self._root, venue, day))
         make_folder(path.parent, self._root)
-        write_durably(path, msgspec.json.format(msgspec.json.encode(head)))
+        write_durably(path, sealed(msgspec.json.format(msgspec.json.encode(head))))
         return _Filed(entry, *self._read_back(entry, layout))
 
     def _read_back(self, entry: FileEntry, layout: Layout) -> tuple[int, int]:
@@ -306,15 +363,15 @@ class Archiver:
                 raise classify(error) from error
 
     def _sweep(self, layout: Layout, venue: str, day: date, path: str, earlier: _Earlier | None) -> None:
-        """Remove the file that a revision replaced, and put aside files that the ledger does not know."""
+        """Put aside the file that a revision replaced, and files that the ledger does not know."""
         for found in data_folder(self._root, layout.name, venue, day).glob("part-*.parquet"):
             name = str(found.relative_to(self._root))
             if name == path:
                 continue
-            if earlier is not None and name == earlier.path:
-                found.unlink()
-                continue
-            aside = self._root / SUPERSEDED / name
+            replaced = earlier is not None and name == earlier.path
+            aside = self._root / (REPLACED if replaced else SUPERSEDED) / name
+            if replaced:  # a database that is restored from a backup before this revision needs it
+                os.utime(found)
             make_folder(aside.parent, self._root)
             found.replace(aside)
             sync(aside.parent)

@@ -54,7 +54,8 @@ def keep(
     of the disk (settings keeper.*). The list needs no running keeper: outcomes are in the folder keeper of the home.
     A run by hand waits for nothing and never meets a run of the program: each job has a lock.
 
-    Exit code: 0 when the run was done or there was nothing to do, 1 when it failed or found a problem.
+    Exit code: 0 when the run was done or there was nothing to do, 1 when it failed or found a problem, 2 when files of
+    the archive are damaged or missing and must be brought back.
 
     Examples:
 
@@ -73,7 +74,7 @@ def keep(
     if job is None:
         raise ConfigError(f"there is no job {once}{nearest(once, names)}; tapedeck keep --list names all")
     options.log_to_stderr(settings, "keep", "ERROR")
-    ran = run_once(job, work_of(settings))
+    ran = run_once(job, work_of(settings)._replace(by_hand=True))
     if ran is None:
         raise ConfigError(f"the job {once} runs at this moment; tapedeck keep --list shows how it ended")
     if as_json:
@@ -82,6 +83,8 @@ def keep(
         say(f"{once}: {ran.state}{f', {printable(ran.detail)}' if ran.detail else ''}")
         if ran.problem and ran.problem != ran.detail:
             say(f"problem: {printable(ran.problem)}")
+    if ran.damaged:
+        return 2
     return 1 if ran.state in ("failed", "waits") or ran.problem else 0
 
 

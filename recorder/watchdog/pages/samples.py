@@ -9,17 +9,19 @@ from recorder.process.health import (
     ColumnsFigures,
     DeriverFigures,
     JobFigures,
+    KeepFigures,
     LinkFigures,
     PollerFigures,
     RecorderFigures,
     SimulatorFigures,
+    WebFigures,
     WriterFigures,
 )
 from recorder.shards import venue_of
 from recorder.watchdog.activity.figures import InstrumentTrades, VenueTrades, VenueTraffic
 from recorder.watchdog.alerts import Held
 from recorder.watchdog.delivery.outbox import Traffic
-from recorder.watchdog.evidence import DatabaseFacts, Evidence, Loaded
+from recorder.watchdog.evidence import BackupFacts, DatabaseFacts, Evidence, Loaded
 from recorder.watchdog.rules import Limit
 
 SYMBOL_LENGTH = 100
@@ -111,6 +113,33 @@ def of_deriver(value: Callable[[DeriverFigures], float]) -> Callable[[Round], It
         deriver = given.evidence.deriver
         if deriver is not None:
             yield Sample((), value(deriver), given.evidence.reports["deriver"].started_at)
+
+    return samples
+
+
+def of_keeper(value: Callable[[KeepFigures], float | None]) -> Callable[[Round], Iterator[Sample]]:
+    def samples(given: Round) -> Iterator[Sample]:
+        keeper = given.evidence.keeper
+        for name, job in ({} if keeper is None else keeper.jobs).items():
+            yield Sample((name,), value(job))
+
+    return samples
+
+
+def of_web(value: Callable[[WebFigures], float]) -> Callable[[Round], Iterator[Sample]]:
+    def samples(given: Round) -> Iterator[Sample]:
+        web = given.evidence.web
+        if web is not None:
+            yield Sample((), value(web), given.evidence.reports["web"].started_at)
+
+    return samples
+
+
+def backup_seconds(days: Callable[[BackupFacts], float | None]) -> Callable[[Round], Iterator[Sample]]:
+    def samples(given: Round) -> Iterator[Sample]:
+        facts = given.evidence.database.facts
+        found = None if facts is None or facts.backup is None else days(facts.backup)
+        yield Sample((), None if found is None else found * 86_400)
 
     return samples
 

@@ -139,6 +139,7 @@ def test_late_trades_of_an_archived_day_are_read_once_and_join_its_next_revision
     assert stored.run(query) == [(2, 1)]
     files = list((tmp_path / "trade" / "venue=kraken").rglob("*.parquet"))
     assert len(files) == 1
+    assert len(list((tmp_path / "replaced" / "trade" / "venue=kraken").rglob("*.parquet"))) == 1
     assert archiver.archive("trade", DAYS[0]).outcome == "nothing"
 
 

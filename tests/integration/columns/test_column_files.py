@@ -302,3 +302,15 @@ def test_days_beyond_the_retention_are_removed(feed: MidnightFeed, tmp_path: Pat
     feed.record(5)
     follow(tmp_path, retention_days=1)
     assert {day for _, _, day in stored(tmp_path / "columns", "MD")} == {"07.03.26"}
+
+
+def test_a_clock_that_was_set_a_year_forward_removes_no_files(feed: MidnightFeed, tmp_path: Path) -> None:
+    feed.record(5)
+    follow(tmp_path)
+    before = stored(tmp_path / "columns", "MD")
+    feed.rig.clock.advance(366 * 86_400)
+    feed.record(5)
+    follow(tmp_path)
+    after = stored(tmp_path / "columns", "MD")
+    assert {key: after[key] for key in before} == before
+    assert len(after) > len(before)

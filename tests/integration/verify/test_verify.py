@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from support.keeper import write_manifest
 from support.simulator.client import client, coinbase_subscribe, read_until
 
 from recorder.events import Channel
@@ -224,6 +225,7 @@ def archived(connection: Connection, root: Path) -> tuple[int, list[Path]]:
         for (name,) in cursor.fetchall():
             (root / name).write_bytes(content)
             paths.append(root / name)
+            write_manifest(root, "coinbase", name.removeprefix("p"), {"trade": sha256(content).hexdigest()})
         cursor.execute("SELECT count(*) FROM trade")
         row = cursor.fetchone()
         assert row is not None

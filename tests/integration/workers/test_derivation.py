@@ -11,6 +11,7 @@ import pytest
 from support.batches import IDS, NOON_NS, batch, gap, gap_part, instrument_part, trade, trade_part, trades_part
 from support.workers.bars import differences, rows, settled
 
+from analysis.workers.archive.day import Archiver
 from analysis.workers.derivation import Derivation
 from recorder.store.database import DERIVER, READER, WRITER, Connection, connect
 from recorder.store.loader import Store
@@ -375,22 +376,81 @@ def test_the_deriver_changes_bars_only_and_others_do_not(deriving: Deriving) -> 
         connection.close()
 
 
-def test_bars_of_a_day_that_left_the_table_stand_as_they_are(
-    deriving: Deriving, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def archived(deriving: Deriving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of an archive that has the day of the trades, whose bars were derived before."""
     monkeypatch.setattr("analysis.workers.derivation._NEVER_ARCHIVED_DAYS", -2)
     deriving.derive()
-    before = deriving.bar("open, close, volume, trade_count, revision")
+    assert Archiver(deriving.url, tmp_path / "archive").archive("trade", NOON.date()).rows == 100
+    return tmp_path / "archive"
+
+
+def late(deriving: Deriving, trade_id: int, after_s: float, price: float) -> None:
+    """Store a trade that came after its day was archived."""
     deriving.sql(
-        "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
-        " sha256, checksum) VALUES ('trade', %s, 'test', 1, 'kept', '/a', 'p', 100, 0, 1, repeat('0', 64), 0)",
-        NOON.date(),
-    )
-    deriving.sql("DELETE FROM trade")
-    deriving.sql("SELECT rebuild_bars(%s, %s, %s)", [BTC], NOON, NOON + timedelta(hours=1))
+        "INSERT INTO trade (instrument_id, trade_id, ts_event, ts_recv, price, size, aggressor)"
+        " VALUES (%s, %s, %s, now(), %s, 2, 'b')",
+        BTC, trade_id, NOON + timedelta(seconds=after_s), price,
+    )  # fmt: skip
+
+
+def test_a_late_trade_of_an_archived_day_revises_its_bars_from_the_archive(deriving: Deriving, archived: Path) -> None:
+    names = "open, low, close, trade_count, volume, complete"
+    for interval_s, start in ((60, NOON), (86_400, NOON.replace(hour=0))):
+        deriving.sql("SELECT rebuild_bars(%s, %s, %s)", [BTC], NOON, NOON + timedelta(hours=1))
+        before = deriving.bar(names, interval_s, start)
+        assert before is not None
+        deriving.derive()
+        assert deriving.bar(names, interval_s, start) == before
+        count = before[3]
+    late(deriving, 7001, 30, 99_999.0)
+    late(deriving, 2, 1, 88_888.0)  # the archive has it, its time rounded otherwise
     deriving.derive()
-    assert deriving.bar("open, close, volume, trade_count, revision") == before
-    assert before is not None
+    for interval_s, start in ((60, NOON), (86_400, NOON.replace(hour=0))):
+        assert deriving.bar("high, close, trade_count, revision, complete", interval_s, start) == (
+            99_999.0, 99_999.0, count + 1, 2, True,
+        )  # fmt: skip
+    Archiver(deriving.url, archived).archive("trade", NOON.date())
+    deriving.derive()  # the rows that left the table are no removed trades
+    assert deriving.bar("high, trade_count, revision") == (99_999.0, count + 1, 2)
+
+
+def test_bars_of_an_archived_day_are_not_complete_while_its_file_is_missing(
+    deriving: Deriving, archived: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = (archived / "trade").rglob("*.parquet")
+    aside = file.rename(file.with_suffix(".aside"))
+    late(deriving, 7001, 30, 99_999.0)
+    late(deriving, 7002, 3 * 86_400, 5.0)  # of another day, whose bars do not wait
+    while deriving.derivation.recent(deriving.connection, forming=True) or deriving.derivation.backlog(
+        deriving.connection
+    ):
+        pass
+    assert deriving.bar("complete, revision") == (False, 2)
+    assert deriving.bar("complete", 86_400, NOON.replace(hour=0)) == (False,)
+    assert deriving.bar("high", start=NOON + timedelta(days=3)) == (5.0,)
+    assert [str(file) in reason for reason in deriving.derivation.unreadable.values()] == [True]
+    aside.rename(file)
+    monkeypatch.setattr("analysis.workers.derivation.time.monotonic", lambda: float("inf"))
+    deriving.derive()
+    assert deriving.bar("high, complete") == (99_999.0, True)
+    assert not deriving.derivation.unreadable
+
+
+def test_without_the_right_to_a_temporary_table_only_archived_days_wait(deriving: Deriving, archived: Path) -> None:
+    name = deriving.sql("SELECT current_database()")[0][0]
+    deriving.sql(f'REVOKE TEMPORARY ON DATABASE "{name}" FROM PUBLIC, {DERIVER}')
+    connection = connect(deriving.url, application_name="deriver", role=DERIVER)
+    derivation = Derivation(lateness_s=2.0)
+    derivation.prepare(connection)
+    late(deriving, 7001, 30, 99_999.0)
+    late(deriving, 7002, 3 * 86_400, 5.0)
+    while derivation.recent(connection, forming=True) or derivation.backlog(connection):
+        pass
+    connection.close()
+    assert deriving.bar("complete") == (False,)
+    assert deriving.bar("high", start=NOON + timedelta(days=3)) == (5.0,)
+    assert ["tapedeck roles" in reason for reason in derivation.unreadable.values()] == [True]
 
 
 @pytest.mark.parametrize("conflict", ["", "ON CONFLICT DO NOTHING"])

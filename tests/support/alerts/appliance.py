@@ -87,10 +87,11 @@ class AlertedAppliance:
         named = [name for name in process_list.programs(self.settings) if name != "postgres"]  # it writes no report
         return all(name in reports and reports[name].state == "live" for name in named)
 
-    def command(self, *words: str, statuses: Sequence[int] = (0,)) -> str:
-        """Run `tapedeck` and return what it printed."""
+    def command(self, *words: str, statuses: Sequence[int] = (0,), **environment: str) -> str:
+        """Run `tapedeck`, with further variables, and return what it printed."""
         command = [sys.executable, "-m", "recorder", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=self._of_programs)
+        variables = {**self._of_programs, **environment}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=variables)
         assert done.returncode in statuses, done.stdout + done.stderr
         return done.stdout
 

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from recorder.journal.reader import segment_path, segments
 from recorder.process.health import PollerFigures
 from support.alerts.appliance import AlertedAppliance
 from support.alerts.set_clock import SetClock
+from support.keeper import write_manifest
 
 VENUES = ("coinbase", "kraken", "bitfinex", "okx", "polymarket")
 SERVICES = ("gamma", "clob", "data")
@@ -46,6 +48,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "watchdog.rules.partitions_ahead": {"for_s": 30},
     "watchdog.rules.disk_days": {"for_s": 30},
     "watchdog.rules.program_unwell": {"for_s": 30},
+    "watchdog.rules.keeper_job": {"for_s": 10},
+    "watchdog.rules.disk_budget": {"for_s": 10},
 }
 """Where a rule needs minutes or hours, its limit or its time is shorter here; the table shows what was used."""
 _NO_ROOM_MB = 8  # free space at which frames are dropped: below journal.reserve_mb
@@ -199,6 +203,56 @@ def _prove_backup(status: int) -> Act:
 def _new_backup(bench: Bench) -> None:
     bench.appliance.command("backup")
     _prove_backup(0)(bench)
+
+
+def _age_backups(days: int) -> Act:
+    return _sql(f"UPDATE backup SET began_at = began_at - interval '{days} days'")
+
+
+def _archived_file(bench: Bench) -> Path:
+    """Write a file of the archive of a day long ago with its row in the ledger."""
+    root = bench.appliance.home / "archive"
+    digest = sha256(b"tape" * 5_000_000).hexdigest()
+    file = root / "trade" / "part-0.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"tape" * 5_000_000)
+    write_manifest(root, "proof", "2020-01-02", {"trade": digest})
+    bench.appliance.sql(
+        "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
+        " sha256, checksum) VALUES ('trade', '2020-01-02', 'proof', 1, 'kept', %s, 'trade/part-0.parquet', 7, 0,"
+        " 20000000, %s, 5) ON CONFLICT DO NOTHING",
+        str(root), digest,
+    )  # fmt: skip
+    return file
+
+
+def _damage_archive(bench: Bench) -> None:
+    file = _archived_file(bench)
+    with file.open("r+b") as opened:
+        opened.write(b"T")
+    _keep("check", 2)(bench)
+
+
+def _mend_archive(bench: Bench) -> None:
+    _archived_file(bench)
+    _keep("check", 0)(bench)
+
+
+def _keep(job: str, status: int, **environment: str) -> Act:
+    return lambda bench: void(bench.appliance.command("keep", "--once", job, statuses=(status,), **environment))
+
+
+_TIGHT = {"TAPEDECK__KEEPER__BUDGET_GB": "0.001"}
+
+
+def _no_right(bench: Bench) -> None:
+    bench.appliance.sql("REVOKE SELECT ON day_partition FROM tapedeck_keeper")
+    _keep("partitions", 1)(bench)
+
+
+def _right_again(bench: Bench) -> None:
+    bench.appliance.sql("GRANT SELECT ON day_partition TO tapedeck_keeper")
+    _keep("partitions", 0)(bench)
 
 
 def void(_: str) -> None:
@@ -372,6 +426,8 @@ SCENES: tuple[tuple[Proof, ...], ...] = (
               inject=_lock_bars, cure=_released),
         Proof("backup_unproved", "", "a byte of a backup changes on its disk", needs_s=20, prepare=_damage_backup,
               inject=_prove_backup(1), cure=_new_backup, over_s=30),
+        Proof("archive_damaged", "keeper", "a byte of the archive changes on its disk", inject=_damage_archive,
+              cure=_mend_archive),
         Proof("columns_lagging", "columns", "a folder stands where the column files note their position", needs_s=8,
               inject=_block_columns, cure=_unblock_columns),
         Proof("disk_filling", "journal", "a disk of 1 GiB is 92 % full", inject=_filled(92), cure=_emptied),
@@ -382,6 +438,11 @@ SCENES: tuple[tuple[Proof, ...], ...] = (
               cure=_signalled("recorder-okx", signal.SIGCONT)),
     ),
     (
+        Proof("backup_old", "", "the newest backup is three days old", after="backup_unproved", needs_s=20,
+              inject=_age_backups(3), cure=_age_backups(-3), over_s=30),
+        Proof("keeper_job", "keeper", "the keeper loses a right in Postgres", inject=_no_right, cure=_right_again),
+        Proof("disk_budget", "keeper", "the disk use is beyond its budget", inject=_keep("budget", 1, **_TIGHT),
+              cure=_keep("budget", 0)),
         Proof("disk_full", "journal", "a disk of 1 GiB is 97 % full", inject=_filled(97), cure=_emptied),
         Proof("database_lagging", "", "a session keeps a lock on a table", needs_s=10, inject=_lock, cure=_released),
         Proof("program_down", "recorder-coinbase", "a program is stopped by a person",
@@ -389,6 +450,10 @@ SCENES: tuple[tuple[Proof, ...], ...] = (
               cure=_controlled("start", "recorder-coinbase")),
     ),
     (
+        Proof("archive_let_go", "keeper", "the budget leaves no room for the archive",
+              prepare=lambda bench: void(str(_archived_file(bench))),
+              inject=_keep("budget", 1, TAPEDECK__KEEPER__LET_GO="true", **_TIGHT), cure=_keep("budget", 0),
+              brings=("disk_budget",)),
         Proof("frames_dropped", "", "a disk of 1 GiB has no room", inject=_filled(None), cure=_emptied, over_s=300,
               brings=("disk_full",)),
     ),

@@ -15,6 +15,8 @@ from recorder.process.health import (
     DeriverFigures,
     JobFigures,
     JournalFigures,
+    KeeperFigures,
+    KeepFigures,
     LinkFailure,
     PollerFigures,
     Refusal,
@@ -64,6 +66,10 @@ def writing_columns(lag_s: float) -> Evidence:
     return evidence(reports={"columns": report("columns", ColumnsFigures(disk="up", lag_s=lag_s))})
 
 
+def keeping(named: dict[str, KeepFigures] | None = None, **jobs: KeepFigures) -> Evidence:
+    return evidence(reports={"keeper": report("keeper", KeeperFigures({**(named or {}), **jobs}))})
+
+
 def deriving(state: str = "live", **changes: Any) -> Evidence:
     figures = msgspec.structs.replace(DeriverFigures(bars=300, database="up"), **changes)
     return evidence(reports={"deriver": report("deriver", figures, state=state)})
@@ -105,6 +111,18 @@ CASES: list[tuple[Evidence, set[tuple[str, str]]]] = [
     (asked(backup=BackupFacts("proved", "", "x", 1.1, 9.0)), set()),
     (asked(backup=BackupFacts(None, None, None, None, 2.5)), {("backup_unproved", "")}),
     (asked(backup=BackupFacts(None, None, None, None, None)), set()),
+    (asked(backup=BackupFacts("proved", "", "x", 0.1, 9.0, 2.1)), {("backup_old", "")}),
+    (asked(backup=BackupFacts("proved", "", "x", 0.1, 9.0, 1.9)), set()),
+    (keeping(check=KeepFigures(damaged=2, problem="2 files are damaged")), {("archive_damaged", "keeper")}),
+    (keeping(budget=KeepFigures(let_go_bytes=9)), {("archive_let_go", "keeper")}),
+    (keeping(budget=KeepFigures(problem="the budget is exceeded by 9 MiB")), {("disk_budget", "keeper")}),
+    (keeping(vacuum=KeepFigures(last_state="failed", problem="no space")), {("keeper_job", "keeper")}),
+    (keeping(vacuum=KeepFigures(next_at=NOW - 901)), {("keeper_job", "keeper")}),
+    (keeping(vacuum=KeepFigures(next_at=NOW - 899)), set()),
+    (keeping(vacuum=KeepFigures(next_at=NOW - 901, last_state="waits")), set()),
+    (keeping(vacuum=KeepFigures(running_since=NOW - 4_000, period_s=86_400.0)), set()),
+    (keeping(vacuum=KeepFigures(running_since=NOW - 90_000, period_s=86_400.0)), {("keeper_job", "keeper")}),
+    (keeping({"restore-proof": KeepFigures(problem="not proved")}), set()),
     (writing_columns(lag_s=61.0), {("columns_lagging", "columns")}),
     (writing_columns(lag_s=59.0), set()),
     (asked(connections=52), {("database_connections", "")}),

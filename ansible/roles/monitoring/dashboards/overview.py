@@ -108,5 +108,15 @@ BOARD = Board(
             ],
             unit="bytes",
         ),
+        lines(
+            "Age of backups",
+            "Age of the newest backup, and time since one was proved by a restore. 0 while there is none.",
+            [
+                Query("max(tapedeck_backup_age_seconds) or vector(0)", "newest backup"),
+                Query("max(tapedeck_backup_proof_age_seconds) or vector(0)", "last proof"),
+            ],
+            unit="s",
+            limits=Limits(1.5 * 86_400, 2 * 86_400),
+        ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Processor Performance: the writer and Postgres."""
+"""Processor Performance: the writer, Postgres, and what follows them."""
 
 from dashboards.board import Board
 from dashboards.panels import GREEN, GREY, RED, Limits, Query, figure, lines
@@ -123,6 +123,28 @@ BOARD = Board(
             "person's.",
             [Query("sum(rate(tapedeck_postgres_temporary_bytes_total[$__rate_interval]))", "written")],
             unit="Bps",
+        ),
+        lines(
+            "What follows the journals",
+            "How far bars are behind the trades in Postgres, and column files behind the journals. Of a program that "
+            "is off it is 0.",
+            [
+                Query("max(tapedeck_deriver_lag_seconds) or vector(0)", "bars"),
+                Query("max(tapedeck_columns_lag_seconds) or vector(0)", "column files"),
+            ],
+            unit="s",
+            limits=Limits(10, 60),
+        ),
+        lines(
+            "Jobs of the keeper with a problem",
+            "1 for each job whose last run failed or found a problem, and the number of files of the archive that are "
+            "missing or changed. `tapedeck keep --list` says why.",
+            [
+                Query("max by (keeper_job) (tapedeck_keeper_job_problem)", "{{keeper_job}}"),
+                Query("max(tapedeck_keeper_damaged_files)", "damaged files"),
+            ],
+            unit="none",
+            limits=Limits(1, 1),
         ),
     ],
 )
