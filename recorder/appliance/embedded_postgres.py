@@ -28,7 +28,10 @@ from recorder.appliance.processes import port_problem
 from recorder.errors import ConfigError, StoreUnavailable
 from recorder.portmap import PortUse
 from recorder.process import files
+from recorder.process.log import get_logger
 from recorder.settings import Settings
+
+_log = get_logger(__name__)
 
 SUPERUSER = "tapedeck"  # migrates; every program has a login of its own
 LOGINS = (
@@ -98,6 +101,7 @@ class EmbeddedPostgres:
         self.folder = home.absolute() / "postgres"
         self.port = port
         self.data = self.folder / "data"
+        self.restored = self.folder / "data.restored"
         self.conf = self.folder / "postgresql.conf"
         self._lock: int | None = None
 
@@ -152,6 +156,7 @@ class EmbeddedPostgres:
         Raises:
             ConfigError: the cluster cannot be created, or belongs to another version of Postgres.
         """
+        self._finish_restore()
         if (self.data / "PG_VERSION").exists():
             self._check_version()
         else:
@@ -240,6 +245,17 @@ class EmbeddedPostgres:
         except (OSError, ValueError):
             return True
         return False
+
+    def _finish_restore(self) -> None:
+        """Put restored data in place where a restore was killed between moving the old data away and that."""
+        if not self.restored.exists():
+            return
+        if self.data.exists():  # it was killed earlier, and changed nothing
+            shutil.rmtree(self.restored)
+            return
+        self.restored.rename(self.data)
+        files.sync_folder(self.folder)
+        _log.warning("postgres.restore_finished", reason="the restore was killed while it exchanged the data")
 
     def _initdb(self) -> None:
         # An interrupted attempt must not pass for a cluster, so the folder is renamed once it is complete.

@@ -71,6 +71,7 @@ def _exchanged(
     catalog.require_room(server.folder, int(backup.note.bytes * _SPARE))
     draft = server.folder / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(server.restored, ignore_errors=True)
     (draft / "postgres").mkdir(parents=True, mode=0o700)
     say("copying it")
     shutil.copytree(backup.data, draft / "postgres" / "data", symlinks=True)
@@ -81,10 +82,13 @@ def _exchanged(
         _set_password(url, server.superuser_password())
     os.sync()  # of thousands of files at once
     earlier = None
+    # After a kill before the last rename, the next start of the server finds the restored data by this name.
+    (draft / "postgres" / "data").rename(server.restored)
+    files.sync_folder(server.folder)
     if server.data.exists():
         earlier = server.folder / f"data.before-{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}"
         server.data.rename(earlier)
-    (draft / "postgres" / "data").rename(server.data)
+    server.restored.rename(server.data)
     files.sync_folder(server.folder)
     shutil.rmtree(draft)
     _log.info("backup.restored", backup=backup.note.name, earlier=str(earlier or ""))

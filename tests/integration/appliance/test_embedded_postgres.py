@@ -152,6 +152,26 @@ def test_the_address_of_a_server_never_started_is_unavailable_rather_than_wrong(
         EmbeddedPostgres(tmp_path, 1).url("tapedeck")
 
 
+@pytest.mark.parametrize("exchanged", [True, False], ids=["old data moved away", "nothing moved"])
+def test_a_restore_that_was_killed_while_it_exchanged_the_data_is_finished_or_forgotten(
+    database_server: DatabaseServer, exchanged: bool
+) -> None:
+    """Without this an empty server would be made where the data folder is missing."""
+    server = database_server.embedded
+    connection = psycopg2.connect(database_server.url())
+    connection.autocommit = True
+    connection.cursor().execute("CREATE DATABASE kept")
+    connection.close()
+    database_server.stop()
+    if exchanged:
+        server.data.rename(server.restored)
+    else:
+        server.restored.mkdir()
+    database_server.start()
+    assert ask(database_server.url(), "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
+    assert not server.restored.exists()
+
+
 def test_settings_of_the_user_take_precedence(database_server: DatabaseServer) -> None:
     database_server.stop()
     (database_server.embedded.folder / "local.conf").write_text("work_mem = '13MB'\n")
