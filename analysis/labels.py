@@ -77,10 +77,8 @@ class Path:
         """
         quotes, trades = tape.quotes.rows, tape.trades.rows
         rows = quotes if len(quotes) else trades
-        if until is not None:
-            last = int(instants(until, "until")[0])
-        else:
-            last = int(rows.ts_event.max()) if len(rows) else 0
+        recorded = int(rows.ts_event.max()) if len(rows) else 0
+        last = recorded if until is None else int(instants(until, "until")[0])
         return cls.of(quotes, last, tape.gaps) if len(quotes) else cls.of_trades(trades, last, tape.gaps)
 
     def value(self, at: Ints) -> Floats:
@@ -117,7 +115,9 @@ def direction(path: Path, times: Instants, horizon: Duration, delay: Duration, d
     return Labels(labels.start, labels.end, value)
 
 
-def triple_barrier(path: Path, times: Instants, horizon: Duration, delay: Duration, up_bp: Floats | float, down_bp: Floats | float) -> Labels:
+def triple_barrier(
+    path: Path, times: Instants, horizon: Duration, delay: Duration, up_bp: Floats | float, down_bp: Floats | float
+) -> Labels:
     """Return the barrier that the price touches first after execution: 1 upper, -1 lower, 0 none in the horizon.
 
     Args:

@@ -28,6 +28,7 @@ from analysis.evaluation.skill import COVERAGE, METHOD, RESAMPLES, Skill, skill
 from analysis.models.model import Model, ModelMetadata
 from recorder.errors import ConfigError
 
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Scores of one forecast on some rows."""

@@ -66,7 +66,9 @@ def clusters(matrix: Floats, limit: float = CORRELATED) -> list[list[int]]:
                 alike[i, j] = alike[j, i] = abs(rank_correlation(matrix[both, i], matrix[both, j]))
     groups = [[i] for i in range(count)]
     while len(groups) > 1:
-        near = [(float(alike[np.ix_(a, b)].mean()), x, y) for x, a in enumerate(groups) for y, b in enumerate(groups[:x])]
+        near = [
+            (float(alike[np.ix_(a, b)].mean()), x, y) for x, a in enumerate(groups) for y, b in enumerate(groups[:x])
+        ]
         best, x, y = max(near)
         if best < limit:
             break
@@ -121,7 +123,9 @@ def shuffled(model: Model, rows: Dataset, p: Floats, groups: Sequence[Sequence[i
 
 def pooled(parts: Sequence[Shuffled]) -> Shuffled:
     """Return the rows of several parts together."""
-    return Shuffled(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "shap", "clusters")))
+    return Shuffled(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "shap", "clusters"))
+    )
 
 
 def summarised(
@@ -152,4 +156,3 @@ def summarised(
         sorted(single, key=lambda one: (-one.shap, one.feature)),
         sorted(many, key=lambda one: (-one.increase.value, -one.shap, one.features)),
     )
-

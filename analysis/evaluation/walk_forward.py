@@ -96,7 +96,9 @@ def walk_forward(
     reports: list[Fold] = []
     effects: list[Shuffled] = []
     for number, split in enumerate(parts):
-        trained = train(rows, split, params=params, budget=budget, seed=seed + number, embargo_ns=apart, console=console)
+        trained = train(
+            rows, split, params=params, budget=budget, seed=seed + number, embargo_ns=apart, console=console
+        )
         model = trained.model
         part = model.with_baseline(rows.take(split.test))
         p = model.predict(part)

@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from analysis.arrays import DAY, MINUTE, SECOND, Floats, Gaps, Ints, Quotes, Trades
+from analysis.arrays import DAY, MINUTE, SECOND, Floats, Gaps, Quotes, Trades
 from analysis.bars import Bars, BarsLike, on_grid
 from analysis.features import context, dependence, flow, liquidity, orderbook, returns, volatility
 from analysis.features.barview import BarView, bar_view
