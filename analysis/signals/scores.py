@@ -83,7 +83,9 @@ def correlation(
     mean = float(np.average(part[known], weights=weight))
     left = part[known] - mean if across else moves[known]
     sums = by_event(left * weight, _in_order(event[known]))
-    freedom = events - 1 if across else events - 2 * len(np.unique(group[known]))  # a model's rows have a mean, a spread
+    freedom = (
+        events - 1 if across else events - 2 * len(np.unique(group[known]))
+    )  # a model's rows have a mean, a spread
     total = float((sums**2).sum())
     if not across:  # what follows overlaps the next event, so neighbours are summed together
         total = max(total, total + 2 * float((sums[1:] * sums[:-1]).sum()))

@@ -1,0 +1,64 @@
+"""A walk-forward trains on what was known, forecasts what came next, and is judged once."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.analysis.planted import planted
+
+from analysis.datasets.frame import BASE_RATE
+from analysis.evaluation import walk_forward, write_report
+from analysis.evaluation.importance import clusters
+from recorder.errors import ConfigError
+
+
+def test_a_planted_signal_is_found_out_of_sample_in_one_report(tmp_path: Path) -> None:
+    rows, _ = planted(1.0, n=2400)
+    found = walk_forward(rows, 3)
+    assert found.verdict.startswith("skill shown against the market price")
+    assert found.evaluation.clusters[0].features == ("x0",)
+    assert found.evaluation.clusters[0].increase.low > 0
+    assert [fold.test_rows for fold in found.evaluation.folds] == np.bincount(found.fold).tolist()
+    page = write_report(found.evaluation, tmp_path).read_text()
+    assert "<h2>Walk-forward</h2>" in page
+    assert "Clusters of correlated features" in page
+
+
+def test_no_model_has_seen_anything_of_the_rows_it_forecasts() -> None:
+    rows, _ = planted(1.0, n=1500)
+    found = walk_forward(rows, 3)
+    for number, model in enumerate(found.models):
+        part = found.rows.take(found.fold == number)
+        assert model.metadata.last_label_ns < part.start.min()
+        assert not np.isin(part.event, model.metadata.events).any()
+    last = rows.start >= found.evaluation.folds[-1].first_decision_ns
+    other = dataclasses.replace(rows, label=np.where(last, 1 - rows.label, rows.label))
+    np.testing.assert_array_equal(walk_forward(other, 3).probability, found.probability)
+
+
+def test_without_a_signal_every_model_is_the_baseline_and_nothing_is_claimed() -> None:
+    rows, _ = planted(0.0, n=1200, seed=4)
+    found = walk_forward(rows, 3)
+    assert found.verdict == "no skill shown against the market price: each of 3 models equals it"
+    assert (found.probability == found.rows.market).all()
+
+
+def test_each_model_has_the_base_rate_of_its_own_training_rows() -> None:
+    rows, _ = planted(0.0, n=900, spread=0.0)
+    found = walk_forward(dataclasses.replace(rows, baseline=BASE_RATE, market=np.full(900, 0.5)), 3)
+    assert len(np.unique(found.rows.market)) == 3
+
+
+def test_too_few_rows_are_refused_with_what_to_do() -> None:
+    rows, _ = planted(0.0, n=30)
+    with pytest.raises(ConfigError, match="give fewer folds"):
+        walk_forward(rows, 40)
+
+
+def test_correlated_features_form_one_cluster() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, 400))
+    matrix = np.column_stack([a, b, a + 0.2 * rng.normal(size=400), -a])
+    matrix[:50, 1] = np.nan
+    assert clusters(matrix) == [[0, 2, 3], [1]]
