@@ -10,12 +10,15 @@ from support.analysis.planted import planted
 from analysis.datasets.frame import BASE_RATE
 from analysis.evaluation import walk_forward, write_report
 from analysis.evaluation.importance import clusters
+from analysis.models import Params
 from recorder.errors import ConfigError
+
+QUICK = Params(eta=0.15, rounds=60, patience=10)
 
 
 def test_a_planted_signal_is_found_out_of_sample_in_one_report(tmp_path: Path) -> None:
-    rows, _ = planted(1.0, n=2400)
-    found = walk_forward(rows, 3)
+    rows, _ = planted(1.0, n=1500)
+    found = walk_forward(rows, 3, params=QUICK)
     assert found.verdict.startswith("skill shown against the market price")
     assert found.evaluation.clusters[0].features == ("x0",)
     assert found.evaluation.clusters[0].increase.low > 0
@@ -26,27 +29,27 @@ def test_a_planted_signal_is_found_out_of_sample_in_one_report(tmp_path: Path) -
 
 
 def test_no_model_has_seen_anything_of_the_rows_it_forecasts() -> None:
-    rows, _ = planted(1.0, n=1500)
-    found = walk_forward(rows, 3)
+    rows, _ = planted(1.0, n=700)
+    found = walk_forward(rows, 3, params=QUICK)
     for number, model in enumerate(found.models):
         part = found.rows.take(found.fold == number)
         assert model.metadata.last_label_ns < part.start.min()
         assert not np.isin(part.event, model.metadata.events).any()
     last = rows.start >= found.evaluation.folds[-1].first_decision_ns
     other = dataclasses.replace(rows, label=np.where(last, 1 - rows.label, rows.label))
-    np.testing.assert_array_equal(walk_forward(other, 3).probability, found.probability)
+    np.testing.assert_array_equal(walk_forward(other, 3, params=QUICK).probability, found.probability)
 
 
 def test_without_a_signal_every_model_is_the_baseline_and_nothing_is_claimed() -> None:
-    rows, _ = planted(0.0, n=1200, seed=4)
-    found = walk_forward(rows, 3)
+    rows, _ = planted(0.0, n=600, seed=1)
+    found = walk_forward(rows, 3, params=QUICK)
     assert found.verdict == "no skill shown against the market price: each of 3 models equals it"
     assert (found.probability == found.rows.market).all()
 
 
 def test_each_model_has_the_base_rate_of_its_own_training_rows() -> None:
-    rows, _ = planted(0.0, n=900, spread=0.0)
-    found = walk_forward(dataclasses.replace(rows, baseline=BASE_RATE, market=np.full(900, 0.5)), 3)
+    rows, _ = planted(0.0, n=600, spread=0.0)
+    found = walk_forward(dataclasses.replace(rows, baseline=BASE_RATE, market=np.full(600, 0.5)), 3, params=QUICK)
     assert len(np.unique(found.rows.market)) == 3
 
 
