@@ -5,10 +5,12 @@ All columns of one value have the same length, which is its `len`.
 """
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from analysis.framing import Frame, To, columns_of, framed, instants, numbers, require_columns, words
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -44,6 +46,10 @@ class Columns:
         parts = (self, *others)
         return type(self)(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
+    def frame(self, to: To = "pandas") -> Frame:
+        """Return the same rows as a frame; instants are UTC, in whole microseconds."""
+        return framed({field.name: getattr(self, field.name) for field in fields(self)}, to)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Received(Columns):
@@ -66,6 +72,31 @@ class Trades(Received):
     def empty(cls) -> Self:
         """Return no trades."""
         return cls(_ints(), _ints(), _ints(), _floats(), _floats(), np.zeros(0, np.int8))
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """Return the trades of a frame of one instrument, such as `load.trades(...)` gives in any form.
+
+        Args:
+            frame: Columns ts_event, ts_recv, trade_id, price, size, and aggressor ("b", "s" or null) where known.
+
+        Raises:
+            ValueError: A column is missing, times have no zone, or there are several symbols.
+        """
+        require_columns(frame, ("ts_event", "ts_recv", "trade_id", "price", "size"), "trades")
+        require_one_symbol(frame, "trades")
+        size = numbers(frame["size"], "size")
+        side = np.zeros(len(size), np.int8)
+        if "aggressor" in columns_of(frame):
+            side[:] = [{"b": 1, "s": -1}.get(word, 0) for word in words(frame["aggressor"])]
+        return cls(
+            instants(frame["ts_event"], "ts_event"),
+            instants(frame["ts_recv"], "ts_recv"),
+            instants(frame["trade_id"], "trade_id"),
+            numbers(frame["price"], "price"),
+            size,
+            side,
+        )
 
     def ordered(self) -> Self:
         """Return the same trades by (ts_event, trade_id), independent of their order of arrival.
@@ -172,6 +203,20 @@ class Gaps(Columns):
         """Return (n,) the fraction of each span that lies in a gap, 0 to 1."""
         fraction: Floats = self.missing(start, end) / np.maximum(end - start, 1)
         return fraction
+
+
+def require_one_symbol(frame: Frame, what: str) -> None:
+    """Refuse a frame of several instruments.
+
+    Raises:
+        ValueError: The message names them.
+    """
+    for name in ("venue", "symbol"):
+        if name in columns_of(frame):
+            found: list[Any] = sorted({str(word) for word in words(frame[name])})
+            if len(found) > 1:
+                few = ", ".join(found[:5])
+                raise ValueError(f"{what} of {len(found)} values of {name} ({few}): choose the rows of one of them")
 
 
 def _ints() -> Ints:

@@ -18,11 +18,12 @@ measured on real files in the tests of candles:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 
-from analysis.arrays import DAY, HOUR, MINUTE, Columns, Floats, Gaps, Ints, Trades
+from analysis.arrays import DAY, HOUR, MINUTE, Columns, Floats, Gaps, Ints, Trades, require_one_symbol
+from analysis.framing import Frame, columns_of, instants, numbers, require_columns
 from analysis.gap_policy import complete_bars
 
 TIMEFRAMES: Mapping[str, int] = {
@@ -63,25 +64,61 @@ class Bars(Columns):
         i, f = np.zeros(0, np.int64), np.zeros(0)
         return cls(i, i, f, f, f, f, f, f, f, i, f, f, f, f)
 
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        """Return the bars of a frame of one series, oldest first; bars are returned as they are.
 
-def time_bars(trades: Trades, width_ns: int, gaps: Gaps | None = None) -> Bars:
+        Args:
+            frame: Columns start, end, open, high, low, close and volume, such as `load.bars(...)` gives in any form.
+                Each other column of bars that is missing is unknown (NaN).
+
+        Raises:
+            ValueError: A column is missing, times have no zone, there are several symbols, or two bars start at once.
+        """
+        if isinstance(frame, cls):
+            return frame
+        require_columns(frame, ("start", "end", "open", "high", "low", "close", "volume"), "bars")
+        require_one_symbol(frame, "bars")
+        there, start = set(columns_of(frame)), instants(frame["start"], "start")
+        unknown = np.full(len(start), np.nan)
+        values = {name: numbers(frame[name], name) if name in there else unknown for name in _MEASURED}
+        count = values.pop("trade_count")
+        found = cls(
+            start=start,
+            end=instants(frame["end"], "end"),
+            trade_count=count if np.isnan(count).any() else count.astype(np.int64),
+            **values,
+        ).take(np.argsort(start, kind="stable"))
+        repeated = int((np.diff(found.start) == 0).sum())
+        if repeated:
+            raise ValueError(f"{repeated} bars start together with another one: choose the rows of one series")
+        return found
+
+
+BarsLike: TypeAlias = Bars | Frame
+"""Bars, or a frame that `Bars.of` reads."""
+
+_MEASURED = tuple(name for name in Bars.__dataclass_fields__ if name not in ("start", "end"))
+
+
+def time_bars(trades: Trades | Frame, width_ns: int, gaps: Gaps | None = None) -> Bars:
     """Return bars of equal spans of the venue's clock, aligned to 1970.
 
     Args:
-        trades: Trades of one instrument, in any order, each once.
+        trades: Trades of one instrument, or a frame of them (`Trades.of`), in any order, each once.
         width_ns: Span of a bar.
         gaps: Unrecorded spans; None leaves `coverage` NaN.
 
     Returns:
         One bar for each span that holds a trade.
     """
-    trades = trades.ordered()
+    trades = (trades if isinstance(trades, Trades) else Trades.of(trades)).ordered()
     first, span = _spans(trades.ts_event, width_ns)
     start = span * width_ns
     return reduce(trades, first, start, start + width_ns, gaps)
 
 
-def roll_up(bars: Bars, width_ns: int, gaps: Gaps | None = None) -> Bars:
+def roll_up(bars: BarsLike, width_ns: int, gaps: Gaps | None = None) -> Bars:
     """Combine bars into longer ones: first open, highest high, lowest low, last close, sums.
 
     Args:
@@ -92,6 +129,7 @@ def roll_up(bars: Bars, width_ns: int, gaps: Gaps | None = None) -> Bars:
     Raises:
         ValueError: The width of a bar does not divide `width_ns`.
     """
+    bars = Bars.of(bars)
     if len(bars) and (width_ns % (bars.end - bars.start)).any():
         raise ValueError(f"bars of this width do not add up to {width_ns} ns")
     if not len(bars):
@@ -118,7 +156,7 @@ def roll_up(bars: Bars, width_ns: int, gaps: Gaps | None = None) -> Bars:
 
 
 def on_grid(
-    bars: Bars, start_ns: int, end_ns: int, width_ns: int, gaps: Gaps, fill: Literal["flat", "none"] = "flat"
+    bars: BarsLike, start_ns: int, end_ns: int, width_ns: int, gaps: Gaps, fill: Literal["flat", "none"] = "flat"
 ) -> Bars:
     """Return one row for each span of [start_ns, end_ns), so that neighbours in the array are neighbours in time.
 
@@ -137,6 +175,7 @@ def on_grid(
     Raises:
         ValueError: `start_ns` or `end_ns` lies inside a bar, or a bar is not one span of the grid.
     """
+    bars = Bars.of(bars)
     for name, border in (("start", start_ns), ("end", end_ns)):
         if border % width_ns:
             raise ValueError(f"the {name} of a grid, {border} ns, lies inside a bar of {width_ns} ns; choose a border")

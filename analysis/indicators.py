@@ -14,14 +14,15 @@ bands equal to the price; TA-Lib defines these as finite values, not nulls.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, overload
 
 import numpy as np
 import talib
 from talib._ta_lib import MA_Type
 
 from analysis.arrays import DAY, Bools, Floats, Gaps, Ints
-from analysis.bars import Bars
+from analysis.bars import Bars, BarsLike
+from analysis.framing import Frame, To, framed
 from analysis.gap_policy import complete, complete_bars, enough
 
 _SMA = MA_Type.SMA
@@ -72,17 +73,18 @@ class Series:
     resets: Bools | None = None  # True where a row does not continue the previous one
 
     @classmethod
-    def of(cls, bars: Bars, gaps: Gaps | None = None, session: Ints | None = None) -> Self:
+    def of(cls, bars: BarsLike, gaps: Gaps | None = None, session: Ints | None = None) -> Self:
         """Return the series of bars, null in every bar that a gap touches.
 
         Candles published by a venue have no notional; vwap then uses typical prices.
 
         Args:
-            bars: (n,) bars, oldest first.
+            bars: (n,) bars, oldest first, or a frame of them.
             gaps: Unrecorded spans, for bars that are not on a grid: a gap between the end of one bar and the start of
                 the next is a reset.
             session: (n,) a number for each session, as for equities; without it a session is a UTC day.
         """
+        bars = Bars.of(bars)
         days = bars.start // DAY if session is None else session
         notional = None if np.isnan(bars.notional).all() else bars.notional
         good, resets = complete_bars(bars.coverage), None
@@ -102,15 +104,32 @@ class Series:
         return "typical" if self.notional is None else "trades"
 
 
-def indicators(series: Series) -> dict[str, Floats]:
+@overload
+def indicators(series: Series | Bars, *, to: None = None) -> dict[str, Floats]: ...
+
+
+@overload
+def indicators(series: Series | BarsLike, *, to: To) -> Frame: ...
+
+
+def indicators(series: Series | BarsLike, *, to: To | None = None) -> dict[str, Floats] | Frame:
     """Return all columns of a series.
 
     Args:
-        series: (n,) columns; a row with a NaN has null indicators and ends the part before it.
+        series: (n,) columns; a row with a NaN has null indicators and ends the part before it. Bars, or a frame of
+            them, are taken as `Series.of` takes them.
+        to: Library of the frame to return; None returns arrays.
 
     Returns:
-        Name of each of COLUMNS -> (n,) float64, NaN until the indicator's first value.
+        Name of each of COLUMNS -> (n,) float64, NaN until the indicator's first value; or a frame of them, which begins
+        with the start and end of each bar where bars were given.
     """
+    if to is not None:
+        if isinstance(series, Series):
+            return framed(indicators(series), to)
+        bars = Bars.of(series)
+        return framed({"start": bars.start, "end": bars.end, **indicators(bars)}, to)
+    series = series if isinstance(series, Series) else Series.of(series)
     n = len(series.close)
     good = _complete(series)
     parts = _parts(series, good)

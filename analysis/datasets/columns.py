@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from analysis import framing
 from analysis.arrays import Floats, Ints
 from analysis.datasets.checks import InvalidDataset
 from analysis.labels import Labels
@@ -15,10 +16,33 @@ from analysis.labels import Labels
 Texts = npt.NDArray[np.str_]
 
 
-def numbers(features: Any) -> dict[str, Floats]:
-    """Return column -> (n,) float64 of a mapping or a frame; null is NaN."""
-    columns = features if isinstance(features, Mapping) else _frame(features).to_dict()
+TIME = "time"
+"""Column of a frame of features with the decision times, which must be those of the labels."""
+
+
+def numbers(features: Any, start: Ints) -> dict[str, Floats]:
+    """Return column -> (n,) float64 of a mapping or a frame; null is NaN.
+
+    Args:
+        features: Mapping or frame of columns; TIME is compared with the labels and left out.
+        start: (n,) decision times of the labels, ns.
+
+    Raises:
+        InvalidDataset: A column does not hold numbers, or TIME differs from the decision times of the labels.
+    """
+    columns = dict(features) if isinstance(features, Mapping) else _frame(features).to_dict()
+    if TIME in columns:
+        at = _instants_of(columns.pop(TIME))
+        if len(at) != len(start) or (at // 1000 != start // 1000).any():
+            raise InvalidDataset("the times of the features are not those of the labels: choose the same rows of both")
     return {str(name): floats(str(name), values) for name, values in columns.items()}
+
+
+def _instants_of(values: Any) -> Ints:
+    try:
+        return framing.instants(values, TIME)
+    except ValueError as error:
+        raise InvalidDataset(str(error)) from error
 
 
 def floats(name: str, values: Any) -> Floats:

@@ -74,11 +74,13 @@ class Dataset:
         weight: Any = None,
         definitions: Mapping[str, str] | None = None,
         sources: Mapping[str, str] | None = None,
+        masked: Iterable[str] = (),
     ) -> Self:
         """Return a frame of own features and labels; rows that cannot be right are refused, never repaired.
 
         Args:
-            features: Column -> (n,) numbers, or a frame of polars, pandas or pyarrow; null or NaN when unknown.
+            features: Column -> (n,) numbers, or a frame of polars, pandas or pyarrow; null or NaN when unknown. A
+                column time must hold the decision times of the labels, and is no feature.
             labels: `analysis.labels.Labels`, or a frame with the zone-aware columns start and end, and label.
             market: (n,) probability of 1 at the start, the forecast to beat; None for the base rate.
             event: (n,) names; rows of one event are never on both sides of a split.
@@ -92,12 +94,13 @@ class Dataset:
             weight: (n,) positive; without it, each subject counts the same.
             definitions: Column -> hash of its definition; without it, the hash of its name.
             sources: Source -> SHA-256 of its data.
+            masked: Ranges that were left out because of their grade, such as those of a tape.
 
         Raises:
             InvalidDataset: Rows are wrong, times have no zone, or a column is missing; the message says which.
         """
-        values = columns.numbers(features)
         answers = columns.answers(labels)
+        values = columns.numbers(features, answers.start)
         count = len(answers.value)
         subjects = columns.words("subject", subject, count)
         return cls(
@@ -117,6 +120,7 @@ class Dataset:
             category=columns.words("category", category, count),
             weight=once_each(subjects) if weight is None else columns.floats("weight", weight),
             scheme=scheme,
+            masked=tuple(masked),
         )
 
     def __len__(self) -> int:

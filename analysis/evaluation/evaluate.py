@@ -11,6 +11,7 @@ from analysis.clustered import MIN_EVENTS, deviate, holm, null_variance, student
 from analysis.datasets.frame import BASE_RATE, Dataset, once_each
 from analysis.evaluation.alarms import too_good
 from analysis.evaluation.betting import BettingResult, Costs, simulate_bets
+from analysis.evaluation.importance import ClusterImportance, Importance, clusters, shuffled, summarised
 from analysis.evaluation.scores import (
     BrierParts,
     Reliability,
@@ -24,11 +25,8 @@ from analysis.evaluation.scores import (
     reliability,
 )
 from analysis.evaluation.skill import COVERAGE, METHOD, RESAMPLES, Skill, skill
-from analysis.models.boost import logit
 from analysis.models.model import Model, ModelMetadata
 from recorder.errors import ConfigError
-
-_SHUFFLES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +86,16 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Importance:
-    """Contribution of a feature to the forecasts of some rows."""
+class Fold:
+    """One retraining of a walk-forward."""
 
-    feature: str
-    permutation: float  # increase of log loss when its values are shuffled, nats
-    shap: float  # mean absolute contribution to the log odds
+    first_decision_ns: int  # of the rows it forecasts
+    last_decision_ns: int
+    train_rows: int
+    test_rows: int
+    saved: float  # mean log loss saved on them, nats; a fold alone has no interval
+    is_baseline: bool
+    decision: str  # what was tested on its training rows, and the outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +119,16 @@ class Evaluation:
     spread: Floats  # (n,) forecast minus baseline
     alarms: Sequence[str] = ()  # signs of a leak
     looks: int = 0  # other versions of models that were evaluated on some of these events before
+    clusters: Sequence[ClusterImportance] = ()  # of correlated features, most important first
+    folds: Sequence[Fold] = ()  # of a walk-forward, whose metadata are those of the last model
 
     @property
     def verdict(self) -> str:
         """Return one sentence; skill is claimed only when the interval of the log loss saved lies above zero."""
         s, name = self.all_rows.log_loss_skill, self.metadata.baseline
-        if self.metadata.is_baseline:
+        if self.folds and all(fold.is_baseline for fold in self.folds):
+            return f"no skill shown against the {name}: each of {len(self.folds)} models equals it"
+        if self.metadata.is_baseline and not self.folds:
             return f"no skill shown against the {name}: the model equals it; {self.metadata.decision}"
         if s.events < MIN_EVENTS:
             return f"no skill shown against the {name}: {s.events} events are too few for an interval"
@@ -181,15 +187,43 @@ def evaluate(
         raise ConfigError(f"{known} of {len(rows)} rows belong to events the model was trained on; see unknown_to")
     rows = model.with_baseline(rows)
     p = model.predict(rows)
+    groups = clusters(model.matrix(rows))
+    found = summarised(shuffled(model, rows, p, groups, seed), model.names, groups, rows, seed)
+    overlapping = int((rows.start <= model.metadata.last_label_ns).sum())
+    judged = evaluate_forecasts(model.metadata, rows, p, found, seed=seed, costs=costs)
+    return replace(judged, left_out=left_out, overlapping=overlapping)
+
+
+def evaluate_forecasts(
+    metadata: ModelMetadata,
+    rows: Dataset,
+    p: Floats,
+    importance: tuple[Sequence[Importance], Sequence[ClusterImportance]],
+    *,
+    seed: int = 1,
+    costs: Costs | None = None,
+    folds: Sequence[Fold] = (),
+) -> Evaluation:
+    """Compare forecasts of rows that no model was trained on with their baseline.
+
+    Args:
+        metadata: Metadata of the model, of the last one in a walk-forward.
+        rows: (n,) rows with their baseline.
+        p: (n,) forecasts.
+        importance: Of features and clusters, on these rows.
+        seed: Seed of the bootstrap.
+        costs: Assumed costs of the simulated bets.
+        folds: Retrainings of a walk-forward.
+    """
     whole = evaluate_slice("all rows", rows, p, seed)
     by_horizon, by_tier, by_category = adjusted(
         [_slices(rows, p, key, seed) for key in (rows.horizon, rows.tier, rows.category)]
     )
     return Evaluation(
-        metadata=model.metadata,
+        metadata=metadata,
         seed=seed,
-        left_out=left_out,
-        overlapping=int((rows.start <= model.metadata.last_label_ns).sum()),
+        left_out=0,
+        overlapping=0,
         first_decision_ns=int(rows.start.min()),
         last_label_ns=int(rows.end.max()),
         all_rows=whole,
@@ -198,10 +232,12 @@ def evaluate(
         by_category=by_category,
         reliability=reliability(rows.label, p, rows.weight, rows.event),
         baseline_reliability=reliability(rows.label, rows.market, rows.weight, rows.event),
-        importance=_importance(model, rows, p, seed),
+        importance=importance[0],
         betting=simulate_bets(rows.label, p, rows.market, rows.weight, rows.event, costs or Costs(), seed),
         spread=p - rows.market,
         alarms=too_good(rows, whole),
+        clusters=importance[1],
+        folds=folds,
     )
 
 
@@ -278,24 +314,6 @@ def _slices(rows: Dataset, p: Floats, key: Any, seed: int) -> list[Slice]:
         part = rows.take(key == name)
         out.append(evaluate_slice(name, replace(part, weight=once_each(part.subject)), p[key == name], seed))
     return out
-
-
-def _importance(model: Model, rows: Dataset, p: Floats, seed: int) -> list[Importance]:
-    rng = np.random.default_rng(seed)
-    matrix, margin = model.matrix(rows), logit(rows.market)
-    current = log_loss(rows.label, p)
-    shap = np.abs(model.contributions(rows))
-    out = []
-    for j, name in enumerate(model.names):
-        gains = []
-        for _ in range(_SHUFFLES if model.metadata.rounds else 0):
-            other = matrix.copy()
-            other[:, j] = rng.permutation(matrix[:, j])
-            changed = log_loss(rows.label, model.probability(margin, other))
-            gains.append(float(np.average(changed - current, weights=rows.weight)))
-        drop = float(np.mean(gains)) if gains else 0.0
-        out.append(Importance(name, drop, float(np.average(shap[:, j], weights=rows.weight))))
-    return sorted(out, key=lambda one: (-one.shap, one.feature))
 
 
 def _plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ FIGURES = {
     "05_prediction_markets": 4,
     "06_direction_of_crypto": 3,
     "07_monitoring": 3,
+    "08_from_tape_to_model": 1,
 }
 LOGIC = (
     ast.FunctionDef,
@@ -126,6 +127,17 @@ def test_a_notebook_runs_to_its_end_and_shows_its_figures(
     )
     assert not errors, errors
     print(f"{source.stem}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
+def test_the_path_from_tape_to_model_runs_on_an_archive_with_gaps(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    source = ROOT / "notebooks" / "08_from_tape_to_model.py"
+    book = run(source, tmp_path / "run", {"TAPEDECK_TAPE": str(archive)})
+    assert images(book) == FIGURES[source.stem]
+    said = "".join(output.text for output in outputs(book) if output.output_type == "stream")
+    assert "skill shown against the base rate" in said
+    assert "# Walk-forward of own: regression" in said
+    assert (tmp_path / "run" / "report" / "report.html").is_file()
 
 
 @each
