@@ -78,11 +78,17 @@ SELECT i.instrument_id, i.symbol, c.channel, h.hour
  CROSS JOIN unnest(ARRAY['trade', 'quote', 'book']) AS c (channel)
  CROSS JOIN generate_series(greatest(%(begin)s, date_trunc('hour', i.first_seen, 'UTC')), %(end)s - interval '1 hour',
                             interval '1 hour') AS h (hour)
-  LEFT JOIN LATERAL (SELECT e.document FROM certificate e
+  LEFT JOIN LATERAL (SELECT e.document, e.row_count FROM certificate e
                       WHERE e.instrument_id = i.instrument_id AND e.channel = c.channel AND e.hour = h.hour
                       ORDER BY e.revision DESC LIMIT 1) e ON true
  WHERE i.venue = %(venue)s AND i.recorded
-   AND (e.document IS NULL OR ARRAY(
+   AND (e.document IS NULL OR e.row_count <> (
+        SELECT count(*) FROM trade r WHERE c.channel = 'trade' AND r.instrument_id = i.instrument_id
+           AND r.ts_event >= h.hour AND r.ts_event < h.hour + interval '1 hour') + (
+        SELECT count(*) FROM quote r WHERE c.channel = 'quote' AND r.instrument_id = i.instrument_id
+           AND r.ts_recv >= h.hour AND r.ts_recv < h.hour + interval '1 hour') + (
+        SELECT count(*) FROM book r WHERE c.channel = 'book' AND r.instrument_id = i.instrument_id
+           AND r.ts_recv >= h.hour AND r.ts_recv < h.hour + interval '1 hour') OR ARRAY(
         SELECT concat_ws(' ', f ->> 'gap_id', f ->> 'revision', f ->> 'state', f ->> 'from_us', f ->> 'until_us')
           FROM json_array_elements(e.document::json -> 'gaps') f ORDER BY 1) <> ARRAY(
         SELECT concat_ws(' ', g.gap_id, g.revision, g.state, {_US.format("g.started_at")}, {_US.format("g.ended_at")})
@@ -184,7 +190,10 @@ class Database:
         return split(target.getvalue()[len(COPY_HEADER) : -2])
 
     def due(self, venue: str, begin_us: int, end_us: int) -> list[DueHour]:
-        """Return the hours of a time without a certificate, and those whose gaps are stored otherwise now."""
+        """Return the hours of a time without a certificate, and those whose rows or gaps are stored otherwise now.
+
+        Rows are counted: that a row was changed in place, only their hash shows.
+        """
         margin = timedelta(microseconds=CLOCK_MARGIN_US)
         self._cursor.execute(
             _DUE, {"venue": venue, "begin": instant(begin_us), "end": instant(end_us), "margin": margin}

@@ -11,7 +11,7 @@ from recorder.certify.database import Database, LoadedJournal
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
 from recorder.certify.gaps import all_gaps, same_gaps
 from recorder.certify.grade import feed_of_grade, grade, rules_of
-from recorder.certify.hour import differences, least_delay_us, rows_of
+from recorder.certify.hour import checks_of, differences, least_delay_us, rows_of
 from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour
 from recorder.journal.block import FILE_HEADER
@@ -281,7 +281,7 @@ class Maker:
             frames=hour.frames,
             sessions=sorted(hour.sessions),
             gaps=gaps,
-            book=hour.checks,
+            book=checks_of(hour, decoded=self._decode),
             witnesses=dict(hour.witnesses),
             least_delay_us=least_delay_us(key, hour),
             quarantined=hour.quarantined,

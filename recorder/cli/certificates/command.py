@@ -12,7 +12,7 @@ from recorder.certify.check import Checked, check
 from recorder.certify.database import opened
 from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all
 from recorder.certify.make import Unsettled
-from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, wanted_hours
+from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, over_hours, wanted_hours
 from recorder.cli.common import counted, instant_ns, say_folded, venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
@@ -95,7 +95,7 @@ def certify(
     start_ns, end_ns = instant_ns("--start", start), instant_ns("--end", end)
     end_us = now_us if end_ns is None else end_ns // 1000
     start_us = end_us - DAY_US if start_ns is None else start_ns // 1000
-    hours = hours_between(start_us, end_us)
+    hours, later = over_hours(hours_between(start_us, end_us), now_us)
     certificates: list[Certificate] = []
     unsettled: list[Unsettled] = []
     with opened(database_url(settings, WRITER)) as database, Bar(shown=not as_json) as bar:
@@ -109,6 +109,8 @@ def certify(
     else:
         _show(certificates)
     _report(certificates, unsettled)
+    if later:
+        say_folded(later, err=True)
     if not certificates and not unsettled:
         say(f"no journal in {settings.journal.dir} has recorded it in this time", err=True)
     return 1 if any(one.replay == "differs" for one in certificates) else 0
