@@ -11,6 +11,7 @@ from recorder.certify.document import HOUR_US, Certificate, GapFact, Grade
 from recorder.venues import VENUES
 
 _QUIET, _AGREES, _DIFFERS = "quiet", "agrees", "differs"
+MINUTES = 60
 _CANDLE_EQUAL = "candle equal"  # in the reason of a gap that was healed by time
 
 
@@ -61,7 +62,8 @@ def grade(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]]:
     if holes:
         return "holed", holes
     if facts.channel == "trade":
-        return _of_trades(facts, rules)
+        found, reasons = _of_trades(facts, rules)
+        return found, reasons + _candle_lines(facts)
     if facts.channel == "book":
         return _of_books(facts, rules)
     if rules.counted:
@@ -117,8 +119,10 @@ def _of_trades(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]
         return "proved", [f"ids {rows.before_id} to {rows.after_id} follow each other"]
     if not rules.ids and rules.counted and not healed:
         return "proved", ["the venue numbers every message of its connections, and none is missing"]
-    if facts.witnesses.get(_QUIET) and not healed:
-        return "witnessed", ["REST had no trade that is not stored"]
+    if not rules.ids and facts.candles and facts.candles.equal == MINUTES:
+        return "witnessed", ["the venue's candles of all minutes are those of the trades"]
+    if facts.witnesses.get(_QUIET) and not healed and not rows.stored:
+        return "witnessed", ["REST had no trade either"]
     if healed and not rules.ids:
         if all(_CANDLE_EQUAL in (gap.reason or "") for gap in healed):
             return "witnessed", ["two reads of the history agree, and the candles are equal"]
@@ -127,6 +131,14 @@ def _of_trades(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]
         side = "before" if rows.before_id is None else "after"
         return "consistent", [f"the ids follow each other; no trade {side} the hour is stored"]
     return "claimed", ["sessions without a gap; the venue sends nothing that could prove its trades"]
+
+
+def _candle_lines(facts: Certificate) -> list[str]:
+    """Return in words which candles differ; most venues call theirs incomplete, so they disprove nothing."""
+    candles = facts.candles
+    if not candles or not candles.differing:
+        return []
+    return [f"{candles.differing} of {MINUTES} candles of the venue differ, such as {candles.differences[0]}"]
 
 
 def _of_books(facts: Certificate, rules: StreamRules) -> tuple[Grade, list[str]]:

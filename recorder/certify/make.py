@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 import recorder
+from recorder.certify.candles import compare
 from recorder.certify.database import Database, LoadedJournal
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
 from recorder.certify.gaps import all_gaps, same_gaps
@@ -223,11 +224,16 @@ class Maker:
         return found
 
     def _read_history(self, tape: Tape, gaps: Mapping[StreamHour, list[GapFact]]) -> dict[StreamHour, int]:
-        """Read the poller's journal where it has trades or revisions of gaps; return the first one of each hour."""
+        """Read the poller's journal where it has trades, candles or revisions of gaps; return its first segment."""
         healed = [
             key
             for key, hour in tape.hours.items()
-            if key.channel == "trade" and (self._database.has_past(key) or not same_gaps(key, hour, gaps[key]))
+            if key.channel == "trade"
+            and (
+                self._database.has_past(key)
+                or not same_gaps(key, hour, gaps[key])
+                or (not rules_of(self._feed, "trade").ids and self._database.has_candles(key))
+            )
         ]
         polls = self._journals.polls
         if polls is None or not healed:
@@ -290,6 +296,7 @@ class Maker:
             replay=replay,
             differences=different,
             journals=journals,
+            candles=msgspec.UNSET if ids or key.channel != "trade" else compare(key.begin_us, stored, hour.bars),
         )
         return graded(one)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from recorder.certify.candles import MARGIN_US, MINUTE_US, VenueBar, bar_of
 from recorder.certify.document import HOUR_US, BookChecks, GapFact
 from recorder.errors import DecodeError
 from recorder.events import Channel
@@ -51,6 +52,7 @@ class TapeHour:
         others: Rows of quotes and books.
         decoded: How many rows the frames gave.
         past: Rows from the history of the venue, by trade id.
+        bars: Candles of the venue, of the hour and of the time beside it.
         journals: Identities of the journals that carry the stream in the hour.
         reached_ns: When the last block was written that was read of a journal which carries the stream.
         gaps: All revisions of the gaps of the stream, by id and revision; few of them touch the hour.
@@ -68,6 +70,7 @@ class TapeHour:
         self.past: dict[int, bytes] = {}
         self.sessions: set[int] = set()
         self.frames = 0
+        self.bars: list[VenueBar] = []
         self.recorded = BookChecks()
         self.checks = BookChecks()
         self.witnesses: Counter[str] = Counter()
@@ -121,13 +124,13 @@ class Tape:
         _RecorderJournal(self, part).read(progress)
 
     def read_history(self, part: JournalRange, keys: Collection[StreamHour]) -> None:
-        """Read a part of the poller's journal: past trades and revisions of gaps, of some of the hours."""
+        """Read a part of the poller's journal: past trades, candles and revisions of gaps, of some of the hours."""
         for item in part.reader.read(part.first, _ALL_BYTES, bodies=False):
             if part.end is not None and item.position >= part.end:
                 break
             if isinstance(item, Damaged):
                 continue
-            for table in {section.table for section in item.header.sections} & {"past_trade", "gap"}:
+            for table in {section.table for section in item.header.sections} & {"past_trade", "gap", "venue_bar"}:
                 try:
                     rows = part.reader.part_of(item, table)
                 except ValueError:
@@ -183,11 +186,22 @@ class Tape:
                     if key in keys:
                         hour.gaps[fact.gap_id, fact.revision] = fact
                 continue
+            if part.table == "venue_bar":
+                self._take_bar(named, keys)
+                continue
             at_hour = _instant_us(named["ts_event"]) // HOUR_US
             for key, hour in self.hours_of(number(named["instrument_id"]), "trade"):
                 if key.hour == at_hour and key in keys:
                     trade = conform(row, part.columns, COLUMNS["trade"])
                     hour.past.setdefault(number(named["trade_id"]), trade)
+
+    def _take_bar(self, named: dict[str, bytes], keys: Collection[StreamHour]) -> None:
+        if int.from_bytes(named["interval_s"][4:], "big") != MINUTE_US // 10**6:
+            return
+        at_us = _instant_us(named["start"])
+        for key, hour in self.hours_of(number(named["instrument_id"]), "trade"):
+            if key in keys and key.begin_us - MARGIN_US <= at_us < key.begin_us + HOUR_US + MARGIN_US:
+                hour.bars.append(bar_of(named))
 
 
 class _RecorderJournal:

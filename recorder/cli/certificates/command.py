@@ -11,6 +11,7 @@ from recorder.appliance.embedded_postgres import database_url
 from recorder.certify.check import Checked, check
 from recorder.certify.database import opened
 from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all
+from recorder.certify.grade import rules_of
 from recorder.certify.make import Unsettled
 from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, over_hours, wanted_hours
 from recorder.cli.common import counted, instant_ns, say_folded, venue_settings
@@ -123,7 +124,9 @@ def _due(settings: Settings, now_us: int, *, as_json: bool) -> int:
     with Bar(shown=not as_json) as bar:
         for venue in sorted(key for key, own in settings.venues.items() if own.enabled):
             with opened(database_url(settings, WRITER)) as database:
-                hours = database.due(VENUES[venue].name, end_us - _DUE_DAYS * DAY_US, end_us)
+                kind = VENUES[venue]
+                candles = kind.minute_candles is not None and not rules_of(venue, "trade").ids
+                hours = database.due(kind.name, end_us - _DUE_DAYS * DAY_US, end_us, candles=candles)
                 symbols = {hour.instrument_id: hour.symbol for hour in hours}
                 wanted = [hour.key for hour in hours]
                 for made in made_by_day(database, settings, venue, symbols, wanted, now_us, decode=False, progress=bar):

@@ -24,14 +24,13 @@ from recorder.simulator.venue import FakeVenue
 from recorder.simulator.wire import Request
 from recorder.truth import TruthLog
 from recorder.venues import VENUES
-from recorder.venues.base import BooksByRest, requests_of
+from recorder.venues.base import Audit, BooksByRest, requests_of
 from support.recordings import BEGIN_NS
 
 SECOND = 10**9
 FIRST_NS = BEGIN_NS - 61 * SECOND
 SESSION = 77
 _STEP_S = 5  # one chunk of frames, and of the venue's events
-_REPORT_S = 60
 
 
 class Client(Connection):
@@ -75,6 +74,8 @@ class SimulatedSession:
         recovered = self._journal.recovered
         self._continuity.restore(recovered.checkpoints, recovered.last_frame_ns, FIRST_NS)
         self._buffer = WriteBuffer(self._journal, self._continuity, self._feed.name, 64 << 20, self.clock)
+        self.report_s = 60
+        self._next_report_ns = 0
         self._sessions = itertools.count(SESSION)
         self._client = Client()
         self._open()
@@ -104,6 +105,11 @@ class SimulatedSession:
             self._answer(self._feed.snapshot_path(self.symbol))
         self._buffer.flush()
 
+    @property
+    def audits(self) -> dict[str, Audit]:
+        """What the recorder counted of its books since its last report."""
+        return self._decoder.audits
+
     def drop(self) -> None:
         """End the session as a lost connection does."""
         now_ns = self.clock.wall_ns()
@@ -130,7 +136,8 @@ class SimulatedSession:
             if not connected:
                 continue
             self._take()
-            if now_ns // SECOND % _REPORT_S < _STEP_S:
+            if now_ns >= self._next_report_ns:
+                self._next_report_ns = now_ns + self.report_s * SECOND
                 self._ingest.report()
             self._buffer.flush()
 

@@ -20,7 +20,8 @@ def grade_of(certificate: Certificate) -> Grade:
         ("proved", facts("bitfinex", "trade")),
         ("proved", facts("coinbase", "trade", gaps=[gap("healed")])),
         ("proved", facts("coinbase", "trade", first_id=None, last_id=None, distinct=0, before_id=99, after_id=100)),
-        ("witnessed", facts("figure", "trade", witnesses={"quiet": 2})),
+        ("witnessed", facts("figure", "trade", witnesses={"quiet": 2}, stored=0, distinct=0)),
+        ("claimed", facts("figure", "trade", witnesses={"quiet": 2})),  # of one silence, and not of the trades
         ("witnessed", facts("bitfinex", "trade", gaps=[gap("healed", "two reads agree, candle equal")])),
         ("consistent", facts("bitfinex", "trade", gaps=[gap("healed", "two reads agree, candle not comparable")])),
         ("consistent", facts("kraken", "trade", after_id=None)),
