@@ -6,17 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.certify.home import BEGIN_US, CertifiedHome, of_channel
-from support.certify.simulated import SimulatedSession
+from support.certify.home import BEGIN_US, of_channel
+from support.certify.venues import VenueHome, faults_of, forged
 
-from recorder.certify.check import check
-from recorder.certify.database import opened
-from recorder.certify.document import HOUR_US, Certificate, Grade, digest
-from recorder.certify.make import Maker, graded
-from recorder.certify.tape import StreamHour
-from recorder.events import CHANNELS
+from recorder.certify.document import HOUR_US, Certificate, Grade
 from recorder.simulator.faults import Rule
-from recorder.venues import VENUES
 from recorder.venues.base import Audit
 
 GRADES: dict[str, dict[str, Grade]] = {
@@ -25,32 +19,6 @@ GRADES: dict[str, dict[str, Grade]] = {
     "bitfinex": {"trade": "proved", "quote": "proved", "book": "proved"},
     "figure": {"trade": "claimed", "quote": "claimed", "book": "claimed"},
 }
-
-
-class VenueHome(CertifiedHome):
-    """A home of one simulated venue."""
-
-    def __init__(self, folder: Path, url: str, name: str) -> None:
-        super().__init__(folder, url)
-        self.name = name
-        self.recorder = self.journals / f"recorder-{name}"
-        self.session = SimulatedSession(self.recorder, name)
-
-    def certify(self, *, decode: bool = True, hours: int = 1) -> list[Certificate]:
-        """Certify the first hours and store the certificates."""
-        session = self.session
-        now_us = BEGIN_US + 40 * HOUR_US
-        wanted = [
-            StreamHour(session.instrument_id, channel, BEGIN_US + hour * HOUR_US)
-            for hour in range(hours)
-            for channel in CHANNELS
-        ]
-        with opened(self.url) as database:
-            database.snapshot()
-            maker = Maker(database, self.journals, self.name, VENUES[self.name](), decode=decode)
-            made, unsettled = maker.make({session.instrument_id: session.symbol}, wanted, now_us)
-            assert not unsettled
-            return database.store(made, now_us)
 
 
 @pytest.fixture(params=sorted(GRADES))
@@ -63,10 +31,6 @@ def home(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Venue
     return found
 
 
-def faults_of(some: list[Certificate], journals: Path) -> list[list[str]]:
-    return [result.faults for result in check(some, journals)]
-
-
 def test_an_undisturbed_hour_has_the_grade_that_the_protocol_proves(home: VenueHome) -> None:
     made = home.certify()
     assert {one.channel: one.grade for one in made} == GRADES[home.name], [one.reasons for one in made]
@@ -74,12 +38,6 @@ def test_an_undisturbed_hour_has_the_grade_that_the_protocol_proves(home: VenueH
     assert faults_of(made, home.journals) == [[], [], []]
     (book,) = of_channel(made, "book")
     assert bool(book.book.checksums_passed) == (home.name in ("kraken", "bitfinex"))
-
-
-def forged(one: Certificate, **changes: object) -> Certificate:
-    """Return a certificate with other facts, graded by the rules, and a hash that fits them."""
-    changed = graded(msgspec.structs.replace(one, **changes, sha256=""))
-    return msgspec.structs.replace(changed, sha256=digest(changed))
 
 
 FORGERIES: dict[str, Callable[[Certificate], dict[str, object]]] = {
