@@ -8,18 +8,21 @@ import psycopg2.errors
 from recorder.store.batch import Group, KnownSessions
 from recorder.store.database import Cursor
 from recorder.store.staging.merge import STAGED_ALWAYS
+from recorder.store.staging.times import event_times
 
 ENTERS = {"past_trade": "trade"}
 """Tables whose trigger stores their rows in another table."""
 
 _AFTER_DUPLICATE_S = 5.0  # duplicates come in runs: not every batch of a run must fail first
 _TIMED = ("instrument_id", "trade_id", "ts_event")  # the first columns of trade and past_trade
+_EVER = (-(1 << 63), 1 << 63)
 _STAMPS_US = 2_000_000  # the time of a trade in a history and in a feed differ by less
 
 # No trade is stamped more than a day after its receipt, so none that was received earlier than a day before the last
 # one is later than that.
 _HISTORY_UNTIL = """
-SELECT (extract(epoch FROM greatest(n.at, (SELECT max(ts_event) FROM past_trade WHERE ts_recv >= n.at - interval '1 day'))
+SELECT (extract(epoch FROM greatest(n.at, (SELECT max(p.ts_event) FROM past_trade p
+                                            WHERE p.ts_recv >= n.at - interval '1 day'))
                            - timestamptz '2000-01-01 00:00:00+00') * 1000000)::bigint
   FROM (SELECT max(ts_recv) AS at FROM past_trade) n"""
 
@@ -35,7 +38,9 @@ class StagedTables:
         self._until_s: dict[str, float] = {}  # monotonic time
         self._sessions = KnownSessions()
         self._history_known = False  # whether the database was asked for its past trades
-        self._history_until_us: int | None = None  # no past trade is later, in microseconds since 2000; None: there is none
+        self._history_until_us: int | None = (
+            None  # no past trade is later, in microseconds since 2000; None: there is none
+        )
 
     def look_for_history(self, cursor: Cursor) -> None:
         """Find out, once, up to which time earlier processes stored past trades.
@@ -90,10 +95,10 @@ class StagedTables:
 
 
 def _times(group: Group, data: bytes) -> tuple[int, int]:
-    """Return the least and the greatest time of some trades; any time where the bytes do not show it."""
+    """Return the least and the greatest time of some trades; all times where the bytes do not show them."""
+    if group.columns[:3] != _TIMED:
+        return _EVER
     try:
-        if data and group.columns[:3] == _TIMED:
-            return event_times(data)
-    except ValueError:  # the bytes are damaged; the load finds out where
-        pass
-    return _EVER
+        return event_times(data)
+    except ValueError:  # they are damaged; the load finds out where
+        return _EVER

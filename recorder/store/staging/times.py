@@ -6,7 +6,9 @@ from sys import byteorder
 from recorder.pgcopy.decode import split
 from recorder.pgcopy.stream import tuple_end
 
-_AT = 30  # where ts_event begins in a row of trade or past_trade: after the number of columns, the instrument and the id
+_AT = (
+    30  # where ts_event begins in a row of trade or past_trade: after the number of columns, the instrument and the id
+)
 _MARKS = {1: 8, 5: 8, 17: 8, 29: 8, 41: 8, 53: 8, 65: 8}  # 8 columns, and 8 bytes for each of the first six
 _NULL = 0xFF  # each byte of the length of a column without a value, such as the last one
 
