@@ -27,8 +27,9 @@ def event_times(data: bytes) -> tuple[int, int]:
     """
     length = tuple_end(data, 0)
     marks = {**_MARKS, **dict.fromkeys(range(length - 4, length), _NULL)}
-    if len(data) % length == 0 and all(set(data[place::length]) == {mark} for place, mark in marks.items()):
-        times = bytearray(len(data) // length * 8)
+    rows, rest = divmod(len(data), length)
+    if not rest and all(data[place::length].count(mark) == rows for place, mark in marks.items()):
+        times = bytearray(8 * rows)
         for place in range(8):
             times[place::8] = data[_AT + place :: length]
         found = array("q", bytes(times))

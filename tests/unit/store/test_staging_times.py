@@ -10,6 +10,7 @@ from recorder.pgcopy.encode import encode_trades
 from recorder.pgcopy.scalars import PG_EPOCH_US
 from recorder.store.staging.times import event_times
 
+SIDES: dict[str, list[Literal["b", "s"] | None]] = {"no side": [None], "mixed": [None, "b", "s"]}
 IDS = {"A-B": 5, "C-D": -(2**62)}
 
 
@@ -17,7 +18,7 @@ IDS = {"A-B": 5, "C-D": -(2**62)}
 def test_the_least_and_the_greatest_time_are_those_of_the_rows(kind: str) -> None:
     rng = random.Random(kind)
     times_us = [rng.randrange(10**15, 18 * 10**14) for _ in range(300)]
-    sides: tuple[Literal["b", "s"] | None, ...] = {"no side": (None,), "mixed": (None, "b", "s")}.get(kind, ("b", "s"))
+    sides = SIDES.get(kind, ["b", "s"])
     texts = {"texts of one length": ("abc", "def"), "mixed": (None, "x", "0123")}.get(kind, (None,))
     trades = [
         Trade("A-B" if rng.random() < 0.5 else "C-D", rng.getrandbits(60), at_us * 1000, at_us * 1000 + 5, 1.5, 2.5,
