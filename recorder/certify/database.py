@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg2
@@ -85,6 +85,8 @@ SELECT i.instrument_id, i.symbol, c.channel, h.hour
                       WHERE e.instrument_id = i.instrument_id AND e.channel = c.channel AND e.hour = h.hour
                       ORDER BY e.revision DESC LIMIT 1) e ON true
  WHERE i.venue = %(venue)s AND i.recorded
+   AND NOT EXISTS (SELECT FROM archive a WHERE a.table_name = c.channel AND a.venue = i.venue
+                      AND a.day = (h.hour AT TIME ZONE 'UTC')::date)
    AND (e.document IS NULL OR e.row_count <> (
         SELECT count(*) FROM trade r WHERE c.channel = 'trade' AND r.instrument_id = i.instrument_id
            AND r.ts_event >= h.hour AND r.ts_event < h.hour + interval '1 hour') + (
@@ -151,6 +153,11 @@ class Database:
             row[0]: LoadedJournal(row[1], Position(int(row[2]), int(row[3])), int(row[4] or 0))
             for row in self._cursor.fetchall()
         }
+
+    def archived(self, venue: str) -> set[tuple[str, date]]:
+        """Return the tables and days of a venue whose rows were moved to the archive."""
+        self._cursor.execute("SELECT table_name, day FROM archive WHERE venue = %s", (venue,))
+        return {(str(row[0]), row[1]) for row in self._cursor.fetchall()}
 
     def has_replayed(self) -> bool:
         """Return whether stored rows come from a replay and not from the rows as they were recorded."""

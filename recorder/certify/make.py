@@ -8,7 +8,7 @@ import msgspec
 
 import recorder
 from recorder.certify.candles import compare
-from recorder.certify.database import Database, LoadedJournal
+from recorder.certify.database import Database, LoadedJournal, instant
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
 from recorder.certify.gaps import all_gaps, same_gaps
 from recorder.certify.grade import feed_of_grade, grade, rules_of
@@ -110,6 +110,7 @@ class Maker:
         self._feed = feed
         self._venue = venue
         self._replayed = database.has_replayed()
+        self._archived = database.archived(venue.name)
         self._decode = decode or self._replayed
         self._progress = progress
         self._journals = Journals(folder, venue.name, database.journals())
@@ -141,6 +142,8 @@ class Maker:
             reason = None
             if now_us < key.begin_us + HOUR_US + SETTLED_US:
                 reason = "the hour is not over for two minutes"
+            elif (key.channel, instant(key.begin_us).date()) in self._archived:
+                reason = "its rows were moved to the archive"
             elif key.begin_us < self._removed_until_us:
                 reason = "segments of its journal were removed"
             elif self._decode and self._lacks_begin(key.begin_us):
