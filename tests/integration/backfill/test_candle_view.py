@@ -26,8 +26,8 @@ def test_a_candle_with_few_digits_is_not_taken_for_a_rounded_one(
                 (BTC,),
             )
             cursor.execute(
-                "INSERT INTO venue_bar (instrument_id, interval_s, start, open, high, low, close, volume, volume_digits,"
-                f" ts_recv, revision) VALUES (%s, 60, {MINUTE}, 10, 10, 10, 10, %s, %s, now(), 1)",
+                "INSERT INTO venue_bar (instrument_id, interval_s, start, open, high, low, close, volume,"
+                f" volume_digits, ts_recv, revision) VALUES (%s, 60, {MINUTE}, 10, 10, 10, 10, %s, %s, now(), 1)",
                 (BTC, volume, digits),
             )
             cursor.execute("SELECT agrees FROM venue_bar_check")
