@@ -4219,12 +4219,13 @@ CREATE VIEW venue_bar_check AS
     t.volume AS trade_volume,
     v.trade_count AS venue_trades,
     COALESCE(t.trades, 0::bigint) AS stored_trades,
-    COALESCE(abs(t.volume - v.volume::numeric) <= (0.5 * (10::numeric ^ (- v.volume_digits)::numeric)) AND t.high = v.high AND t.low = v.low AND t.trades = COALESCE(v.trade_count, t.trades), v.volume = 0::double precision) AS agrees
+    COALESCE(abs(t.volume - v.volume::numeric) <= (0.5 * (10::numeric ^ (- GREATEST(LEAST(v.volume_digits, 10), t.digits))::numeric)) AND t.high = v.high AND t.low = v.low AND t.trades = COALESCE(v.trade_count, t.trades), v.volume = 0::double precision) AS agrees
    FROM venue_bar v
      LEFT JOIN LATERAL ( SELECT sum(trade.size::numeric) AS volume,
             max(trade.price) AS high,
             min(trade.price) AS low,
-            count(*) AS trades
+            count(*) AS trades,
+            max(scale(trade.size::numeric)) AS digits
            FROM trade
           WHERE trade.instrument_id = v.instrument_id AND trade.ts_event >= v.start AND trade.ts_event < (v.start + make_interval(secs => v.interval_s::double precision))
          HAVING count(*) > 0) t ON true;
@@ -4236,7 +4237,7 @@ COMMENT ON COLUMN venue_bar_check.venue_volume IS 'Volume of the candle, base un
 COMMENT ON COLUMN venue_bar_check.trade_volume IS 'Sum of the sizes of the stored trades, base units, in decimals; NULL without a trade.';
 COMMENT ON COLUMN venue_bar_check.venue_trades IS 'Number of trades of the candle; NULL where the venue does not say.';
 COMMENT ON COLUMN venue_bar_check.stored_trades IS 'Number of the stored trades.';
-COMMENT ON COLUMN venue_bar_check.agrees IS 'Whether volume (to the last digit that the venue prints), highest and lowest price and number are equal.';
+COMMENT ON COLUMN venue_bar_check.agrees IS 'Whether volume (to the last digit that the venue prints, or that the sizes have), highest and lowest price and number are equal.';
 GRANT SELECT ON TABLE venue_bar_check TO tapedeck_reader;
 
 CREATE VIEW whale_events AS

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from recorder.certify.document import HOUR_US, Certificate, JournalFact, chain_faults, digest
+from recorder.certify.candles import compare
+from recorder.certify.document import HOUR_US, CandleFacts, Certificate, JournalFact, chain_faults, digest
 from recorder.certify.gaps import gap_text, newest_gaps
 from recorder.certify.grade import feed_of_grade, grade, rules_of
-from recorder.certify.hour import all_rows, least_delay_us, rows_of
+from recorder.certify.hour import all_rows, checks_of, least_delay_us, rows_of
 from recorder.certify.make import LOADED_US, POLLS, SETTLED_US, feed_of
 from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour, touches
@@ -196,7 +197,7 @@ def _differences(one: Certificate, hour: TapeHour, *, in_part: bool) -> list[str
         "rows": rows_of(key, hour, all_rows(key, hour), neighbours),
         "frames": hour.frames,
         "sessions": sorted(hour.sessions),
-        "book": hour.checks,
+        "book": checks_of(hour, decoded=one.replay == "equal"),
         "witnesses": dict(hour.witnesses),
         "least_delay_us": least_delay_us(key, hour),
         "quarantined": hour.quarantined,
@@ -213,7 +214,37 @@ def _differences(one: Certificate, hour: TapeHour, *, in_part: bool) -> list[str
                     faults.append(f"{name}.{part} is {said.get(part)!r}, the frames give {found.get(part)!r}")
         elif said != found:
             faults.append(f"{name} is {said!r}, the frames give {found!r}")
-    return faults + _gap_faults(one, hour)
+    return faults + _candle_faults(one, hour) + _book_faults(one, hour) + _gap_faults(one, hour)
+
+
+def _candle_faults(one: Certificate, hour: TapeHour) -> list[str]:
+    """Return whether the candles of the venue are other ones in the poller's journal. A document may leave them out."""
+    if one.candles is msgspec.UNSET:
+        return []
+    found = compare(one.begin_us, all_rows(_key(one), hour), hour.bars)
+    if found is msgspec.UNSET:
+        return ["candles are named, and its journals have none"]
+    return [] if found == one.candles else [f"candles are {_text(one.candles)}, its journals give {_text(found)}"]
+
+
+def _text(candles: CandleFacts | msgspec.UnsetType) -> str:
+    return msgspec.json.encode(candles).decode()
+
+
+def _book_faults(one: Certificate, hour: TapeHour) -> list[str]:
+    """Return where verdicts on a book that were taken as recorded are better than those of the frames."""
+    if one.replay == "equal":
+        return []
+    found = hour.checks
+    faults = [
+        f"book.{name} was recorded as {getattr(one.book, name)}, the frames give {getattr(found, name)}"
+        for name in ("checksums_failed", "crossed")
+        if getattr(one.book, name) < getattr(found, name)
+    ]
+    if one.book.checksums_passed > found.checksums_passed:
+        passed = one.book.checksums_passed
+        faults.append(f"book.checksums_passed was recorded as {passed}, the frames give {found.checksums_passed}")
+    return faults
 
 
 def _gap_faults(one: Certificate, hour: TapeHour) -> list[str]:

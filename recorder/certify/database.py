@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg2
@@ -42,6 +42,9 @@ SELECT max({_US.format("t.ts_recv")}) FROM trade t
 _PAST = """
 SELECT EXISTS (SELECT FROM past_trade
                 WHERE instrument_id = %(id)s AND ts_event >= %(begin)s AND ts_event < %(end)s)"""
+_CANDLES = """
+SELECT EXISTS (SELECT FROM venue_bar
+                WHERE instrument_id = %(id)s AND interval_s = 60 AND start >= %(begin)s AND start < %(end)s)"""
 _GAPS = f"""
 SELECT gap_id, revision, cause, state, reason, last_id, first_id, {_US.format("started_at")}, {_US.format("ended_at")}
   FROM gap
@@ -78,18 +81,30 @@ SELECT i.instrument_id, i.symbol, c.channel, h.hour
  CROSS JOIN unnest(ARRAY['trade', 'quote', 'book']) AS c (channel)
  CROSS JOIN generate_series(greatest(%(begin)s, date_trunc('hour', i.first_seen, 'UTC')), %(end)s - interval '1 hour',
                             interval '1 hour') AS h (hour)
-  LEFT JOIN LATERAL (SELECT e.document FROM certificate e
+  LEFT JOIN LATERAL (SELECT e.document, e.row_count, e.made_at FROM certificate e
                       WHERE e.instrument_id = i.instrument_id AND e.channel = c.channel AND e.hour = h.hour
                       ORDER BY e.revision DESC LIMIT 1) e ON true
  WHERE i.venue = %(venue)s AND i.recorded
-   AND (e.document IS NULL OR ARRAY(
+   AND NOT EXISTS (SELECT FROM archive a WHERE a.table_name = c.channel AND a.venue = i.venue
+                      AND a.day = (h.hour AT TIME ZONE 'UTC')::date)
+   AND (e.document IS NULL OR e.row_count <> (
+        SELECT count(*) FROM trade r WHERE c.channel = 'trade' AND r.instrument_id = i.instrument_id
+           AND r.ts_event >= h.hour AND r.ts_event < h.hour + interval '1 hour') + (
+        SELECT count(*) FROM quote r WHERE c.channel = 'quote' AND r.instrument_id = i.instrument_id
+           AND r.ts_recv >= h.hour AND r.ts_recv < h.hour + interval '1 hour') + (
+        SELECT count(*) FROM book r WHERE c.channel = 'book' AND r.instrument_id = i.instrument_id
+           AND r.ts_recv >= h.hour AND r.ts_recv < h.hour + interval '1 hour') OR ARRAY(
         SELECT concat_ws(' ', f ->> 'gap_id', f ->> 'revision', f ->> 'state', f ->> 'from_us', f ->> 'until_us')
           FROM json_array_elements(e.document::json -> 'gaps') f ORDER BY 1) <> ARRAY(
         SELECT concat_ws(' ', g.gap_id, g.revision, g.state, {_US.format("g.started_at")}, {_US.format("g.ended_at")})
           FROM gap g
          WHERE g.instrument_id = i.instrument_id AND g.channel = c.channel
            AND g.started_at < h.hour + interval '1 hour' + %(margin)s
-           AND (g.ended_at IS NULL OR g.ended_at >= h.hour - %(margin)s) ORDER BY 1))
+           AND (g.ended_at IS NULL OR g.ended_at >= h.hour - %(margin)s) ORDER BY 1)
+        OR %(candles)s AND c.channel = 'trade'
+           AND coalesce(e.document::json -> 'candles' ->> 'equal', '0') <> '60' AND EXISTS (
+               SELECT FROM venue_bar v WHERE v.instrument_id = i.instrument_id AND v.interval_s = 60
+                  AND v.start >= h.hour AND v.start < h.hour + interval '1 hour' AND v.ts_recv > e.made_at))
  ORDER BY 2, 3, 4"""
 
 
@@ -139,6 +154,11 @@ class Database:
             for row in self._cursor.fetchall()
         }
 
+    def archived(self, venue: str) -> set[tuple[str, date]]:
+        """Return the tables and days of a venue whose rows were moved to the archive."""
+        self._cursor.execute("SELECT table_name, day FROM archive WHERE venue = %s", (venue,))
+        return {(str(row[0]), row[1]) for row in self._cursor.fetchall()}
+
     def has_replayed(self) -> bool:
         """Return whether stored rows come from a replay and not from the rows as they were recorded."""
         self._cursor.execute("SELECT EXISTS (SELECT FROM replayed_block)")
@@ -156,6 +176,10 @@ class Database:
     def has_past(self, key: StreamHour) -> bool:
         """Return whether trades of an hour came from the history of the venue."""
         return bool(self._one(_PAST, key))
+
+    def has_candles(self, key: StreamHour) -> bool:
+        """Return whether candles of the venue of an hour are stored."""
+        return bool(self._one(_CANDLES, key))
 
     def gaps(self, key: StreamHour) -> list[GapFact]:
         """Return the gaps that touch an hour."""
@@ -183,12 +207,25 @@ class Database:
         self._cursor.copy_expert(query, target)
         return split(target.getvalue()[len(COPY_HEADER) : -2])
 
-    def due(self, venue: str, begin_us: int, end_us: int) -> list[DueHour]:
-        """Return the hours of a time without a certificate, and those whose gaps are stored otherwise now."""
+    def due(self, venue: str, begin_us: int, end_us: int, *, candles: bool = False) -> list[DueHour]:
+        """Return the hours of a time without a certificate, and those whose rows or gaps are stored otherwise now.
+
+        Rows are counted: that a row was changed in place, only their hash shows.
+
+        Args:
+            venue: Name of the venue.
+            begin_us: Begin of the time.
+            end_us: Its end.
+            candles: Whether hours of trades are due, too, whose candles were read since.
+        """
         margin = timedelta(microseconds=CLOCK_MARGIN_US)
         self._cursor.execute(
-            _DUE, {"venue": venue, "begin": instant(begin_us), "end": instant(end_us), "margin": margin}
-        )
+            _DUE,
+            {
+                "venue": venue, "begin": instant(begin_us), "end": instant(end_us), "margin": margin,
+                "candles": candles,
+            },
+        )  # fmt: skip
         return [DueHour(int(row[0]), row[1], row[2], micros(row[3])) for row in self._cursor.fetchall()]
 
     def last(self, instrument_id: int, channel: Channel, begin_us: int, end_us: int) -> dict[int, Certificate]:

@@ -78,6 +78,20 @@ class BookChecks(_Strict, frozen=True, kw_only=True):
     resyncs: int = 0
 
 
+class CandleFacts(_Strict, frozen=True, kw_only=True):
+    """What the candles of the venue say of the minutes of an hour of trades.
+
+    Attributes:
+        equal: Minutes whose candle is that of the trades.
+        differing: Minutes whose candle is another one; of the others nothing is known.
+        differences: The first of them, in words.
+    """
+
+    equal: int
+    differing: int
+    differences: list[str]
+
+
 class SegmentHash(_Strict, frozen=True, kw_only=True):
     """A segment of a journal, or its beginning."""
 
@@ -123,6 +137,7 @@ class Certificate(_Strict, frozen=True, kw_only=True):
         read_until_us: Blocks of the journals that were written before this time count, microseconds since 1970.
         replay: Whether the frames, decoded again, give the stored rows.
         differences: The first rows that differ, in words.
+        candles: What the candles of the venue say of trades whose ids prove nothing; left out where none was read.
         previous: Hash of the certificate of this stream made before; None of the first.
         sha256: Hash of this document.
     """
@@ -156,6 +171,7 @@ class Certificate(_Strict, frozen=True, kw_only=True):
     replay: Replayed
     differences: list[str]
     journals: list[JournalFact]
+    candles: CandleFacts | msgspec.UnsetType = msgspec.UNSET
     previous: str | None = None
     sha256: str = ""
 
@@ -239,6 +255,8 @@ def same_facts(old: Certificate, new: Certificate) -> bool:
     """
     if new.replay == "not made" and old.replay != "not made":
         new = msgspec.structs.replace(new, replay=old.replay, differences=old.differences)
+        if old.channel == "book":  # the frames show more of a book than what was counted while recording
+            new = msgspec.structs.replace(new, book=old.book, grade=old.grade, reasons=old.reasons)
         if old.replay == "differs":
             new = msgspec.structs.replace(new, grade=old.grade, reasons=old.reasons)
     return _facts(old) == _facts(new)

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from recorder.certify.document import Rows
+import msgspec
+
+from recorder.certify.document import BookChecks, Rows
 from recorder.certify.tape import StreamHour, TapeHour
 from recorder.pgcopy.decode import readable
 
@@ -77,6 +79,14 @@ def rows_of(key: StreamHour, hour: TapeHour, rows: Sequence[bytes], neighbours: 
 def all_rows(key: StreamHour, hour: TapeHour) -> list[bytes]:
     """Return the rows that must be stored of an hour."""
     return list(expected_trades(hour).rows.values()) if key.channel == "trade" else hour.others
+
+
+def checks_of(hour: TapeHour, *, decoded: bool) -> BookChecks:
+    """Return the verdicts on a book: those of the frames, or those that were recorded.
+
+    Fresh books that were requested are no property of frames: the recorder counted them.
+    """
+    return msgspec.structs.replace(hour.checks, resyncs=hour.recorded.resyncs) if decoded else hour.recorded
 
 
 def least_delay_us(key: StreamHour, hour: TapeHour) -> int | None:

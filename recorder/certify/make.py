@@ -7,11 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 import recorder
-from recorder.certify.database import Database, LoadedJournal
+from recorder.certify.candles import compare
+from recorder.certify.database import Database, LoadedJournal, instant
 from recorder.certify.document import HOUR_US, Certificate, GapFact, JournalFact, Replayed, hour_text
 from recorder.certify.gaps import all_gaps, same_gaps
 from recorder.certify.grade import feed_of_grade, grade, rules_of
-from recorder.certify.hour import differences, least_delay_us, rows_of
+from recorder.certify.hour import checks_of, differences, least_delay_us, rows_of
 from recorder.certify.segments import SegmentHashes, journals_in, size_of
 from recorder.certify.tape import JournalRange, StreamHour, Tape, TapeHour
 from recorder.journal.block import FILE_HEADER
@@ -109,6 +110,7 @@ class Maker:
         self._feed = feed
         self._venue = venue
         self._replayed = database.has_replayed()
+        self._archived = database.archived(venue.name)
         self._decode = decode or self._replayed
         self._progress = progress
         self._journals = Journals(folder, venue.name, database.journals())
@@ -140,6 +142,8 @@ class Maker:
             reason = None
             if now_us < key.begin_us + HOUR_US + SETTLED_US:
                 reason = "the hour is not over for two minutes"
+            elif (key.channel, instant(key.begin_us).date()) in self._archived:
+                reason = "its rows were moved to the archive"
             elif key.begin_us < self._removed_until_us:
                 reason = "segments of its journal were removed"
             elif self._decode and self._lacks_begin(key.begin_us):
@@ -223,11 +227,16 @@ class Maker:
         return found
 
     def _read_history(self, tape: Tape, gaps: Mapping[StreamHour, list[GapFact]]) -> dict[StreamHour, int]:
-        """Read the poller's journal where it has trades or revisions of gaps; return the first one of each hour."""
+        """Read the poller's journal where it has trades, candles or revisions of gaps; return its first segment."""
         healed = [
             key
             for key, hour in tape.hours.items()
-            if key.channel == "trade" and (self._database.has_past(key) or not same_gaps(key, hour, gaps[key]))
+            if key.channel == "trade"
+            and (
+                self._database.has_past(key)
+                or not same_gaps(key, hour, gaps[key])
+                or (not rules_of(self._feed, "trade").ids and self._database.has_candles(key))
+            )
         ]
         polls = self._journals.polls
         if polls is None or not healed:
@@ -281,7 +290,7 @@ class Maker:
             frames=hour.frames,
             sessions=sorted(hour.sessions),
             gaps=gaps,
-            book=hour.checks,
+            book=checks_of(hour, decoded=self._decode),
             witnesses=dict(hour.witnesses),
             least_delay_us=least_delay_us(key, hour),
             quarantined=hour.quarantined,
@@ -290,6 +299,7 @@ class Maker:
             replay=replay,
             differences=different,
             journals=journals,
+            candles=msgspec.UNSET if ids or key.channel != "trade" else compare(key.begin_us, stored, hour.bars),
         )
         return graded(one)
 

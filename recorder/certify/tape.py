@@ -5,9 +5,12 @@ venue's clock for trades and of ours for quotes and books, as in their tables.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
+from recorder.certify.candles import MARGIN_US, MINUTE_US, VenueBar, bar_of
 from recorder.certify.document import HOUR_US, BookChecks, GapFact
 from recorder.errors import DecodeError
 from recorder.events import Channel
@@ -49,9 +52,13 @@ class TapeHour:
         others: Rows of quotes and books.
         decoded: How many rows the frames gave.
         past: Rows from the history of the venue, by trade id.
+        bars: Candles of the venue, of the hour and of the time beside it.
         journals: Identities of the journals that carry the stream in the hour.
         reached_ns: When the last block was written that was read of a journal which carries the stream.
         gaps: All revisions of the gaps of the stream, by id and revision; few of them touch the hour.
+        recorded: Verdicts on the book as the recorder counted them. It counts for times that may reach over the ends of
+            the hour: what failed counts wherever such a time touches the hour, what passed where it lies inside.
+        checks: Verdicts on the book that the frames of the hour give when they are decoded again.
     """
 
     def __init__(self, until_ns: int) -> None:
@@ -63,6 +70,8 @@ class TapeHour:
         self.past: dict[int, bytes] = {}
         self.sessions: set[int] = set()
         self.frames = 0
+        self.bars: list[VenueBar] = []
+        self.recorded = BookChecks()
         self.checks = BookChecks()
         self.witnesses: Counter[str] = Counter()
         self.quarantined = 0
@@ -115,13 +124,13 @@ class Tape:
         _RecorderJournal(self, part).read(progress)
 
     def read_history(self, part: JournalRange, keys: Collection[StreamHour]) -> None:
-        """Read a part of the poller's journal: past trades and revisions of gaps, of some of the hours."""
+        """Read a part of the poller's journal: past trades, candles and revisions of gaps, of some of the hours."""
         for item in part.reader.read(part.first, _ALL_BYTES, bodies=False):
             if part.end is not None and item.position >= part.end:
                 break
             if isinstance(item, Damaged):
                 continue
-            for table in {section.table for section in item.header.sections} & {"past_trade", "gap"}:
+            for table in {section.table for section in item.header.sections} & {"past_trade", "gap", "venue_bar"}:
                 try:
                     rows = part.reader.part_of(item, table)
                 except ValueError:
@@ -177,11 +186,22 @@ class Tape:
                     if key in keys:
                         hour.gaps[fact.gap_id, fact.revision] = fact
                 continue
+            if part.table == "venue_bar":
+                self._take_bar(named, keys)
+                continue
             at_hour = _instant_us(named["ts_event"]) // HOUR_US
             for key, hour in self.hours_of(number(named["instrument_id"]), "trade"):
                 if key.hour == at_hour and key in keys:
                     trade = conform(row, part.columns, COLUMNS["trade"])
                     hour.past.setdefault(number(named["trade_id"]), trade)
+
+    def _take_bar(self, named: dict[str, bytes], keys: Collection[StreamHour]) -> None:
+        if int.from_bytes(named["interval_s"][4:], "big") != MINUTE_US // 10**6:
+            return
+        at_us = _instant_us(named["start"])
+        for key, hour in self.hours_of(number(named["instrument_id"]), "trade"):
+            if key in keys and key.begin_us - MARGIN_US <= at_us < key.begin_us + HOUR_US + MARGIN_US:
+                hour.bars.append(bar_of(named))
 
 
 class _RecorderJournal:
@@ -246,7 +266,13 @@ class _RecorderJournal:
             return rows_in_block(block)[0]
         if self._replayer is None:
             self._replayer = Replayer(part.venue, part.new_decoder, part.reader.journal_id)
-        return self._replayer.block(block, part.reader.frames_of(block)).now
+        decoded = self._replayer.block(block, part.reader.frames_of(block))
+        for audited in decoded.audits:
+            instrument = self._tape.id_of(part.venue, audited.symbol)
+            for key, hour in self._tape.hours_of(instrument, "book"):
+                if key.hour == audited.hour and block.header.written_ns < hour.until_ns:
+                    hour.checks = _sum(hour.checks, msgspec.structs.asdict(audited.audit))
+        return decoded.now
 
     def _checkpoints(self, block: StoredBlock, hour: int, written_ns: int) -> None:
         tape = self._tape
@@ -274,16 +300,17 @@ class _RecorderJournal:
                 self._quarantined[instrument, number(named["session_id"]), at] += 1
             return
         assert instrument is not None
-        channel = _text(named["channel"]) if table == "witness" else "book"
-        at_us = _instant_us(named["asked_at" if table == "witness" else "ended_at"])
-        for key, hour in self._tape.hours_of(instrument, channel):  # type: ignore[arg-type]
-            if key.hour != at_us // HOUR_US or written_ns >= hour.until_ns:
-                continue
-            if table == "witness":
-                hour.witnesses[_text(named["verdict"])] += 1
-                continue
-            sums = {name: getattr(hour.checks, name) + number(named[name]) for name in BookChecks.__struct_fields__}
-            hour.checks = BookChecks(**sums)
+        if table == "witness":
+            at_us = _instant_us(named["asked_at"])
+            for key, hour in self._tape.hours_of(instrument, _text(named["channel"])):  # type: ignore[arg-type]
+                if key.hour == at_us // HOUR_US and written_ns < hour.until_ns:
+                    hour.witnesses[_text(named["verdict"])] += 1
+            return
+        first, last = (_instant_us(named[name]) // HOUR_US for name in ("started_at", "ended_at"))
+        found = {name: number(named[name]) for name in BookChecks.__struct_fields__}
+        for key, hour in self._tape.hours_of(instrument, "book"):
+            if first <= key.hour <= last and written_ns < hour.until_ns:
+                hour.recorded = _sum(hour.recorded, found if first == last else {**found, "checksums_passed": 0})
 
     def _finish(self) -> None:
         for stream in self._named:
@@ -318,6 +345,10 @@ def gap_of(named: dict[str, bytes]) -> tuple[int, Channel, GapFact]:
         until_us=None if is_null(named["ended_at"]) else _instant_us(named["ended_at"]),
     )
     return number(named["instrument_id"]), channel, fact  # type: ignore[return-value]
+
+
+def _sum(checks: BookChecks, more: Mapping[str, int]) -> BookChecks:
+    return BookChecks(**{name: getattr(checks, name) + more[name] for name in BookChecks.__struct_fields__})
 
 
 def touches(gap: GapFact, begin_us: int) -> bool:

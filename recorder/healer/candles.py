@@ -10,6 +10,8 @@ MINUTE_NS = 60 * 10**9
 MINUTES_MAX = 10
 """A run of ids that lasts longer than this many minutes is not compared with candles."""
 
+_DIGITS_MAX = 10  # of a candle's volume; further ones are the noise of a binary sum
+
 
 def minutes_of(low: StoredTrade, high: StoredTrade) -> range:
     """Return the minutes, in seconds since 1970, that two trades and what is between them fall into."""
@@ -25,10 +27,15 @@ def agree(minutes: range, candles: Iterable[Candle], stored: Iterable[StoredTrad
         if minute in by_minute:
             by_minute[minute].append(one)
     listed = {one.start_s: one for one in candles if one.start_s in by_minute}
-    return all(_agrees(listed.get(minute), trades) for minute, trades in by_minute.items())
+    return all(agrees(listed.get(minute), trades) for minute, trades in by_minute.items())
 
 
-def _agrees(candle: Candle | None, trades: Sequence[StoredTrade]) -> bool:
+def agrees(candle: Candle | None, trades: Sequence[StoredTrade]) -> bool:
+    """Return whether a candle is that of some trades; None stands for a minute that the venue left out.
+
+    Some venues print volumes without trailing zeros, so few digits need not be rounded ones: a volume is compared at
+    its last digit, or at the last one of the sizes where they have more.
+    """
     if not trades or candle is None:
         return not trades and (candle is None or not candle.volume)
     ordered = sorted(trades, key=lambda one: (one.ts_event_ns, one.trade_id))
@@ -36,7 +43,14 @@ def _agrees(candle: Candle | None, trades: Sequence[StoredTrade]) -> bool:
     shown = (prices[0], max(prices), min(prices), prices[-1])
     if shown != (candle.open, candle.high, candle.low, candle.close):
         return False
+    if candle.trade_count not in (None, len(trades)):
+        return False
     volume = sum((Decimal(repr(one.size)) for one in trades), Decimal(0))
-    exponent = candle.volume.as_tuple().exponent
-    digit = Decimal(1).scaleb(exponent) if isinstance(exponent, int) else Decimal(0)
-    return abs(volume - candle.volume) <= digit / 2
+    digits = max(min(decimals(candle.volume), _DIGITS_MAX), decimals(volume))
+    return abs(volume - candle.volume) <= Decimal(1).scaleb(-digits) / 2
+
+
+def decimals(number: Decimal) -> int:
+    """Return the number of digits behind the point."""
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

@@ -6,6 +6,7 @@ open sessions are kept, so memory does not grow with the journal.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,11 +23,12 @@ from recorder.pgcopy.decode import fields, is_null, number, split
 from recorder.position import Position
 from recorder.replay.compare import TABLES, TableDiff, compare, rows_in_block
 from recorder.venues import venue_class
-from recorder.venues.base import Conversation, Decoder
+from recorder.venues.base import Audit, Conversation, Decoder
 
 _DERIVED = {"", *TABLES, "quarantine", "instrument"}  # sections that decoding restores
 _ALL_BYTES = 1 << 62
 _SESSION_EXPIRES_NS = 900 * 10**9  # a link without a frame for seconds is dead; this is far longer
+_HOUR_NS = 3600 * 10**9
 _CLOCK_STEP_NS = 3600 * 10**9  # a corrected clock may make a block older than its predecessor
 
 
@@ -38,6 +40,14 @@ class Span(msgspec.Struct, frozen=True):
     last_seq: int
     low_ns: int
     high_ns: int
+
+
+class HourlyAudit(NamedTuple):
+    """What frames of one session that were received in one hour show of a book."""
+
+    hour: int  # since 1970
+    symbol: str
+    audit: Audit
 
 
 class RedecodedBlock(msgspec.Struct):
@@ -54,6 +64,7 @@ class RedecodedBlock(msgspec.Struct):
         restorable_gaps: Gaps that a damaged section opened and its intact frames close.
         unrestorable: Damaged sections that decoding cannot restore.
         sessions_without_beginning: Sessions whose first frames the journal no longer has.
+        audits: What the frames show of books, by symbol and by the hour in which they were received.
     """
 
     position: Position
@@ -70,6 +81,7 @@ class RedecodedBlock(msgspec.Struct):
     restorable_gaps: list[int]
     unrestorable: list[str]
     sessions_without_beginning: int
+    audits: list[HourlyAudit]
 
     @property
     def differs(self) -> bool:
@@ -115,6 +127,7 @@ class Replayer:
         spans: list[Span] = []
         made: dict[str, list[bytes]] = {table: [] for table in TABLES}
         counts: Counter[str] = Counter()
+        audits: list[HourlyAudit] = []
         without_beginning = first = 0
         for run in stored.header.runs:
             chunk = frames[first : first + run.count]
@@ -122,6 +135,7 @@ class Replayer:
                 continue
             without_beginning += run.session_id not in self._sessions and run.first_seq != 1
             decoded = self._decode(self._session(run.session_id, chunk[-1].ts_recv_ns), chunk)
+            audits += decoded.audits
             for item, refused in decoded.refused:
                 undecodable[first + item] = refused
                 undecodable_sessions[first + item] = run.session_id
@@ -162,6 +176,7 @@ class Replayer:
             restorable_gaps=[] if undecodable else self._restorable_gaps(stored),
             unrestorable=unrestorable,
             sessions_without_beginning=without_beginning,
+            audits=audits,
         )
 
     def _session(self, session_id: int, last_ns: int) -> "_Session":
@@ -175,8 +190,12 @@ class Replayer:
         """Decode frames by the rule of recording; see capture/counting.py."""
         decoded = _Decoded()
         decoder = session.decoder
+        hour = -1
         for item, frame in enumerate(frames):
             at_ns = frame.ts_recv_ns
+            if at_ns // _HOUR_NS != hour:
+                decoded.audited(hour, decoder)
+                hour = at_ns // _HOUR_NS
             record = ControlRecord.decode(frame.payload)
             try:
                 if record is not None:
@@ -192,7 +211,7 @@ class Replayer:
             implausible = decoded.add(outputs, frame.seq, at_ns)
             if implausible is not None:
                 decoded.refuse(item, implausible, frame, OUT_OF_RANGE)
-        decoder.audits.clear()
+        decoded.audited(hour, decoder)
         return decoded
 
     def _restorable_gaps(self, stored: StoredBlock) -> list[int]:
@@ -252,11 +271,17 @@ def _stream_of(event: Trade | Quote | Book) -> Stream:
 
 
 class _Decoded(Counted):
-    """The rows and refusals of the frames of one run."""
+    """The rows and refusals of the frames of one run, and what they show of books."""
 
     def __init__(self) -> None:
         super().__init__()
         self.refused: list[tuple[int, Quarantined]] = []
+        self.audits: list[HourlyAudit] = []
+
+    def audited(self, hour: int, decoder: Decoder) -> None:
+        """Take the verdicts of a decoder on the frames of one hour."""
+        self.audits += [HourlyAudit(hour, symbol, audit) for symbol, audit in decoder.audits.items()]
+        decoder.audits.clear()
 
     def refuse(self, item: int, symbol: str | None, frame: Frame, reason: str) -> None:
         """Keep a frame that could not be decoded, or not completely."""

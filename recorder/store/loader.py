@@ -286,7 +286,7 @@ class Store:
         tables: dict[str, Counts] = {}
         for group, counts in zip(groups, results, strict=True):
             tables.setdefault(group.table, Counts()).add(counts)
-            self._staged.loaded(group.table, inserted=counts.inserted, duplicate=counts.duplicate)
+            self._staged.loaded(group.table, duplicate=counts.duplicate)
         return Loaded(batch.end, tables)
 
     def _ensure_partition(self, table: str, day: int, received_day: int) -> None:

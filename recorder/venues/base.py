@@ -188,6 +188,7 @@ class Venue(ABC):
     contiguous: ClassVar[frozenset[Channel]]  # channels whose ids rise by exactly one per symbol
     connection_sequences: ClassVar[bool] = False  # sequences of rows number the messages of one connection
     book_sequences: ClassVar[bool] = False  # a book message names the one before it, and the decoder checks that
+    book_checks_best: ClassVar[bool] = False  # its checks of books compare the best prices only
     channel_words: ClassVar[Mapping[str, Channel]] = {}  # names that frames with data of a channel contain
     assets: ClassVar[Mapping[str, str]] = {}  # common names of assets, by the venue's codes that differ from them
     listing_paths: ClassVar[tuple[str, ...]]  # REST paths of the instrument list; of its first pages if `Paged`

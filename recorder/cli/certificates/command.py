@@ -11,8 +11,9 @@ from recorder.appliance.embedded_postgres import database_url
 from recorder.certify.check import Checked, check
 from recorder.certify.database import opened
 from recorder.certify.document import GRADES, HOUR_US, Certificate, decode_all
+from recorder.certify.grade import rules_of
 from recorder.certify.make import Unsettled
-from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, wanted_hours
+from recorder.cli.certificates.made import DAY_US, Bar, hours_between, made_by_day, over_hours, wanted_hours
 from recorder.cli.common import counted, instant_ns, say_folded, venue_settings
 from recorder.clock import SystemClock
 from recorder.errors import ConfigError
@@ -95,7 +96,7 @@ def certify(
     start_ns, end_ns = instant_ns("--start", start), instant_ns("--end", end)
     end_us = now_us if end_ns is None else end_ns // 1000
     start_us = end_us - DAY_US if start_ns is None else start_ns // 1000
-    hours = hours_between(start_us, end_us)
+    hours, later = over_hours(hours_between(start_us, end_us), now_us)
     certificates: list[Certificate] = []
     unsettled: list[Unsettled] = []
     with opened(database_url(settings, WRITER)) as database, Bar(shown=not as_json) as bar:
@@ -109,6 +110,8 @@ def certify(
     else:
         _show(certificates)
     _report(certificates, unsettled)
+    if later:
+        say_folded(later, err=True)
     if not certificates and not unsettled:
         say(f"no journal in {settings.journal.dir} has recorded it in this time", err=True)
     return 1 if any(one.replay == "differs" for one in certificates) else 0
@@ -121,7 +124,9 @@ def _due(settings: Settings, now_us: int, *, as_json: bool) -> int:
     with Bar(shown=not as_json) as bar:
         for venue in sorted(key for key, own in settings.venues.items() if own.enabled):
             with opened(database_url(settings, WRITER)) as database:
-                hours = database.due(VENUES[venue].name, end_us - _DUE_DAYS * DAY_US, end_us)
+                kind = VENUES[venue]
+                candles = kind.minute_candles is not None and not rules_of(venue, "trade").ids
+                hours = database.due(kind.name, end_us - _DUE_DAYS * DAY_US, end_us, candles=candles)
                 symbols = {hour.instrument_id: hour.symbol for hour in hours}
                 wanted = [hour.key for hour in hours]
                 for made in made_by_day(database, settings, venue, symbols, wanted, now_us, decode=False, progress=bar):

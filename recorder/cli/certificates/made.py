@@ -5,9 +5,9 @@ from typing import NamedTuple, Self
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from recorder.certify.database import Database
+from recorder.certify.database import Database, instant
 from recorder.certify.document import HOUR_US, Certificate, hour_text
-from recorder.certify.make import Maker, Unsettled
+from recorder.certify.make import SETTLED_US, Maker, Unsettled
 from recorder.certify.tape import StreamHour
 from recorder.cli.common import console, make_venue
 from recorder.errors import ConfigError
@@ -39,6 +39,30 @@ def hours_between(start_us: int, end_us: int) -> list[int]:
     if len(hours) > _HOURS_MAX:
         raise ConfigError(f"{len(hours):,} hours are too many for one call; take {_HOURS_MAX:,} at most")
     return hours
+
+
+def over_hours(hours: list[int], now_us: int) -> tuple[list[int], str]:
+    """Return the hours that are over for long enough to be certified, and in one sentence which are not.
+
+    Raises:
+        ConfigError: None is over.
+    """
+    left = [hour for hour in hours if _settled_us(hour) > now_us]
+    if not left:
+        return hours, ""
+    names = f"the hour {_clock(left[0])} is" if len(left) == 1 else f"the hours from {_clock(left[0])} on are"
+    sentence = f"{names} not over; certify after {_clock(_settled_us(left[-1]))}"
+    if len(left) == len(hours):
+        raise ConfigError(sentence)
+    return hours[: -len(left)], sentence
+
+
+def _settled_us(hour: int) -> int:
+    return hour + HOUR_US + SETTLED_US
+
+
+def _clock(at_us: int) -> str:
+    return f"{instant(at_us):%Y-%m-%d %H:%M} UTC"
 
 
 def wanted_hours(

@@ -298,6 +298,7 @@ class Polymarket(Venue):
     rest = RestLimits(per_s=10, burst=10)  # 300 requests in 10 s for markets: a third of it
     heartbeat = Heartbeat(every_s=10, frame=PING, silence_s=30)
     contiguous = frozenset()  # no ids and no sequence: nothing proves that all messages arrived
+    book_checks_best = True
     channel_words: ClassVar[dict[str, Channel]] = {
         "last_trade_price": "trade", "best_bid_ask": "quote", "book": "book", "price_change": "book",
     }  # fmt: skip

@@ -281,6 +281,24 @@ def test_an_hour_is_certified_only_when_its_journal_is_loaded_beyond_it(home: Ce
     assert {one.reason for one in unsettled} == {"the journal is not loaded to a minute after it"}
 
 
+def test_hours_whose_rows_were_moved_to_the_archive_keep_their_certificates(home: CertifiedHome) -> None:
+    record_hours(home.recorder, hourly_feed())
+    home.load()
+    made = home.make()[0]
+    home.run(
+        "INSERT INTO archive (table_name, day, venue, revision, state, folder, path, row_count, duplicates, bytes,"
+        " sha256, checksum) SELECT DISTINCT 'trade', ts_event::date, 'coinbase', 1, 'kept', '/a', 'b', 1, 0, 1,"
+        " repeat('0', 64), 1 FROM trade"
+    )
+    home.run("DELETE FROM trade")
+    with opened(home.url) as database:
+        due = database.due("coinbase", BEGIN_US, BEGIN_US + 2 * HOUR_US)
+    assert {hour.channel for hour in due} == {"book"}
+    again, unsettled = home.make()
+    assert again == of_channel(made, "quote")
+    assert {one.reason for one in unsettled} == {"its rows were moved to the archive"}
+
+
 def test_hours_whose_segments_were_removed_are_left_out_and_not_called_holed(home: CertifiedHome) -> None:
     record_hours(home.recorder, hourly_feed())
     home.load()

@@ -16,6 +16,8 @@ from recorder.poller.certifying import NAME, Certifying, certificates_job
 from recorder.settings import Settings
 
 START, END = (instant(BEGIN_US + hours * HOUR_US).isoformat() for hours in (0, 2))
+NEXT_US = time.time_ns() // 1000 // HOUR_US * HOUR_US + HOUR_US
+LATER, MUCH_LATER = (instant(NEXT_US + hours * HOUR_US).isoformat() for hours in (1, 2))
 RANGE = ["--start", START, "--end", END]
 
 
@@ -82,6 +84,7 @@ def test_a_stored_row_that_differs_ends_both_commands_with_1(
         (["certify", "coinbase", "NO-USD"], "nothing of coinbase NO-USD was recorded"),
         (["certify", "coinbase", "--start", "soon"], "--start 'soon' is not an instant"),
         (["certify", "coinbase", "--start", END, "--end", START], "no complete hour lies in this time"),
+        (["certify", "coinbase", "--start", LATER, "--end", MUCH_LATER], "is not over; certify after"),
         (["certify", "coinbase", "--start", "1970-01-01"], "are too many for one call"),
         (["certify", "--check"], "--check takes files of certificates"),
         (["certify", "--check", "nowhere.json"], "nowhere.json cannot be read"),
@@ -114,6 +117,34 @@ def test_the_job_certifies_what_is_due_and_then_nothing(home: CertifiedHome) -> 
         assert len(home.rows("SELECT FROM certificate")) == count
     finally:
         poller.end()
+
+
+def test_the_job_certifies_an_hour_again_when_its_number_of_rows_changed(home: CertifiedHome) -> None:
+    clock = ManualClock(time.time_ns())
+    poller = Poller(home.journals, [certificates_job(Settings.load().environment, clock)], clock)
+    try:
+        assert poller.runner.extra(NAME, "by hand") is not None
+        home.run("DELETE FROM quote WHERE sequence = 5")
+        home.run("DELETE FROM trade WHERE trade_id = 70")
+        run = poller.runner.extra(NAME, "by hand")
+        assert run is not None
+        assert run.state == "done", run
+        again = "SELECT channel, hour, grade, replay FROM certificate WHERE revision = 2 ORDER BY channel"
+        assert home.rows(again) == [
+            ("quote", instant(BEGIN_US), "holed", "differs"),
+            ("trade", instant(BEGIN_US + HOUR_US), "holed", "differs"),
+        ]
+    finally:
+        poller.end()
+
+
+def test_an_hour_that_is_not_over_is_left_out_and_named(home: CertifiedHome, capfd: pytest.CaptureFixture[str]) -> None:
+    begin, end = instant(NEXT_US - 3 * HOUR_US), instant(NEXT_US + HOUR_US)
+    assert main(["certify", "coinbase", "--start", begin.isoformat(), "--end", end.isoformat()]) == 0
+    line = " ".join(capfd.readouterr().err.splitlines()[-2:])
+    assert f"the hour {instant(NEXT_US):%Y-%m-%d %H:%M} UTC is not over; certify after" in line or (
+        f"the hours from {instant(NEXT_US - HOUR_US):%Y-%m-%d %H:%M} UTC on are not over" in line
+    )
 
 
 def test_a_command_that_fails_fails_the_round_with_its_reason(home: CertifiedHome) -> None:

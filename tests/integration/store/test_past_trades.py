@@ -11,8 +11,10 @@ from support.batches import IDS, HandPart, batch, trade, trade_part
 from recorder.events import Trade
 from recorder.pgcopy.encode import COLUMNS
 from recorder.pgcopy.polled import encode_rows
-from recorder.store.batch import Counts
+from recorder.store.batch import Counts, Group
+from recorder.store.database import Cursor
 from recorder.store.loader import Store
+from recorder.store.staging.merge import merge
 from recorder.verify.check import verify
 
 US, SECOND = 1_000, 1_000_000_000
@@ -82,6 +84,39 @@ def test_a_filled_trade_that_the_feed_sends_again_with_another_time_is_a_duplica
     assert query(database, "SELECT trade_id FROM trade ORDER BY 1") == [(1,), (3,), (4,)]
     if restarted:
         other.close()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_trade_that_the_feed_sends_again_hours_after_it_was_filled_is_a_duplicate(
+    store: Store, database: str, restarted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled = trade(3, ts_recv_ns=time.time_ns() - 7 * 3600 * SECOND)
+    loaded = store.load(batch(None, [trade_part([trade(1)])], [past_part(filled)]))
+    begun_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: begun_s + 7 * 3600)
+    other = Store(database) if restarted else store
+    again = other.load(batch(loaded.end, [trade_part([later(3, US), later(4, 8 * 3600 * SECOND)])]))
+    assert again.tables["trade"] == Counts(1, 2, 1, 1)
+    assert query(database, "SELECT trade_id FROM trade ORDER BY 1") == [(1,), (3,), (4,)]
+    if restarted:
+        other.close()
+
+
+def test_trades_later_than_all_history_are_copied_without_a_look_up(
+    store: Store, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = store.load(batch(None, [past_part(trade(1), trade(2))]))
+    merged: list[str] = []
+
+    def noted(cursor: Cursor, group: Group) -> int:
+        merged.append(group.table)
+        return merge(cursor, group)
+
+    monkeypatch.setattr("recorder.store.loader.merge", noted)
+    live = store.load(batch(loaded.end, [trade_part([later(5, 60 * SECOND)])]))
+    assert merged == []
+    store.load(batch(live.end, [trade_part([later(6, -1)])]))
+    assert merged == ["trade"]
 
 
 def test_past_trades_of_a_year_ago_are_stored_in_partitions_of_their_days(store: Store, database: str) -> None:

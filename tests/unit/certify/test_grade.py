@@ -1,5 +1,6 @@
 """Each grade where it belongs, by channel and by what the venue's protocol proves."""
 
+import msgspec
 import pytest
 from support.certify.facts import BEGIN_US, facts, gap
 
@@ -20,7 +21,8 @@ def grade_of(certificate: Certificate) -> Grade:
         ("proved", facts("bitfinex", "trade")),
         ("proved", facts("coinbase", "trade", gaps=[gap("healed")])),
         ("proved", facts("coinbase", "trade", first_id=None, last_id=None, distinct=0, before_id=99, after_id=100)),
-        ("witnessed", facts("figure", "trade", witnesses={"quiet": 2})),
+        ("witnessed", facts("figure", "trade", witnesses={"quiet": 2}, stored=0, distinct=0)),
+        ("claimed", facts("figure", "trade", witnesses={"quiet": 2})),  # of one silence, and not of the trades
         ("witnessed", facts("bitfinex", "trade", gaps=[gap("healed", "two reads agree, candle equal")])),
         ("consistent", facts("bitfinex", "trade", gaps=[gap("healed", "two reads agree, candle not comparable")])),
         ("consistent", facts("kraken", "trade", after_id=None)),
@@ -32,6 +34,7 @@ def grade_of(certificate: Certificate) -> Grade:
         ("witnessed", facts("binance", "book", witnesses={"agrees": 1})),
         ("consistent", facts("binance", "book")),
         ("claimed", facts("figure", "book")),
+        ("consistent", facts("polymarket", "book", book=BookChecks(checksums_passed=7))),  # of best prices only
     ],
 )
 def test_the_best_rule_that_holds_gives_the_grade(expected: Grade, certificate: Certificate) -> None:
@@ -67,3 +70,14 @@ def test_ids_that_were_never_issued_are_no_hole() -> None:
     never = gap("healed", "never issued: ids 111 to 114; no read listed them, and the candles agree without them")
     assert grade_of(facts("coinbase", "trade", distinct=46, gaps=[never])) == "proved"
     assert grade_of(facts("coinbase", "trade", distinct=45, gaps=[never])) == "holed"
+
+
+def test_ids_that_were_never_issued_excuse_no_others() -> None:
+    words = "never issued: ids 91 to 98; no read listed them, and the candles agree without them"
+    before = msgspec.structs.replace(gap("healed", words), last_id=90, first_id=99)  # it ends where the hour begins
+    assert grade_of(facts("coinbase", "trade", gaps=[before])) == "proved"
+    assert grade_of(facts("coinbase", "trade", distinct=46, gaps=[before])) == "holed"
+    never = gap("healed", "never issued: ids 111 to 114; no read listed them, and the candles agree without them")
+    twice = msgspec.structs.replace(never, gap_id=2)
+    assert grade_of(facts("coinbase", "trade", distinct=46, gaps=[never, twice])) == "proved"
+    assert grade_of(facts("coinbase", "trade", distinct=42, gaps=[never, twice])) == "holed"

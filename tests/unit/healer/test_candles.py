@@ -87,3 +87,15 @@ def test_a_number_that_no_candle_has_is_an_error_of_the_answer(name: str, number
     }[name]
     with pytest.raises(DecodeError):
         call.decode(body.encode())
+
+
+def test_a_volume_with_few_digits_is_not_taken_for_a_rounded_one() -> None:
+    lost = [StoredTrade(1, 60 * NS, 10.0, 11.6, "b")]
+    assert not agree(range(60, 120, 60), [candle(60, "10", "10", "10", "10", "12")], lost)
+    assert agree(range(60, 120, 60), [candle(60, "10", "10", "10", "10", "11.6")], lost)
+    assert agree(range(60, 120, 60), [candle(60, "10", "10", "10", "10", "11.600000000000001")], lost)
+
+
+def test_another_number_of_trades_does_not_agree() -> None:
+    assert agree(range(60, 120, 60), [RIGHT._replace(trade_count=3)], TRADES)
+    assert not agree(range(60, 120, 60), [RIGHT._replace(trade_count=4)], TRADES)
