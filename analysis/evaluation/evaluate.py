@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.arrays import Floats
-from analysis.clustered import MIN_EVENTS, deviate, holm, null_variance, student_t, student_z, upper_tail
+from analysis.datasets.clustered import MIN_EVENTS, deviate, holm, null_variance, student_t, student_z, upper_tail
 from analysis.datasets.frame import BASE_RATE, Dataset, once_each
 from analysis.evaluation.alarms import too_good
 from analysis.evaluation.betting import BettingResult, Costs, simulate_bets

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import Floats
-from analysis.clustered import by_event
+from analysis.datasets.clustered import by_event
 
 CLIP = 0.005
 """Log loss clips probabilities to [CLIP, 1 - CLIP]."""

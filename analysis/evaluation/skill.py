@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import Floats
-from analysis.clustered import MIN_EVENTS, by_event, deviate, student_t, student_z, upper_tail
+from analysis.datasets.clustered import MIN_EVENTS, by_event, deviate, student_t, student_z, upper_tail
 
 RESAMPLES = 2000
 COVERAGE = 0.95

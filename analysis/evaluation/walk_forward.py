@@ -8,7 +8,7 @@ from rich.console import Console
 
 from analysis import splits
 from analysis.arrays import Floats, Ints
-from analysis.clustered import MIN_EVENTS
+from analysis.datasets.clustered import MIN_EVENTS
 from analysis.datasets.frame import Dataset
 from analysis.evaluation.betting import Costs
 from analysis.evaluation.evaluate import Evaluation, Fold, evaluate_forecasts

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import Floats, Ints
-from analysis.clustered import MIN_EVENTS, by_event, deviate, null_variance, score_p_value, student_z
+from analysis.datasets.clustered import MIN_EVENTS, by_event, deviate, null_variance, score_p_value, student_z
 from analysis.models.boost import expit
 
 LINE_LEVEL = 0.05
@@ -93,7 +93,7 @@ def recalibrate(
     """Fit intercept and slope of a baseline's log odds on all rows, and accept them if the baseline fails a score test.
 
     The test asks whether the baseline is right as it stands, so it needs no rows out of fold, and one proposal is
-    tested, however many sets of trees are tried later. See `analysis.clustered.score_p_value`. In addition, lines
+    tested, however many sets of trees are tried later. See `datasets.clustered.score_p_value`. In addition, lines
     fitted on earlier events must have saved log loss on later ones, so that a miscalibration of one season is not
     carried into the next.
 

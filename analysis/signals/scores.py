@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.arrays import Floats, Ints
-from analysis.clustered import MIN_EVENTS, by_event, deviate, student_t, student_z, upper_tail
+from analysis.datasets.clustered import MIN_EVENTS, by_event, deviate, student_t, student_z, upper_tail
 from analysis.evaluation.importance import ranks
 from analysis.evaluation.skill import COVERAGE, Skill
 from analysis.signals.targets import LEAST_SUBJECTS

@@ -9,7 +9,7 @@ import xgboost as xgb
 
 from analysis import splits
 from analysis.arrays import Floats, Ints
-from analysis.clustered import MIN_EVENTS
+from analysis.datasets.clustered import MIN_EVENTS
 from analysis.evaluation.importance import clusters
 from analysis.evaluation.skill import COVERAGE, Skill, paired
 from analysis.framing import Duration, Frame, To, duration, framed

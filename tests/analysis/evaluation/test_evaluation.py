@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from support.analysis.planted import planted, resolved
 
-from analysis.clustered import holm
 from analysis.datasets import Dataset
+from analysis.datasets.clustered import holm
 from analysis.datasets.frame import BASE_RATE, texts
 from analysis.evaluation import Costs, data_sheet, evaluate, model_card, report_page, unknown_to, write_report
 from analysis.evaluation.betting import simulate_bets

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.backups import Vault
+from support.keeping.backups import Vault
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.backups import Vault
+from support.keeping.backups import Vault
 
 from recorder.backup import catalog
 from recorder.backup.restore import restore

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import psycopg2
 import pytest
-from support.columns import MidnightFeed, Rows, single, stored
+from support.keeping.columns import MidnightFeed, Rows, single, stored
 
 from recorder.columns import position
 from recorder.columns.follower import Follower

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from support.keeper import query
+from support.keeping.archives import query
 from support.recordings import BEGIN_NS, Inverted, feed, record
 
 from analysis.workers.archive.day import Archiver

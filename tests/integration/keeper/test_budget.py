@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
-from support.keeper import query, work, write_manifest
+from support.keeping.archives import query, work, write_manifest
 
 from recorder.backup.catalog import NOTE, Backup, Note
 from recorder.backup.prove import copied

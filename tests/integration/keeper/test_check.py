@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from support.keeper import query, work, write_manifest
+from support.keeping.archives import query, work, write_manifest
 
 from recorder.cli import main
 from recorder.errors import StoreUnavailable

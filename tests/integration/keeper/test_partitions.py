@@ -3,7 +3,7 @@
 import time
 from contextlib import closing
 
-from support.keeper import query, work
+from support.keeping.archives import query, work
 
 from recorder.keeper.partitions import ensure_ahead, make_partitions
 from recorder.store.database import KEEPER, connect

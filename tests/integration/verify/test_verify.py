@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from support.keeper import write_manifest
+from support.keeping.archives import write_manifest
 from support.simulator.client import client, coinbase_subscribe, read_until
 
 from recorder.events import Channel

@@ -24,7 +24,7 @@ from recorder.journal.reader import segment_path, segments
 from recorder.process.health import PollerFigures
 from support.alerts.appliance import AlertedAppliance
 from support.alerts.set_clock import SetClock
-from support.keeper import write_manifest
+from support.keeping.archives import write_manifest
 
 VENUES = ("coinbase", "kraken", "bitfinex", "okx", "polymarket")
 SERVICES = ("gamma", "clob", "data")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support.keeper import work
+from support.keeping.archives import work
 
 from recorder.errors import ConfigError, StoreUnavailable
 from recorder.keeper.job import Daily, Every, Job, Outcome, Ran, Work, next_at

@@ -1,0 +1,1 @@
+"""Archives, column files and backups: homes, readers and jobs for their tests."""
