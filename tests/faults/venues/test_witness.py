@@ -17,6 +17,11 @@ MakeRig = Callable[..., Rig]
 LIMIT_S = 90.0
 
 
+def long(venue: str) -> Any:
+    """Return a venue for `parametrize` that is left to long runs: the others of its list take the same paths."""
+    return pytest.param(venue, marks=pytest.mark.long)
+
+
 def up(rig: Rig) -> Rig:
     """Start a rig whose recorders have learned a week ago that every stream brings data each second."""
     week_ago_s = time.time() - 7 * 86_400
@@ -46,7 +51,7 @@ def await_verdict(rig: Rig, where: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "figure"])
+@pytest.mark.parametrize("venue", ["kraken", long("coinbase"), long("figure")])
 def test_a_stream_that_is_dead_by_rest_is_redriven_and_its_gap_is_declared(
     venue: str, make_rig: MakeRig, database: str
 ) -> None:
@@ -74,7 +79,7 @@ def test_the_gap_of_silent_quotes_begins_with_their_last_data(venue: str, make_r
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("venue", ["kraken", "coinbase", "okx"])
+@pytest.mark.parametrize("venue", ["coinbase", long("kraken"), long("okx")])
 def test_a_market_that_is_quiet_by_rest_is_not_redriven(venue: str, make_rig: MakeRig, database: str) -> None:
     rig = up(make_rig(database, venues=(venue,)))
     rig.stop_market()
@@ -107,7 +112,7 @@ def test_without_an_answer_of_rest_a_silence_is_judged_as_before(make_rig: MakeR
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("venue", ["binance", "okx", "coinbase_advanced", "figure"])
+@pytest.mark.parametrize("venue", ["binance", "coinbase_advanced", long("okx"), long("figure")])
 def test_a_book_is_compared_with_rest_on_schedule(venue: str, make_rig: MakeRig, database: str) -> None:
     rig = make_rig(database, venues=(venue,), rate=40.0, settings={"monitoring": {"book_check_s": 5.0}}).up()
     row = await_verdict(rig, "cause = 'schedule' AND verdict <> 'not comparable'")
