@@ -62,7 +62,7 @@ def export(
             say(f"{one.venue:<20}{one.day!s:<12}{counts}{one.gaps:>7}  {one.outcome}")
 
         def advance(what: str, steps: int) -> None:
-            progress.update(task, advance=steps, description=printable(what))
+            progress.update(task, advance=steps, description=printable(what), refresh=True)
 
         for venue in venues:
             export(source, to, venue, days, now=now, open_day=open_day, again=again, done=report, step=advance)

@@ -87,7 +87,8 @@ class Demo:
             words = [".venv/bin/tapedeck", "psql", *admin, "--", "-v", "ON_ERROR_STOP=1", "-c", block.text]
             self._finish(block, words, timeout_s)
         elif block.language == "python":
-            self._finish(block, [".venv/bin/python", "-c", block.text], timeout_s)
+            runs = block.text if "elsewhere" not in block.flags else f"compile({block.text!r}, 'block', 'exec')"
+            self._finish(block, [".venv/bin/python", "-c", runs], timeout_s)
         elif "elsewhere" in block.flags:
             self._finish(block, ["bash", "-n", "-c", block.text], timeout_s)
         else:

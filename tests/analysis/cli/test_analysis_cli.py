@@ -140,7 +140,9 @@ def test_a_missing_package_is_named_in_one_sentence() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "tapedeck-analysis: the package pyarrow is missing; run: pip install 'tapedeck[analysis]'\n"
+    assert done.stderr == (
+        "tapedeck-analysis: analysis.load needs the package pyarrow, which is not installed: run `make analysis`\n"
+    )
 
 
 def test_a_range_of_no_day_is_refused_with_the_words_for_one_day(

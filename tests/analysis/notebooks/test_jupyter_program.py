@@ -28,6 +28,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
         "TAPEDECK__DERIVER__ENABLED": "false",
         "TAPEDECK__KEEPER__ENABLED": "false",
         "TAPEDECK__WATCHDOG__ENABLED": "false",
+        "TAPEDECK__WEB__ENABLED": "false",
         "TAPEDECK__JUPYTER__ENABLED": "true",
         "TAPEDECK__JUPYTER__PORT": str(free_port()),
     }
