@@ -12,6 +12,8 @@ from recorder.simulator.build import VENUES
 from recorder.simulator.malformed import KINDS
 from recorder.truth import Sent, Subscribed, TradeItem, read_truth
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 MakeRig = Callable[..., Rig]
 AT_SUBSCRIPTION = {"refuse", "old_snapshot", "late_answer", "bookless"}  # they wait for new subscriptions
 IDLE = {"checksum", "rest", "reset_ids"}  # rules that a venue without checksums or REST requests never uses

@@ -13,6 +13,8 @@ from recorder.capture.liveness.rates import ExpectedRates
 from recorder.events import CHANNELS, Stream
 from recorder.venues import venue_class
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 MakeRig = Callable[..., Rig]
 LIMIT_S = 90.0
 

@@ -19,6 +19,8 @@ from recorder.errors import ConfigError
 from recorder.process.health import WriterFigures, read_all
 from recorder.settings import Settings
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 
 def rows_loaded(home: Path) -> int:
     figures = read_all(home)["writer"].figures

@@ -20,6 +20,8 @@ from recorder.appliance import processes, supervisor
 from recorder.appliance.processes import wait_until
 from recorder.cli import main
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin")
 PERIOD_S = 60.0
 

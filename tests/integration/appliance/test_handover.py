@@ -13,6 +13,8 @@ from recorder.cli import main
 from recorder.settings import Settings
 from recorder.store.database import READER
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 
 def gaps() -> int:
     connection = psycopg2.connect(database_url(Settings.load(), READER))

@@ -17,6 +17,8 @@ from recorder.cli import main
 from recorder.profiles import __file__ as profiles
 from recorder.settings import Settings
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 DEMO = Path(profiles).parent / "demo.toml"
 VENUES = "coinbase,kraken"
 

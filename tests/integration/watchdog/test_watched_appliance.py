@@ -27,6 +27,8 @@ from recorder.cli import main
 from recorder.settings import Settings
 from recorder.store.database import READER
 
+pytestmark = pytest.mark.long  # each test runs a whole appliance or waits out a venue's silence
+
 FASTER = {
     "TAPEDECK__WATCHDOG__EVERY_S": "0.5",
     "TAPEDECK__WATCHDOG__CLEAR_S": "2",
