@@ -53,6 +53,21 @@ class WalkForward:
         return framed(columns, to)
 
 
+def parts_of(spans: splits.Spans, folds: int, embargo_ns: int, longest_ns: int | None) -> list[splits.Split]:
+    """Return the parts of a walk-forward that have enough rows to train on before them.
+
+    Raises:
+        ConfigError: There are too few decision times, or no part has training rows.
+    """
+    try:
+        parts = list(splits.walk_forward(spans, folds, embargo_ns, least_train=MIN_EVENTS, longest_train_ns=longest_ns))
+    except ValueError as error:
+        raise ConfigError(f"{error}; give fewer folds or more rows") from error
+    if not parts:
+        raise ConfigError(f"none of {folds} parts has {MIN_EVENTS} rows to train on before it; give fewer folds")
+    return parts
+
+
 def walk_forward(
     rows: Dataset,
     folds: int = 5,
@@ -82,13 +97,9 @@ def walk_forward(
         ConfigError: There are too few decision times, or no part has training rows.
     """
     apart = duration(embargo, "embargo")
-    longest = None if longest_train is None else duration(longest_train, "longest_train")
-    try:
-        parts = list(splits.walk_forward(rows.spans, folds, apart, least_train=MIN_EVENTS, longest_train_ns=longest))
-    except ValueError as error:
-        raise ConfigError(f"{error}; give fewer folds or more rows") from error
-    if not parts:
-        raise ConfigError(f"none of {folds} parts has {MIN_EVENTS} rows to train on before it; give fewer folds")
+    parts = parts_of(
+        rows.spans, folds, apart, None if longest_train is None else duration(longest_train, "longest_train")
+    )
     groups = clusters(rows.take(parts[-1].train).matrix())
     models: list[Model] = []
     tested: list[Dataset] = []

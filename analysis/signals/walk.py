@@ -12,6 +12,7 @@ from analysis.arrays import Floats, Ints
 from analysis.datasets.clustered import MIN_EVENTS
 from analysis.evaluation.importance import clusters
 from analysis.evaluation.skill import COVERAGE, Skill, paired
+from analysis.evaluation.walk_forward import parts_of
 from analysis.framing import Duration, Frame, To, duration, framed
 from analysis.labels import Path, forward_return
 from analysis.models.boost import Params, upto_best
@@ -164,13 +165,9 @@ def walk_forward(
     if objective == "ranking" and not across:
         raise ConfigError("a ranking compares subjects at an instant, and most have fewer than 5: use a regression")
     apart = duration(embargo, "embargo")
-    longest = None if longest_train is None else duration(longest_train, "longest_train")
-    try:
-        parts = list(splits.walk_forward(rows.spans, folds, apart, least_train=MIN_EVENTS, longest_train_ns=longest))
-    except ValueError as error:
-        raise ConfigError(f"{error}; give fewer folds or more rows") from error
-    if not parts:
-        raise ConfigError(f"none of {folds} parts has {MIN_EVENTS} rows to train on before it; give fewer folds")
+    parts = parts_of(
+        rows.spans, folds, apart, None if longest_train is None else duration(longest_train, "longest_train")
+    )
     matrix = rows.matrix()
     groups = clusters(matrix[parts[-1].train])
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ class GapCounts(msgspec.Struct):
             parts.append(f"{self.healed:,} healed")
         if not parts:
             return ""
-        text = ", ".join(parts) if self.open else f"gaps: {', '.join(parts)}"
+        text = "; ".join([", ".join(parts[:2]), *parts[2:]]) if self.open else f"gaps: {', '.join(parts)}"
         return f"{text} (see `tapedeck gaps --all`)"
 
 

@@ -75,7 +75,7 @@ def test_progress_is_off_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             GapCounts(lasting=3, ended=5, unhealable=2, healed=40, unsubscribed=9),
             "clean: every loss is declared, nothing doubled, everything accounted for; 8 gaps are open: 3 going on, "
-            "5 ended and not healed yet, 2 unhealable, 40 healed (see `tapedeck gaps --all`)",
+            "5 ended and not healed yet; 2 unhealable; 40 healed (see `tapedeck gaps --all`)",
         ),
         (
             GapCounts(unhealable=2),
